@@ -1,0 +1,1 @@
+"""From raw frames to observations and calibration associations: classify, group, associate. Pure."""

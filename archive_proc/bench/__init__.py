@@ -1,0 +1,1 @@
+"""Measurements: each figure beside its reference in the same run."""

@@ -1,0 +1,1 @@
+"""Human decisions: overrides and header corrections, parsed, validated, and their effect. Pure."""

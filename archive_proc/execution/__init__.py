@@ -1,0 +1,1 @@
+"""Plans become work: worker, executor, clusters, driver lock, events."""

@@ -1,0 +1,1 @@
+"""The stages in order: understand, plan, run, publish."""

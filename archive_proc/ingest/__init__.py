@@ -1,0 +1,1 @@
+"""From files to a manifest: bounded header scan, content ids, walking of roots."""

@@ -1,0 +1,1 @@
+"""SPHERE as validated tables: keywords, classification, association rules, product types, instrument constants."""

@@ -1,0 +1,1 @@
+"""From observations to a plan: cascade, keys, predicted cost, reasons. Pure."""

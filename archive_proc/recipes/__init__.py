@@ -1,0 +1,1 @@
+"""Recipes: named, versioned, typed functions in passes. Pure: arrays in, arrays out."""

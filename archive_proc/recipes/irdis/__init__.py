@@ -1,0 +1,1 @@
+"""The IRDIS recipes, one module each."""

@@ -1,0 +1,18 @@
+"""Fixtures that the whole suite shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The team's data: `$ARCHIVE_PROC_SHARED`, else `shared` beside the checkout. Tests that ask for it skip without it."""
+    named = os.environ.get("ARCHIVE_PROC_SHARED")
+    found = Path(named) if named else Path(__file__).resolve().parents[2] / "shared"
+    if not found.is_dir():
+        pytest.skip("the team's data are not beside this checkout; set ARCHIVE_PROC_SHARED")
+    return found

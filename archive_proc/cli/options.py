@@ -91,7 +91,9 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], form: s
             max([len(name), *(len(row[place]) for row in text)]) if text else len(name)
             for place, name in enumerate(columns)
         ]
-        numeric = [bool(rows) and all(isinstance(row[at], int | float | None) for row in rows) for at in range(len(widths))]
+        numeric = [
+            bool(rows) and all(isinstance(row[at], int | float | None) for row in rows) for at in range(len(widths))
+        ]
         click.echo("  ".join(name.ljust(width) for name, width in zip(columns, widths, strict=True)).rstrip())
         click.echo("  ".join("-" * width for width in widths))
         for row in text:

@@ -18,6 +18,10 @@ class ClassifiedFrame:
     """ESO's classification word, `IRD_SCIENCE_DBI_RAW`."""
     role: str
     """What it is to an observation: OBJECT, CENTER, FLUX, SKY; or CALIB, TELEMETRY, OTHER."""
+    mode: str = ""
+    """What the row says it is reduced as: dual_band, polarimetry, calibration, ..."""
+    reduced: bool = True
+    """False where the row says: recognised and named only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,10 @@ class ExposureGroup:
     period_date: int
     mjd_start: float
     mjd_end: float
+    mode: str = ""
+    """Of its first frame's row."""
+    reduced: bool = True
+    """False where the frame-type table says: recognised and named only."""
 
     @property
     def mjd_mid(self) -> float:

@@ -96,6 +96,10 @@ class Prediction:
     planes: int
     source: str = "model"
     """`model` (the recipe's own) or `history` (quantiles of past processes)."""
+    cpu_s_low: float = 0.0
+    """10 % quantile of past processes; equals cpu_s without history."""
+    cpu_s_high: float = 0.0
+    """90 % quantile of past processes; equals cpu_s without history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,365 @@
+"""The Python API: everything the command line does is one call here. Light to import."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from archive_proc.errors import LockedError, MisuseError, NotFoundError
+from archive_proc.settings import (
+    ARCHIVE_FILE,
+    ArchiveSettings,
+    SiteProfile,
+    find_archive,
+    parse_archive_settings,
+    parse_site,
+)
+from archive_proc.storage.layout import Layout
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import xarray as xr
+
+    from archive_proc.association.explain import Explanation
+    from archive_proc.catalog.selection import Selection
+    from archive_proc.execution.outcome import RunOutcome
+    from archive_proc.flow.campaign import Campaign
+    from archive_proc.flow.intake import Intake
+    from archive_proc.flow.status import RunStatus
+    from archive_proc.model.ids import ObsId, PlanId, RunId
+    from archive_proc.model.observations import Issue
+    from archive_proc.model.processes import Plan
+    from archive_proc.storage.snapshots import Snapshot
+
+_SETTINGS = """\
+# An archive of archive_proc. It may be moved: nothing else in it holds an absolute path.
+archive_id = "{archive_id}"
+format_version = 1
+
+# Parameter set of the recipes, and the site that `run` uses without --site (cluster/*.toml, or sites/*.toml here).
+preset = "default"
+default_site = "local"
+
+# Parameters for the whole archive, e.g.
+# [parameters.irdis_tracks]
+# some_parameter = 1.0
+
+# Short name = directory of raw files. `ingest` adds what it needs; change a path here when raw files move.
+[raw_roots]
+"""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A sealed product: where it is, and its pixels when asked for."""
+
+    product_id: str
+    product_type: str
+    subject_id: str
+    path: Path
+    """Its Zarr group."""
+
+    def to_xarray(self) -> xr.Dataset:
+        """The product as a lazy dataset: variables, coordinates and attributes of product_types.toml."""
+        from archive_proc.storage.reading import open_dataset
+
+        return open_dataset(self.path)
+
+
+class Archive:
+    """One archive on disk. Opening it reads its settings and nothing else."""
+
+    def __init__(self, root: Path, settings: ArchiveSettings) -> None:
+        self.root = root
+        self.settings = settings
+        self.layout = Layout(root)
+
+    def __repr__(self) -> str:
+        return f"Archive({str(self.root)!r})"
+
+    @classmethod
+    def open(cls, path: str | Path | None = None) -> Archive:
+        """Open the archive at `path`, else `$ARCHIVE_PROC_HOME`, else the nearest parent that is one.
+
+        Raises NotFoundError AP-CLI-002, MisuseError AP-CLI-003 and -004 for its settings.
+        """
+        root = find_archive(path)
+        return cls(root, parse_archive_settings((root / ARCHIVE_FILE).read_text(), str(root / ARCHIVE_FILE)))
+
+    @classmethod
+    def init(cls, path: str | Path) -> Archive:
+        """Make an archive: settings with comments and an empty tree. Raises LockedError AP-CLI-001 where one stands."""
+        root = Path(path).expanduser().resolve()
+        if (root / ARCHIVE_FILE).exists():
+            raise LockedError(
+                "AP-CLI-001",
+                f"{ARCHIVE_FILE} stands there already",
+                subject=str(root),
+                remedy="choose another directory, or use the archive as it is",
+            )
+        layout = Layout(root)
+        for directory in (layout.overrides, layout.decisions, layout.sites, layout.manifests, layout.products):
+            directory.mkdir(parents=True, exist_ok=True)
+        layout.archive_toml.write_text(_SETTINGS.format(archive_id=secrets.token_hex(6)))
+        return cls.open(root)
+
+    # -- raw files --------------------------------------------------------------------------------------------------
+
+    def ingest(
+        self, paths: Sequence[str | Path], *, jobs: int | None = None, dry_run: bool = False, allow_empty: bool = False
+    ) -> Intake:
+        """Read headers below the paths into a manifest, and publish what the rules make of them.
+
+        Raises NotFoundError AP-CLI-008 when there is no file, LockedError while a driver works on the archive.
+        """
+        from archive_proc.execution.lock import acquire
+        from archive_proc.flow.intake import take_in
+
+        given = [Path(path) for path in paths]
+        workers = jobs or os.cpu_count() or 1
+        if dry_run:
+            return take_in(self.layout, self.settings, given, jobs=workers, dry_run=True, allow_empty=allow_empty)
+        with acquire(self.layout, "ingest"):
+            intake = take_in(self.layout, self.settings, given, jobs=workers, allow_empty=allow_empty)
+            self._renew()
+            self._publish()
+        return intake
+
+    def expected(self, manifest: str | Path) -> tuple[Issue, ...]:
+        """Compare a campaign's list of raw files with what was ingested: issues for missing and surplus ones."""
+        from archive_proc.ingest.expected import compare, read_expected
+
+        return compare(read_expected(Path(manifest)), self.campaign.raw_frames)
+
+    # -- what the rules say -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def campaign(self) -> Campaign:
+        """The archive as rules and decisions read it, computed once."""
+        from archive_proc.flow.campaign import open_campaign
+
+        return open_campaign(self.layout, self.settings)
+
+    def select(self, selection: Selection) -> tuple[ObsId, ...]:
+        """The observations of a selection, by time.
+
+        Raises NotFoundError where nothing matched, unless the selection allows it.
+        """
+        from archive_proc.catalog.selection import select
+
+        self.refresh()
+        return select(self.layout, selection)
+
+    def refresh(self) -> None:
+        """Publish what the rules say now (overrides may have changed); left out while a driver works."""
+        from archive_proc.execution.lock import acquire
+
+        with contextlib.suppress(LockedError), acquire(self.layout, "publish"):
+            self._publish()
+
+    def check(self, selection: Selection) -> tuple[Issue, ...]:
+        """Issues of a selection, blocking ones first; those of the archive as a whole only where all is selected."""
+        from archive_proc.flow.issues import issues_of
+
+        return issues_of(self.campaign, None if selection.words == "everything" else self.select(selection))
+
+    def explain(self, text: str) -> Explanation:
+        """Why this calibration and not each other candidate, for an observation, group or product id.
+
+        Raises NotFoundError AP-CAT-005 for an id that is not known.
+        """
+        from archive_proc.catalog.selection import identified
+        from archive_proc.flow.issues import subject_of
+        from archive_proc.model.ids import GroupId, ObsId
+
+        self.refresh()
+        kind, subject = subject_of(self.layout, identified(self.layout, text))
+        if kind == "group":
+            return self.campaign.explain_group(GroupId(subject))
+        return self.campaign.explain_observation(ObsId(subject))
+
+    # -- work -------------------------------------------------------------------------------------------------------
+
+    def plan(self, selection: Selection, to: Sequence[str] = ()) -> Plan:
+        """What would be done, why and at what cost: a value, saved under `plans/` only by `save_plan` and `run`."""
+        return self.campaign.plan(self.select(selection), to, selection.words)
+
+    def save_plan(self, plan: Plan) -> Path:
+        """Write the plan, so that `run` executes exactly it."""
+        from archive_proc.flow.running import save_plan
+
+        return save_plan(self.layout, plan)
+
+    def load_plan(self, text: str) -> Plan:
+        """A saved plan by its id, or any unambiguous start of it."""
+        from archive_proc.flow.running import load_plan
+
+        return load_plan(self.layout, self._plan_id(text))
+
+    def run(
+        self,
+        selection: Selection,
+        *,
+        to: Sequence[str] = (),
+        site: SiteProfile | None = None,
+        retry: bool = False,
+        max_failures: int | None = None,
+        progress: bool = False,
+        chunk_planes: int | None = None,
+    ) -> tuple[Plan, tuple[RunOutcome, ...]]:
+        """Plan a selection and do it; sealed products are never made again.
+
+        Raises LockedError AP-RUN-001 while another driver lives, PreconditionError before work starts.
+        """
+        from archive_proc.flow.running import Order, run_selection
+
+        order = Order(
+            site=site or self.site(),
+            retry=retry,
+            max_failures=max_failures,
+            progress=progress,
+            chunk_planes=chunk_planes,
+        )
+        return run_selection(self.campaign, self.select(selection), to, selection.words, order)
+
+    def run_plan(self, plan: Plan, *, site: SiteProfile | None = None, progress: bool = False) -> RunOutcome:
+        """Execute a saved plan exactly."""
+        from archive_proc.flow.running import Order, run_plan
+
+        return run_plan(self.campaign, plan, Order(site=site or self.site(), progress=progress))
+
+    def resume(self, run: str | None = None, *, site: SiteProfile | None = None, progress: bool = False) -> RunOutcome:
+        """Continue a run (the latest): same plan, only what is missing."""
+        from archive_proc.flow.running import Order, resume
+
+        return resume(self.campaign, self.run_id(run), Order(site=site or self.site(), progress=progress))
+
+    def cancel(self, run: str | None = None) -> RunId:
+        """Ask the driver of a run (the latest) to stop gracefully."""
+        from archive_proc.flow.running import cancel
+
+        run_id = self.run_id(run)
+        cancel(self.layout, run_id)
+        return run_id
+
+    def status(self, run: str | None = None) -> RunStatus:
+        """Where a run (the latest) stands."""
+        from archive_proc.flow.status import run_status
+
+        return run_status(self.layout, self.run_id(run))
+
+    def run_id(self, text: str | None) -> RunId:
+        """The run whose id begins so; the latest where nothing is given. Raises NotFoundError AP-CLI-009."""
+        from archive_proc.flow.running import named_run
+
+        return named_run(self.layout, text)
+
+    def site(self, name: str | None = None, workers: int | None = None) -> SiteProfile:
+        """A site profile: of this archive's `sites/`, else of those shipped. Raises NotFoundError AP-CLI-005."""
+        import msgspec
+
+        wanted = name or self.settings.default_site
+        places = {path.stem: path for directory in (_shipped_sites(), self.layout.sites) for path in _tomls(directory)}
+        if wanted not in places:
+            raise NotFoundError(
+                "AP-CLI-005", "no such site profile", subject=wanted, remedy=f"known: {', '.join(sorted(places))}"
+            )
+        profile = parse_site(places[wanted].read_text(), str(places[wanted].name))
+        return profile if workers is None else msgspec.structs.replace(profile, workers=workers)
+
+    # -- the catalog ------------------------------------------------------------------------------------------------
+
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
+        """The answer to one SELECT, as an Arrow table."""
+        from archive_proc.catalog.query import query
+
+        return query(self.layout, sql, parameters)
+
+    def saved(self, name: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
+        """The answer to a saved query."""
+        from archive_proc.catalog.query import query_saved
+
+        return query_saved(self.layout, name, parameters)
+
+    def show(self, text: str) -> str:
+        """One page about an id."""
+        from archive_proc.catalog.show import show
+
+        return show(self.layout, text)
+
+    def products(self, product_type: str, selection: Selection | None = None) -> Iterator[Product]:
+        """The current products of a type, by time of their subject; of some observations where a selection is given."""
+        found = self.query(
+            "SELECT p.product_id, p.subject_id, p.store_path FROM products p LEFT JOIN observations o "
+            "ON o.obs_id = p.subject_id WHERE p.product_type = $kind AND p.is_current AND p.state = 'ok' "
+            "ORDER BY o.mjd_start, p.product_id",
+            {"kind": product_type},
+        ).to_pylist()
+        wanted = None if selection is None else set(self.select(selection))
+        for row in found:
+            if wanted is None or row["subject_id"] in wanted:
+                yield Product(row["product_id"], product_type, row["subject_id"], self.root / row["store_path"])
+
+    def rebuild(self) -> Snapshot:
+        """Make the catalog anew from manifests, overrides, decisions, plans, journals and process records."""
+        from archive_proc.execution.lock import acquire
+        from archive_proc.flow.publish import rebuild
+
+        with acquire(self.layout, "rebuild"):
+            return rebuild(self.layout, self.campaign.understanding)
+
+    def verify(self, *, deep: bool = False) -> tuple[Issue, ...]:
+        """Everything that does not fit its seal or its row, blocking findings first; empty where all is well."""
+        from archive_proc.catalog.verify import verify
+
+        roots = {name: Path(root) for name, root in self.settings.raw_roots.items()}
+        return verify(self.layout, deep=deep, roots=roots)
+
+    def free_space(self) -> tuple[int, int]:
+        """Free bytes and free inodes of the archive's file system."""
+        counted = os.statvfs(self.root)
+        return shutil.disk_usage(self.root).free, counted.f_favail
+
+    # ---------------------------------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        from archive_proc.flow.publish import publish
+
+        publish(self.layout, self.campaign.understanding)
+
+    def _renew(self) -> None:
+        """Forget what was computed before the last ingest."""
+        self.settings = Archive.open(self.root).settings
+        self.__dict__.pop("campaign", None)
+
+    def _plan_id(self, text: str) -> PlanId:
+        from archive_proc.model.ids import PlanId
+
+        start = text.removeprefix("plan:")
+        if not re.fullmatch(r"[0-9a-f]+", start):
+            raise MisuseError("AP-CLI-007", "is no plan id", subject=text, remedy="plan:<hex>, as `plan` prints it")
+        found = sorted(path.stem for path in self.layout.plans.glob(f"{start}*.json"))
+        if len(found) != 1:
+            what = "no such plan" if not found else f"{len(found)} plans begin so"
+            raise NotFoundError("AP-PLN-031", what, subject=text, remedy="archive-proc plan prints and saves one")
+        return PlanId(found[0])
+
+
+def _shipped_sites() -> Path:
+    """Profiles in the wheel, or of the checkout that the package is imported from."""
+    package = Path(str(importlib.resources.files("archive_proc")))
+    packed = package / "_shipped" / "cluster"
+    return packed if packed.is_dir() else package.parent / "cluster"
+
+
+def _tomls(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.toml")) if directory.is_dir() else []

@@ -1,0 +1,157 @@
+"""A measured figure beside its aim and its reference, as a table and as the JSON of DESIGN 10."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+_PACKAGES = ("numpy", "scipy", "numba", "pyerfa", "xarray", "zarr", "dask", "duckdb")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One figure of one case."""
+
+    case: str
+    """What was measured on: `DB_H23`, `DB_K12 seed 3`."""
+    name: str
+    value: float | None
+    """None: could not be measured, which counts as missed."""
+    unit: str
+    aim: float | None = None
+    """Reached at or below; None where there is none."""
+    reference: str = ""
+    """What the reference value is: doing nothing, median sky, dither only."""
+    reference_value: float | None = None
+    n: int = 0
+    """Samples behind the value."""
+    spread: float | None = None
+    """Scatter of the samples about their mean, or spread between seeds; same unit."""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the aim is reached; None without an aim."""
+        if self.aim is None:
+            return None
+        return self.value is not None and math.isfinite(self.value) and self.value <= self.aim
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All figures of one bench."""
+
+    bench: str
+    figures: tuple[Figure, ...]
+
+    @property
+    def missed(self) -> tuple[Figure, ...]:
+        """Figures whose aim is not reached."""
+        return tuple(one for one in self.figures if one.met is False)
+
+
+def report_json(report: Report) -> str:
+    """The JSON of DESIGN 10; non-finite numbers become null."""
+    return json.dumps(
+        {
+            "bench": report.bench,
+            "environment": environment(),
+            "figures": [
+                {
+                    "name": f"{one.case}: {one.name}",
+                    "value": _finite(one.value),
+                    "unit": one.unit,
+                    "aim": one.aim,
+                    "met": one.met,
+                    "reference": one.reference,
+                    "reference_value": _finite(one.reference_value),
+                    "n": one.n,
+                    "spread": _finite(one.spread),
+                }
+                for one in report.figures
+            ],
+        },
+        indent=1,
+    )
+
+
+def environment() -> dict[str, str | int | float]:
+    """Machine, load and versions that a figure depends on."""
+    found: dict[str, str | int | float] = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count() or 1,
+        "load_1min": round(os.getloadavg()[0], 2),
+    }
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def table(report: Report) -> str:
+    """The figures in columns, one a line, and a closing line that counts aims."""
+    head = ("case", "figure", "value", "aim", "met", "reference", "n", "spread")
+    rows = [head] + [
+        (
+            one.case,
+            f"{one.name} [{one.unit}]",
+            _text(one.value),
+            _text(one.aim),
+            {True: "yes", False: "NO", None: ""}[one.met],
+            f"{_text(one.reference_value)} {one.reference}".strip() if one.reference else "",
+            str(one.n),
+            _text(one.spread),
+        )
+        for one in report.figures
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    aims = [one for one in report.figures if one.aim is not None]
+    lines.append(f"{len(aims) - len(report.missed)} of {len(aims)} aims met")
+    return "\n".join(lines)
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.3g}"
+
+
+def across_seeds(case: str, runs: Sequence[Sequence[Figure]]) -> tuple[Figure, ...]:
+    """One figure a name over several seeds: the median value, its spread the seeds' standard deviation.
+
+    A seed that could not be measured makes the figure None: a missing one counts as missed.
+    """
+    names: dict[str, None] = {one.name: None for run in runs for one in run}
+    found = []
+    for name in names:
+        same = [one for run in runs for one in run if one.name == name]
+        values = [one.value for one in same if one.value is not None]
+        references = [one.reference_value for one in same if one.reference_value is not None]
+        first = same[0]
+        whole = len(values) == len(runs)
+        found.append(
+            Figure(
+                case=case,
+                name=name,
+                value=float(np.median(values)) if whole else None,
+                unit=first.unit,
+                aim=first.aim,
+                reference=first.reference,
+                reference_value=float(np.median(references)) if references else None,
+                n=sum(one.n for one in same),
+                spread=float(np.std(values)) if len(values) > 1 else None,
+            )
+        )
+    return tuple(found)

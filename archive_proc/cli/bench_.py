@@ -1,0 +1,68 @@
+"""`bench ...`: measurements, each figure beside its reference in the same run."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from archive_proc.errors import MisuseError
+
+
+@click.group("bench")
+def command() -> None:
+    """Measure: every figure is printed beside its reference from the same run."""
+
+
+@command.command("accuracy")
+@click.argument("arm", type=click.Choice(["irdis"]))
+@click.option("--samples", metavar="DIR", help="Folders of raw frames with truth.npz, instead of own simulated nights.")
+@click.option("--seeds", metavar="1,2,3", help="Seeds of the simulated nights.")
+@click.option("--measure", metavar="ARCHIVE", help="Measure what is reduced there already; needs --samples.")
+@click.option("--work", metavar="DIR", help="Where raw frames and archives are made [a temporary directory].")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--strict", is_flag=True, help="Exit 4 when an aim is missed.")
+def accuracy(
+    arm: str,
+    samples: str | None,
+    seeds: str | None,
+    measure: str | None,
+    work: str | None,
+    as_json: bool,
+    strict: bool,
+) -> None:
+    """Distance of the products from a truth that the reduction cannot see."""
+    from archive_proc.bench.accuracy import DEFAULT_SEEDS, bench_irdis, measure_archive, sample_sets
+    from archive_proc.bench.commands import reduce_by_commands
+    from archive_proc.bench.figures import report_json, table
+
+    if measure is not None:
+        if samples is None:
+            raise MisuseError(
+                "AP-CLI-007", "--measure needs --samples", subject="bench accuracy", remedy="give the truth's folder"
+            )
+        report = measure_archive(Path(measure), sample_sets(Path(samples)))
+    else:
+        try:
+            numbers = tuple(int(one) for one in seeds.split(",")) if seeds else DEFAULT_SEEDS
+        except ValueError:
+            raise MisuseError(
+                "AP-CLI-007", "are not numbers", subject=f"--seeds {seeds}", remedy="--seeds 1,2,3"
+            ) from None
+        with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
+            place = Path(work) if work else Path(temporary)
+            report = bench_irdis(Path(samples) if samples else None, numbers, place, reduce_by_commands)
+    click.echo(report_json(report) if as_json else table(report))
+    if strict and report.missed:
+        sys.exit(4)
+
+
+@command.command("headers")
+@click.argument("directory", metavar="DIR")
+def headers(directory: str) -> None:
+    """Header scan of the raw files below DIR: files a CPU second, everything included."""
+    from archive_proc.bench.header_scan import header_scan_lines
+
+    click.echo("\n".join(header_scan_lines(Path(directory))))

@@ -1,0 +1,58 @@
+"""`plan [SELECTION]`: what would be done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from archive_proc.catalog.selection import Selection
+from archive_proc.cli.options import opened, selection_options, shown_path
+
+
+@click.command("plan")
+@selection_options
+@click.option("--to", multiple=True, metavar="TYPE", help="Product types wanted [the final ones].")
+@click.option("--site", metavar="NAME", help="Site whose workers and memory are assumed.")
+@click.option("--workers", type=click.IntRange(1), help="Workers assumed.")
+@click.option("--save", metavar="FILE", help="Write the plan there as well.")
+@click.option("--json", "as_json", is_flag=True, help="The plan itself, as JSON.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print only, save nothing.")
+@click.pass_context
+def command(
+    context: click.Context,
+    selection: Selection,
+    to: tuple[str, ...],
+    site: str | None,
+    workers: int | None,
+    save: str | None,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    """Show what would be done and why, how long it takes, what it needs, and what is not planned."""
+    import os
+
+    from archive_proc.planning.show import Room, plan_lines
+    from archive_proc.planning.text import plan_to_json
+
+    archive = opened(context)
+    profile = archive.site(site, workers)
+    plan = archive.plan(selection, to)
+    if not dry_run:
+        saved = archive.save_plan(plan)
+    if save:
+        Path(save).write_bytes(plan_to_json(plan))
+    if as_json:
+        click.echo(plan_to_json(plan).decode(), nl=False)
+        return
+    free, inodes = archive.free_space()
+    room = Room(
+        workers=profile.workers or os.cpu_count() or 1,
+        memory_gb=profile.memory_per_worker_gb,
+        free_bytes=free,
+        free_inodes=inodes,
+    )
+    for line in plan_lines(plan, room):
+        click.echo(line)
+    if not dry_run:
+        click.echo(f"saved {shown_path(saved)}; archive-proc run plan:{plan.plan_id[:12]} executes exactly it")

@@ -1,0 +1,24 @@
+"""`resume [RUN]`: the same plan, only what is missing."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from archive_proc.cli.options import opened, quiet
+from archive_proc.cli.outcomes import print_outcome
+
+
+@click.command("resume")
+@click.argument("run", required=False)
+@click.option("--site", metavar="NAME", help="Where: local, serial, or a profile of sites/.")
+@click.option("--workers", type=click.IntRange(1), help="Worker processes [one a core].")
+@click.pass_context
+def command(context: click.Context, run: str | None, site: str | None, workers: int | None) -> None:
+    """Continue RUN (the latest): its plan exactly, only what is missing."""
+    archive = opened(context)
+    run_id = archive.run_id(run)
+    outcome = archive.resume(run_id, site=archive.site(site, workers), progress=not quiet(context))
+    print_outcome(archive, archive.load_plan(outcome.plan_id), outcome)
+    sys.exit(outcome.exit_status)

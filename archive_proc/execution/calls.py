@@ -1,0 +1,96 @@
+"""What travels between driver and workers: ids and small facts, never pixels (DESIGN 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from archive_proc.execution.liveness import Writer
+from archive_proc.model.ids import ProcessId
+from archive_proc.model.processes import Cause, QcValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """What every task of a run needs to know; the same for all of them."""
+
+    root: str
+    """The archive."""
+    cookbook: str
+    """Module that knows the recipes."""
+    raw_roots: tuple[tuple[str, str], ...]
+    """(name, directory)."""
+    cache_bytes: int
+    verify_full: bool
+    driver: Writer
+    """Workers of a dead driver stop between blocks."""
+    isolated: bool
+    """True in a process of its own: fatal signals may be recorded there."""
+    stop_file: str = ""
+    """Once it exists, tasks end between two blocks."""
+    spill_bytes: int = 500_000_000
+    """Row-wise masters keep decoded planes in a scratch file above this size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A piece of one process: `all`, `block` (some shards of one pass), `reduce` (a pass), `close`."""
+
+    kind: str
+    pass_index: int = -1
+    first: int = 0
+    """First plane of the chunk."""
+    stop: int = 0
+
+    @property
+    def label(self) -> str:
+        """How marks, receipts and journals name it."""
+        if self.kind == "block":
+            return f"block-{self.pass_index}-{self.first:08d}"
+        return self.kind if self.pass_index < 0 else f"{self.kind}-{self.pass_index}"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCall:
+    """One call of `run_task`."""
+
+    settings: WorkerSettings
+    process_id: ProcessId
+    attempt: int
+    task: Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureFacts:
+    """Why a task failed."""
+
+    cause: Cause
+    code: str
+    signature: str
+    message: str
+    remedy: str = ""
+    subject: str = ""
+    traceback: str = ""
+    qc: tuple[QcValue, ...] = ()
+    disk_full: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskReport:
+    """What a task gives back, about 1 kB at most (a failure's text may be longer)."""
+
+    process_id: ProcessId
+    attempt: int
+    task: Task
+    host: str
+    pid: int
+    started_at: str = ""
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_memory_bytes: int = 0
+    sealed: bool = False
+    """The process is done."""
+    stopped: bool = False
+    """Gave up between blocks because it was told to stop."""
+    failure: FailureFacts | None = None
+    pixel_digests: tuple[tuple[str, str], ...] = field(default=())
+    """(file_id, digest) of the raw files this process read whole; with the report that seals."""

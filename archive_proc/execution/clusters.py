@@ -1,0 +1,154 @@
+"""Dask as a fast, dumb executor on one machine: worker processes of one thread, nothing held, nothing retried.
+
+The one place that imports dask. Settings and their reasons: notes/engine 6. `allowed-failures` is 0: when a worker
+dies, Dask blames every task assigned to it; our marks on disk know which one was executing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterable
+from typing import Any
+
+import dask
+import distributed
+
+from archive_proc.errors import TemporaryError
+from archive_proc.execution.backends import Finished
+from archive_proc.execution.calls import TaskCall, TaskReport
+from archive_proc.execution.threads import THREAD_VARIABLES
+from archive_proc.execution.worker import run_task
+
+START_TIMEOUT_S = 120.0
+_RESULT_TIMEOUT_S = 60.0
+
+SETTINGS: dict[str, Any] = {
+    # Any: Dask's configuration is a tree of mixed values.
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.worker-saturation": 2.0,  # keeps a task waiting on a one-thread worker
+    "distributed.scheduler.worker-ttl": "30 minutes",  # a recipe may hold the GIL for long
+    "distributed.scheduler.no-workers-timeout": "2 hours",
+    "distributed.scheduler.work-stealing": False,  # a handful of tasks in flight; nothing to balance
+    "distributed.worker.memory.target": False,  # nothing is kept, so nothing to spill
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": 0.85,
+    "distributed.worker.memory.terminate": 0.95,
+    "distributed.worker.profile.enabled": False,
+    "distributed.comm.retry.count": 3,
+    "distributed.admin.tick.limit": "30s",  # silence about long GIL holders; we measure ourselves
+    "distributed.nanny.pre-spawn-environ": {
+        **dict.fromkeys(THREAD_VARIABLES, "1"),
+        "MALLOC_TRIM_THRESHOLD_": "65536",
+        "MALLOC_ARENA_MAX": "2",
+    },
+}
+
+
+class DaskLocal:
+    """Worker processes on this machine."""
+
+    name = "local"
+    isolated = True
+
+    def __init__(self, workers: int, memory_per_worker_gb: float) -> None:
+        self.workers = workers
+        self._memory_bytes = int(memory_per_worker_gb * 1e9)
+        # Any: dask ships no types.
+        self._cluster: Any = None
+        self._client: Any = None
+        self._futures: dict[TaskCall, Any] = {}
+        self._done: queue.SimpleQueue[tuple[TaskCall, Any]] = queue.SimpleQueue()
+        self._submitted = 0
+        self._open = contextlib.ExitStack()
+
+    def start(self) -> None:
+        """Start scheduler and workers. Raises TemporaryError (AP-RUN-030) when they do not come up."""
+        scratch = tempfile.mkdtemp(prefix="archive-proc-dask-")
+        self._open.callback(shutil.rmtree, scratch, ignore_errors=True)
+        self._open.enter_context(dask.config.set(SETTINGS))
+        try:
+            self._cluster = self._open.enter_context(
+                distributed.LocalCluster(  # type: ignore[no-untyped-call]  # dask ships no types
+                    n_workers=self.workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=self._memory_bytes or None,
+                    dashboard_address=None,
+                    host="127.0.0.1",
+                    local_directory=scratch,
+                    silence_logs=logging.CRITICAL,
+                )
+            )
+            client = distributed.Client(self._cluster, set_as_default=False)  # type: ignore[no-untyped-call]  # as above
+            self._client = self._open.enter_context(client)
+            self._client.register_plugin(_IgnoreInterrupt())
+            self._client.wait_for_workers(1, timeout=START_TIMEOUT_S)
+        except (OSError, TimeoutError, RuntimeError) as problem:
+            self.stop()
+            raise TemporaryError(
+                "AP-RUN-030",
+                f"the worker processes did not start: {problem}",
+                subject="site local",
+                remedy="try again, or run with --site serial",
+            ) from problem
+
+    def submit(self, call: TaskCall, priority: float) -> None:
+        """Send ids to a worker. A key of its own each time: Dask must never merge two attempts."""
+        self._submitted += 1
+        key = f"{call.process_id}-{call.attempt}-{call.task.label}-{self._submitted}"
+        future = self._client.submit(run_task, call, key=key, pure=False, retries=0, priority=priority)
+        self._futures[call] = future
+        future.add_done_callback(lambda done, call=call: self._done.put((call, done)))
+
+    def wait_any(self, timeout_s: float) -> list[Finished]:
+        """What ended; futures are released at once, so that no result lives on a worker."""
+        ended: list[Finished] = []
+        try:
+            call, future = self._done.get(timeout=timeout_s)
+            while True:
+                if self._futures.pop(call, None) is not None:
+                    ended.append(self._finished(call, future))
+                call, future = self._done.get_nowait()
+        except queue.Empty:
+            return ended
+
+    def _finished(self, call: TaskCall, future: Any) -> Finished:
+        try:
+            report = future.result(timeout=_RESULT_TIMEOUT_S)
+        # Exception: KilledWorker, CancelledError, lost connections, time-outs of several libraries; all mean
+        # that the worker gave no answer. run_task itself never raises.
+        except (Exception, distributed.client.FutureCancelledError) as problem:
+            return Finished(call, None, f"{type(problem).__name__}: {problem}")
+        finally:
+            future.release()
+        if not isinstance(report, TaskReport):
+            return Finished(call, None, f"no report but {type(report).__name__}")
+        return Finished(call, report)
+
+    def cancel(self, calls: Iterable[TaskCall]) -> None:
+        """Cancel and forget."""
+        gone = [future for call in calls if (future := self._futures.pop(call, None)) is not None]
+        if gone and self._client is not None:
+            self._client.cancel(gone)
+
+    def stop(self) -> None:
+        """Close workers and scheduler."""
+        self._futures.clear()
+        self._open.close()
+        self._client = self._cluster = None
+
+
+class _IgnoreInterrupt(distributed.WorkerPlugin):
+    """Ctrl-C reaches the whole process group; only the driver answers it."""
+
+    name = "archive-proc-ignore-interrupt"
+
+    # Any: dask's worker.
+    def setup(self, worker: Any) -> None:
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)

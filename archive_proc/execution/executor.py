@@ -1,0 +1,177 @@
+"""Run a plan: dispatch processes whose inputs are committed, answer what comes back, write the diary.
+
+The plan is executed exactly. The driver holds all state; back ends only run tasks. What decides is on disk: a process
+is done when its seal stands under `products/`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+import archive_proc
+from archive_proc.execution.attempting import Attempts
+from archive_proc.execution.backends import Backend, SerialBackend
+from archive_proc.execution.driver import Driver, worker_settings
+from archive_proc.execution.ledger import Ledger
+from archive_proc.execution.liveness import host_name, this_writer
+from archive_proc.execution.lock import Lease, acquire
+from archive_proc.execution.meters import utc_now
+from archive_proc.execution.outcome import RunOptions, RunOutcome
+from archive_proc.execution.preflight import preflight
+from archive_proc.execution.progress import progress_for
+from archive_proc.execution.schedule import Schedule
+from archive_proc.execution.stopping import Stopper
+from archive_proc.model.events import RunEnded, RunStarted
+from archive_proc.model.frames import RawFrame
+from archive_proc.model.ids import FileId, ProcessId, RunId
+from archive_proc.model.processes import Plan, PlannedProcess
+from archive_proc.settings import SiteProfile
+from archive_proc.storage.journal import JournalWriter
+from archive_proc.storage.layout import Layout
+from archive_proc.storage.runs import RunFile, new_run_id, write_run
+from archive_proc.storage.seal import is_sealed
+
+STOP_NAME = "stop"
+
+
+def execute(
+    plan: Plan,
+    layout: Layout,
+    frames: Mapping[FileId, RawFrame],
+    site: SiteProfile,
+    options: RunOptions | None = None,
+    lease: Lease | None = None,
+) -> RunOutcome:
+    """Execute a plan on a site; everything that happened is in the run's journal.
+
+    `frames`: the raw frames of the plan's main inputs, header corrections applied. `lease`: held by the caller, else
+    taken for the run. A plan with nothing to do starts no cluster and is recorded all the same. Raises LockedError
+    (AP-RUN-001) when another driver lives, PreconditionError before work starts, TemporaryError when the site's
+    workers do not come up.
+    """
+    given = options or RunOptions()
+    run_id = given.run_id or new_run_id()
+    held = lease or acquire(layout, f"run {run_id}")
+    try:
+        return _run(plan, layout, frames, site, given, run_id)
+    finally:
+        if lease is None:
+            held.release()
+
+
+def _run(
+    plan: Plan,
+    layout: Layout,
+    frames: Mapping[FileId, RawFrame],
+    site: SiteProfile,
+    options: RunOptions,
+    run_id: RunId,
+) -> RunOutcome:
+    to_run = processes_to_run(plan, layout)
+    wanted = [one for one in to_run if one.process.process_id not in options.earlier_failures]
+    needed = _frames_of(wanted, frames)
+    preflight(layout, site, wanted, needed, options.raw_roots)
+    schedule = Schedule(plan.processes)
+    stop_file = layout.run_dir(run_id) / STOP_NAME
+    with Stopper(stop_file, options.stop_grace_s) as stopper:
+        backend = backend_for(site, lambda: stopper.now, len(wanted))
+        write_run(
+            layout,
+            RunFile(
+                run_id=run_id,
+                plan_id=plan.plan_id,
+                asked_by=options.asked_by,
+                site=site.name,
+                created_at=utc_now(),
+                package_version=archive_proc.__version__,
+            ),
+        )
+        with JournalWriter(layout.journal(run_id)) as journal:
+            journal.append(_started(plan, site, options, run_id, backend, len(plan.processes) - len(to_run)))
+            progress = progress_for(
+                {one.process.process_id: one for one in to_run}, backend.workers, wanted=options.progress
+            )
+            attempts = Attempts(
+                plan_id=plan.plan_id, run_id=run_id, layout=layout, frames=frames, site=site, options=options
+            )
+            driver = Driver(
+                ledger=Ledger(schedule=schedule, journal=journal, progress=progress, breaker=site.breaker),
+                attempts=attempts,
+                backend=backend,
+                settings=worker_settings(attempts, backend, str(stop_file.resolve())),
+                stopper=stopper,
+            )
+            try:
+                driver.begin({one.process.process_id for one in to_run})
+                driver.loop()
+            finally:
+                backend.stop()
+                progress.close()
+            outcome = driver.outcome()
+            journal.append(
+                RunEnded(
+                    run_id=run_id,
+                    at=utc_now(),
+                    counts={state.value: count for state, count in outcome.counts.items()},
+                    stopped=outcome.stopped,
+                    wall_s=driver.elapsed_s,
+                ),
+                durable=True,
+            )
+        if options.publish is not None:
+            options.publish()
+    return outcome
+
+
+def processes_to_run(plan: Plan, layout: Layout) -> list[PlannedProcess]:
+    """What the plan wants made and is not sealed, with everything in the plan that it needs and is not sealed either.
+
+    The plan calls a process cached, too, when its product was pruned and nothing that runs needs it.
+    """
+    by_id = {one.process.process_id: one for one in plan.processes}
+    queue = [one for one in plan.processes if one.to_run]
+    found: dict[ProcessId, PlannedProcess] = {}
+    while queue:
+        one = queue.pop()
+        process_id = one.process.process_id
+        if process_id not in found and not is_sealed(layout, process_id):
+            found[process_id] = one
+            queue.extend(by_id[source] for source in one.process.sources if source in by_id)
+    return [found[process_id] for process_id in sorted(found)]
+
+
+def backend_for(site: SiteProfile, should_stop: Callable[[], bool], n_processes: int) -> Backend:
+    """The back end of a site profile; serial, too, when there is nothing to run: no cluster is started for that."""
+    if site.backend == "serial" or not n_processes:
+        return SerialBackend(should_stop)
+    from archive_proc.execution.clusters import DaskLocal
+
+    return DaskLocal(site.workers or os.cpu_count() or 1, site.memory_per_worker_gb)
+
+
+def _frames_of(processes: Sequence[PlannedProcess], frames: Mapping[FileId, RawFrame]) -> list[RawFrame]:
+    wanted = {entry.input_id for one in processes for entry in one.process.main if entry.kind == "file"}
+    return [frames[FileId(one)] for one in sorted(wanted) if one in frames]
+
+
+def _started(
+    plan: Plan, site: SiteProfile, options: RunOptions, run_id: RunId, backend: Backend, cached: int
+) -> RunStarted:
+    return RunStarted(
+        run_id=run_id,
+        plan_id=plan.plan_id,
+        at=utc_now(),
+        site=site.name,
+        backend=backend.name,
+        workers=backend.workers,
+        asked_by=options.asked_by,
+        package_version=archive_proc.__version__,
+        host=host_name(),
+        pid=this_writer().pid,
+        processes=len(plan.processes),
+        cached=cached,
+        config={name: str(value) for name, value in msgspec.to_builtins(site).items()},
+    )

@@ -1,0 +1,135 @@
+"""From an exception to a cause (DESIGN 3.5) and a signature: equal failures have equal signatures."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from pathlib import Path
+
+import archive_proc
+from archive_proc.errors import DataFailure, ProcessFailure
+from archive_proc.execution.calls import FailureFacts
+from archive_proc.execution.liveness import Writer
+from archive_proc.model.processes import Cause, QcValue
+
+TRACEBACK_LINES = 30
+
+_PACKAGE = Path(archive_proc.__file__).parent
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_INFRA = frozenset(
+    {
+        errno.EIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ECONNRESET,
+        errno.ECONNREFUSED,
+        errno.EREMOTEIO,
+        errno.EAGAIN,
+        errno.EMFILE,
+        errno.ENFILE,
+    }
+    | _FULL
+)
+
+
+def facts_of(error: BaseException) -> FailureFacts:
+    """What the driver and the journal need to know about an exception."""
+    tail = _tail(error)
+    if isinstance(error, ProcessFailure):
+        return FailureFacts(
+            cause=Cause(error.cause),
+            code=error.code,
+            signature=error.code if error.cause != "code" else f"{error.code} {error.message}",
+            message=error.message,
+            remedy=error.remedy,
+            subject=error.subject,
+            traceback=tail if error.cause == "code" else "",
+            qc=_qc(error),
+        )
+    name = type(error).__name__
+    text = str(error).strip() or "no message"
+    if isinstance(error, MemoryError):
+        return FailureFacts(
+            cause=Cause.MEMORY,
+            code="AP-RUN-011",
+            signature=f"MemoryError at {_place(error)}",
+            message=f"out of memory: {text}",
+            remedy="raise memory_per_worker_gb, or use fewer workers",
+            traceback=tail,
+        )
+    if isinstance(error, OSError) and error.errno in _INFRA:
+        word = errno.errorcode.get(error.errno or 0, "OSError")
+        full = error.errno in _FULL
+        return FailureFacts(
+            cause=Cause.INFRA,
+            code="AP-RUN-010",
+            signature=word,
+            message=f"input/output failed: {text}",
+            remedy="free space on the archive's disk, run again" if full else "look at the file system, run again",
+            traceback=tail,
+            disk_full=full,
+        )
+    return FailureFacts(
+        cause=Cause.CODE,
+        code="AP-RUN-012",
+        signature=f"{name} at {_place(error)}",
+        message=f"{name}: {text}",
+        remedy="a fault of the code: report it with the traceback; `run --retry` after the repair",
+        traceback=tail,
+    )
+
+
+def _qc(error: ProcessFailure) -> tuple[QcValue, ...]:
+    if not isinstance(error, DataFailure):
+        return ()
+    return tuple(QcValue("", metric, float(value), unit, "refuse") for metric, value, unit in error.qc)
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line of ours in the traceback, else the innermost at all: `kernels/psf.py:fit`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [one for one in frames if Path(one.filename).is_relative_to(_PACKAGE)]
+    if not frames:
+        return "nowhere"
+    last = frames[-1]
+    chosen = ours[-1] if ours else last
+    inner = "" if last is chosen else f" in {Path(last.filename).name}:{last.name}"
+    return f"{_short(chosen.filename)}:{chosen.name}{inner}"
+
+
+def _short(filename: str) -> str:
+    path = Path(filename)
+    return path.relative_to(_PACKAGE).as_posix() if path.is_relative_to(_PACKAGE) else path.name
+
+
+def _tail(error: BaseException) -> str:
+    text = "".join(traceback.format_exception(error)).replace(f"{_PACKAGE.parent}/", "")
+    return "\n".join(text.splitlines()[-TRACEBACK_LINES:])
+
+
+def no_answer(worker: Writer, why: str) -> FailureFacts:
+    """A worker that lives, or may live, and did not answer."""
+    return FailureFacts(
+        cause=Cause.INFRA,
+        code="AP-RUN-016",
+        signature="worker did not answer",
+        message=f"its worker (pid {worker.pid} on {worker.host}) did not answer: {why}",
+        remedy="run again; look at the network between driver and workers if it stays",
+    )
+
+
+def killed_its_worker(fault: str) -> FailureFacts:
+    """A worker that died while it executed the task; `fault`: what a fatal signal left behind, empty for SIGKILL."""
+    how = fault.splitlines()[0] if fault else "SIGKILL, most often for memory"
+    return FailureFacts(
+        cause=Cause.CODE if fault else Cause.MEMORY,
+        code="AP-RUN-017",
+        signature=f"killed its worker: {how}",
+        message=f"killed its worker ({how})",
+        remedy="report the traceback" if fault else "raise memory_per_worker_gb of the site, or use fewer workers",
+        traceback=fault,
+    )

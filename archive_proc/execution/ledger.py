@@ -1,0 +1,118 @@
+"""States of a run's processes as they change: schedule, journal and progress kept in step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from archive_proc.execution.meters import utc_now
+from archive_proc.execution.outcome import EarlierFailure
+from archive_proc.execution.progress import Progress
+from archive_proc.execution.receipts import Meters
+from archive_proc.execution.schedule import Schedule
+from archive_proc.model.events import ProcessChanged, ProcessFailed
+from archive_proc.model.ids import ProcessId, shown
+from archive_proc.model.processes import Cause, State
+from archive_proc.storage.journal import JournalWriter
+
+
+@dataclass(slots=True, kw_only=True)
+class Ledger:
+    """Every change of state goes through here: one line of the journal each."""
+
+    schedule: Schedule
+    journal: JournalWriter
+    progress: Progress
+    breaker: int
+    """Equal `code` signatures after which a recipe is paused; 0: never."""
+    failures: dict[ProcessId, ProcessFailed] = field(default_factory=dict)
+    """The last failure of every failed process."""
+    _signatures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _paused: dict[str, ProcessId] = field(default_factory=dict)
+    """Recipe -> the process whose failure was one too many."""
+
+    def running(self, process_id: ProcessId, attempt: int) -> None:
+        """An attempt begins."""
+        self.schedule.states[process_id] = State.RUNNING
+        self.journal.append(ProcessChanged(process_id=process_id, state=State.RUNNING, at=utc_now(), attempt=attempt))
+
+    def done(self, process_id: ProcessId, attempt: int, host: str, meters: Meters, note: str = "") -> list[ProcessId]:
+        """A process is sealed; gives those that became ready by it."""
+        self.journal.append(
+            ProcessChanged(
+                process_id=process_id,
+                state=State.DONE,
+                at=utc_now(),
+                attempt=attempt,
+                host=host,
+                wall_s=round(meters.wall_s, 3),
+                cpu_s=round(meters.cpu_s, 3),
+                peak_memory_bytes=meters.peak_memory_bytes,
+                tasks=meters.tasks,
+                note=note,
+            )
+        )
+        self.progress.settle(process_id, State.DONE, meters.wall_s)
+        return self.schedule.settle(process_id, State.DONE)
+
+    def cancelled(self, process_id: ProcessId) -> None:
+        """The run stops before this process is done."""
+        self.schedule.states[process_id] = State.CANCELLED
+        self.journal.append(ProcessChanged(process_id=process_id, state=State.CANCELLED, at=utc_now()))
+        self.progress.settle(process_id, State.CANCELLED, 0.0)
+
+    def tried(self, failed: ProcessFailed) -> None:
+        """An attempt failed and will be followed by another."""
+        self.journal.append(failed, durable=True)
+
+    def failed(self, failed: ProcessFailed) -> None:
+        """A final failure: a row, and its descendants blocked."""
+        process_id = failed.process_id
+        self.failures[process_id] = failed
+        self.journal.append(failed, durable=True)
+        self.journal.append(
+            ProcessChanged(process_id=process_id, state=State.FAILED, at=utc_now(), attempt=failed.attempt)
+        )
+        blocked = self.schedule.fail(process_id)
+        self.progress.settle(process_id, State.FAILED, 0.0)
+        self.progress.say(f"failed {failed.recipe} {shown('proc', process_id)}: {failed.code} {failed.message}")
+        self._announce(blocked, process_id)
+        self._count_signature(failed)
+
+    def stands(self, process_id: ProcessId, earlier: EarlierFailure) -> None:
+        """A failure of an earlier run stands: not tried again."""
+        if self.schedule.states.get(process_id) is State.PLANNED:
+            self.failed(
+                dataclasses.replace(earlier.failure, earlier_run=earlier.run_id, at=utc_now(), attempt=0, final=True)
+            )
+
+    def blocked(self, process_id: ProcessId, root: ProcessId, note: str) -> None:
+        """A process cannot run because of `root`; its descendants neither."""
+        self._announce(self.schedule.block(process_id, root), root, note)
+
+    def _announce(self, blocked: Iterable[ProcessId], root: ProcessId, note: str = "") -> None:
+        for process_id in blocked:
+            self.journal.append(
+                ProcessChanged(process_id=process_id, state=State.BLOCKED, at=utc_now(), blocked_by=root, note=note)
+            )
+            self.progress.settle(process_id, State.BLOCKED, 0.0)
+
+    def _count_signature(self, failed: ProcessFailed) -> None:
+        """Five equal faults of the code pause the recipe: the sixth process would only fail too."""
+        if failed.cause is not Cause.CODE or not self.breaker or failed.earlier_run is not None:
+            return
+        key = (failed.recipe, failed.signature)
+        self._signatures[key] += 1
+        if self._signatures[key] >= self.breaker and failed.recipe not in self._paused:
+            self._paused[failed.recipe] = failed.process_id
+            self.progress.say(f"paused {failed.recipe}: failed {self.breaker} times with {failed.signature}")
+
+    def paused(self, process_id: ProcessId) -> bool:
+        """Block a process whose recipe is paused."""
+        root = self._paused.get(self.schedule.planned[process_id].process.recipe)
+        if root is None:
+            return False
+        self.blocked(process_id, root, f"recipe paused after {self.breaker} equal failures")
+        return True

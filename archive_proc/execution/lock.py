@@ -1,0 +1,176 @@
+"""The driver's lease `locks/driver.json`: one writer of catalog and journals at a time.
+
+Made by `link`, so it appears whole or not at all; renewed by a heartbeat; taken over when its holder is dead: same
+host, and boot or process gone; or another host, and no heartbeat for ten minutes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from archive_proc.errors import LockedError
+from archive_proc.execution.liveness import Writer, alive, this_writer
+from archive_proc.model.ids import canonical_json
+from archive_proc.storage.layout import Layout
+
+HEARTBEAT_S = 30.0
+STALE_AFTER_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What stands in `locks/driver.json`."""
+
+    token: str
+    """Made anew for every lease."""
+    purpose: str
+    """What it is held for: `run 0192...`, `ingest`."""
+    writer: Writer
+    since: str
+    heartbeat: str
+    """ISO UTC."""
+
+
+class Lease:
+    """A held lease. Use as a context manager, or `release` it."""
+
+    def __init__(self, path: Path, holder: Holder) -> None:
+        self._path = path
+        self._holder = holder
+        self._stop = threading.Event()
+        self._beat = threading.Thread(target=self._keep, name="driver-lease", daemon=True)
+        self._beat.start()
+
+    @property
+    def holder(self) -> Holder:
+        """What was written."""
+        return self._holder
+
+    def _keep(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            with contextlib.suppress(OSError):
+                self.renew()
+
+    def renew(self) -> None:
+        """Write the heartbeat, unless somebody else took the lease over."""
+        current = read_holder(self._path)
+        if current is not None and current.token == self._holder.token:
+            _write(self._path, replace(self._holder, heartbeat=_now().isoformat()))
+
+    def release(self) -> None:
+        """Give it back; harmless twice."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        self._beat.join()
+        current = read_holder(self._path)
+        if current is not None and current.token == self._holder.token:
+            self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def acquire(layout: Layout, purpose: str) -> Lease:
+    """Take the lease.
+
+    Raises LockedError (AP-RUN-001) naming holder, host, pid and since when another writer lives.
+    """
+    path = layout.driver_lock
+    path.parent.mkdir(parents=True, exist_ok=True)
+    now = _now().isoformat()
+    holder = Holder(uuid.uuid4().hex, purpose, this_writer(), now, now)
+    with _one_at_a_time(path.with_suffix(".taking")):
+        current = read_holder(path)
+        if current is not None and not stale(current):
+            raise _locked(current)
+        if path.exists():
+            path.unlink()
+        fresh = path.with_name(f"{path.name}.{holder.token}.tmp")
+        fresh.write_bytes(_text(holder))
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            found = read_holder(path)
+            raise _locked(found or holder) from None
+        finally:
+            fresh.unlink()
+    return Lease(path, holder)
+
+
+def holder_of(layout: Layout) -> Holder | None:
+    """The living holder of the lease, None when nobody holds it."""
+    current = read_holder(layout.driver_lock)
+    return None if current is None or stale(current) else current
+
+
+def stale(holder: Holder) -> bool:
+    """Whether its holder is dead: see the module's docstring."""
+    living = alive(holder.writer)
+    if living is not None:
+        return not living
+    age = _now() - dt.datetime.fromisoformat(holder.heartbeat)
+    return age.total_seconds() > STALE_AFTER_S
+
+
+def read_holder(path: Path) -> Holder | None:
+    """Who holds it, dead or alive; None where there is no readable lease."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Holder)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _locked(holder: Holder) -> LockedError:
+    return LockedError(
+        "AP-RUN-001",
+        f"held for `{holder.purpose}` by pid {holder.writer.pid} on {holder.writer.host} since {holder.since}",
+        subject="archive",
+        remedy="wait for it, or archive-proc cancel",
+    )
+
+
+def _text(holder: Holder) -> bytes:
+    return canonical_json(msgspec.to_builtins(holder)) + b"\n"
+
+
+def _write(path: Path, holder: Holder) -> None:
+    temporary = path.with_name(f"{path.name}.{holder.token}.tmp")
+    temporary.write_bytes(_text(holder))
+    temporary.replace(path)
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+@contextlib.contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Two drivers of one host judge a stale lease one after the other.
+
+    Without this the second could remove the lease that the first has just taken. Hosts that share the archive over a
+    network rely on `link` alone: `flock` is not trusted there.
+    """
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

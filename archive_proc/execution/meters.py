@@ -1,0 +1,165 @@
+"""What a task costs, what it says, and the mark it leaves while it executes."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import faulthandler
+import logging
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from archive_proc.execution.calls import Task
+from archive_proc.execution.liveness import Writer, this_writer
+from archive_proc.execution.receipts import Meters
+from archive_proc.execution.spec import AttemptDir
+
+_CLEAR_PEAK = "5"
+"""Written to /proc/self/clear_refs, resets the peak of the resident size (proc(5))."""
+
+
+def utc_now() -> str:
+    """ISO UTC to the millisecond, with offset."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+
+
+class Gauge:
+    """Wall and CPU time, peak memory and bytes read of one task."""
+
+    def __init__(self) -> None:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text(_CLEAR_PEAK)
+        self.started_at = utc_now()
+        self.bytes_read = 0
+        self._wall = time.monotonic()
+        self._cpu = _cpu_s()
+
+    def read(self) -> Meters:
+        """Since it was made."""
+        return Meters(
+            wall_s=round(time.monotonic() - self._wall, 4),
+            cpu_s=round(_cpu_s() - self._cpu, 4),
+            peak_memory_bytes=_peak_bytes(),
+            bytes_read=self.bytes_read,
+            tasks=1,
+            started_at=self.started_at,
+        )
+
+
+def _cpu_s() -> float:
+    # Children too: `gzip -dc` unpacks .Z files.
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def _peak_bytes() -> int:
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class _Keeper(logging.Handler):
+    """Keeps formatted lines."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.lines: list[str] = []
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{utc_now()} {self.format(record)}")
+
+
+class Sayings:
+    """What was said so far while a task runs."""
+
+    def __init__(self, caught: Sequence[warnings.WarningMessage], keeper: _Keeper) -> None:
+        self._caught, self._keeper = caught, keeper
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """Log lines of the package."""
+        return tuple(self._keeper.lines)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Texts of Python warnings, each once."""
+        return tuple(dict.fromkeys(f"{one.category.__name__}: {one.message}" for one in self._caught))
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[Sayings]:
+    """Collect log lines of the package and Python warnings of whatever runs inside."""
+    keeper = _Keeper()
+    logger = logging.getLogger("archive_proc")
+    level = logger.level
+    logger.addHandler(keeper)
+    if logger.getEffectiveLevel() > logging.INFO:
+        logger.setLevel(logging.INFO)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")
+            yield Sayings(caught, keeper)
+    finally:
+        logger.removeHandler(keeper)
+        logger.setLevel(level)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A task that executes, or did when its process was killed."""
+
+    task: Task
+    writer: Writer
+
+
+@contextlib.contextmanager
+def marked(directory: AttemptDir, task: Task, *, isolated: bool) -> Iterator[None]:
+    """Leave a mark while a task executes; a fatal signal leaves its traceback beside it (isolated processes)."""
+    directory.marks.mkdir(exist_ok=True)  # no parents: an attempt that was moved away is not ours any more
+    mark = directory.marks / f"{task.label}.json"
+    fault = directory.marks / f"{task.label}.fault"
+    mark.write_bytes(msgspec.json.encode(Mark(task, this_writer())))
+    stream = fault.open("w") if isolated else None
+    if stream is not None:
+        faulthandler.enable(stream, all_threads=False)
+    try:
+        yield
+    finally:
+        if stream is not None:
+            faulthandler.disable()
+            stream.close()
+            fault.unlink(missing_ok=True)
+        mark.unlink(missing_ok=True)
+
+
+def read_mark(directory: AttemptDir, task: Task) -> tuple[Mark | None, str]:
+    """The mark of a task that did not report, and the fault text it left."""
+    path = directory.marks / f"{task.label}.json"
+    try:
+        mark = msgspec.json.decode(path.read_bytes(), type=Mark)
+    except (OSError, msgspec.MsgspecError):
+        return None, ""
+    fault = directory.marks / f"{task.label}.fault"
+    return mark, fault.read_text().strip() if fault.is_file() else ""
+
+
+def marks(directory: AttemptDir) -> tuple[Mark, ...]:
+    """Every readable mark of an attempt."""
+    found: list[Mark] = []
+    for path in sorted(directory.marks.glob("*.json")) if directory.marks.is_dir() else ():
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            found.append(msgspec.json.decode(path.read_bytes(), type=Mark))
+    return tuple(found)

@@ -1,0 +1,153 @@
+"""Planes of the main input, block by block: raw files with their digests, a product's frame axis, stripes of rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archive_proc.errors import DataFailure
+from archive_proc.execution.cookbooks import ReadPlanes
+from archive_proc.execution.receipts import PlaneDigest
+from archive_proc.model.frames import RawFrame
+from archive_proc.recipes.recipe import Arrays, PlaneTable
+from archive_proc.storage.products import PlaneSource, combined_digest
+
+
+class MainPlanes(Protocol):
+    """The main input's planes."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Decoded bytes read so far."""
+
+    def read(self, rows: NDArray[np.int32]) -> Arrays:
+        """Pixels of these rows of the plane table, in that order."""
+
+
+class RawPlanes:
+    """Planes of raw files. Takes the digest of each plane it reads while `digesting`."""
+
+    def __init__(
+        self, frames: Sequence[RawFrame], paths: Sequence[Path], table: PlaneTable, read_planes: ReadPlanes
+    ) -> None:
+        self._frames, self._paths, self._table, self._read = frames, paths, table, read_planes
+        self.bytes_read = 0
+        self.digesting = False
+        self.digests: dict[tuple[int, int], str] = {}
+        sizes = sorted({(frame.naxis2 or 0, frame.naxis1 or 0) for frame in frames})
+        if len(sizes) > 1:
+            raise DataFailure(
+                "AP-RUN-021",
+                f"main files differ in size: {', '.join(f'{nx} x {ny}' for ny, nx in sizes)}",
+                subject=f"file {frames[0].file_id} and others",
+                remedy="quarantine the files of the wrong size",
+            )
+        self.height, self.width = sizes[0] if sizes else (0, 0)
+
+    def read(self, rows: NDArray[np.int32]) -> Arrays:
+        """`raw` (n, ny, nx) float32, ADU per DIT."""
+        pixels = np.empty((len(rows), self.height, self.width), np.float32)
+        files, planes = self._table.file[rows], self._table.plane[rows]
+        start = 0
+        while start < len(rows):
+            file = int(files[start])
+            stop = start + 1
+            while stop < len(rows) and files[stop] == file:
+                stop += 1
+            wanted = [int(one) for one in planes[start:stop]]
+            pixels[start:stop] = self._one_file(file, wanted)
+            if self.digesting:
+                for at, plane in enumerate(wanted, start):
+                    self.digests[file, plane] = hashlib.sha256(pixels[at].data).hexdigest()
+            start = stop
+        self.bytes_read += pixels.nbytes
+        return {"raw": pixels}
+
+    def _one_file(self, file: int, planes: Sequence[int]) -> NDArray[np.float32]:
+        return self._read(self._paths[file], self._frames[file], planes)
+
+    def plane_digests(self) -> tuple[PlaneDigest, ...]:
+        """Digests taken so far, in order of file and plane."""
+        return tuple(PlaneDigest(file, plane, hexes) for (file, plane), hexes in sorted(self.digests.items()))
+
+
+def file_digests(frames: Sequence[RawFrame], planes: Sequence[PlaneDigest]) -> dict[str, str]:
+    """file_id -> digest of its decoded pixels, for the files of which every plane is there."""
+    by_file: dict[int, dict[int, str]] = {}
+    for one in planes:
+        by_file.setdefault(one.file, {})[one.plane] = one.sha256
+    return {
+        frames[file].file_id: combined_digest([found[plane] for plane in range(frames[file].n_planes)])
+        for file, found in sorted(by_file.items())
+        if len(found) == frames[file].n_planes
+    }
+
+
+def compare_digests(found: Mapping[str, str], known: Mapping[str, str]) -> None:
+    """Raise DataFailure (AP-RUN-020) for the first file whose pixels are not those an earlier process read."""
+    for file_id, digest in sorted(found.items()):
+        before = known.get(file_id, digest)
+        if before != digest:
+            raise DataFailure(
+                "AP-RUN-020",
+                f"its pixels differ from those read before under the same header ({digest[:12]}, was {before[:12]})",
+                subject=f"file {file_id}",
+                remedy="restore the file, or quarantine it",
+            )
+
+
+class ProductPlanes:
+    """Frame-axis arrays of the main product."""
+
+    def __init__(self, source: PlaneSource) -> None:
+        self._source = source
+        self.bytes_read = 0
+
+    def read(self, rows: NDArray[np.int32]) -> Arrays:
+        """Array name -> (n, ...) values."""
+        arrays = self._source.read(rows)
+        self.bytes_read += sum(int(array.nbytes) for array in arrays.values())
+        return arrays
+
+
+class Stripes:
+    """Rows of many planes, each plane read once: kept in memory, or in a scratch file above `spill_bytes`."""
+
+    def __init__(self, planes: RawPlanes, rows: NDArray[np.int32], scratch: Path, spill_bytes: int) -> None:
+        self._rows = rows
+        self._shape = (len(rows), planes.height, planes.width)
+        self._memory: NDArray[np.float32] | None = None
+        self._scratch = scratch
+        if 4 * int(np.prod(self._shape, dtype=np.int64)) <= spill_bytes:
+            self._memory = planes.read(rows)["raw"]
+            return
+        with scratch.open("wb") as stream:
+            for one in range(0, len(rows), 4):
+                stream.write(planes.read(rows[one : one + 4])["raw"].data)
+
+    def read(self, first: int, stop: int) -> NDArray[np.float32]:
+        """(n planes, stop - first, nx) float32: detector rows [first, stop) of all planes."""
+        n, height, width = self._shape
+        stop = min(stop, height)
+        if self._memory is not None:
+            return self._memory[:, first:stop].copy()
+        stripe = np.empty((n, stop - first, width), np.float32)
+        with self._scratch.open("rb", buffering=0) as stream:
+            for plane in range(n):
+                stream.seek(4 * width * (plane * height + first))
+                stream.readinto(memoryview(stripe[plane]).cast("B"))
+        return stripe
+
+    def __enter__(self) -> Stripes:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._scratch.unlink(missing_ok=True)

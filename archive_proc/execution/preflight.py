@@ -1,0 +1,81 @@
+"""Before work starts: raw roots, disk, memory. What is missing ends the run at once, not process by process."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from archive_proc.errors import PreconditionError
+from archive_proc.model.frames import RawFrame
+from archive_proc.model.processes import PlannedProcess
+from archive_proc.settings import SiteProfile
+from archive_proc.storage.layout import Layout
+
+DISK_MARGIN = 1.1
+
+
+def preflight(
+    layout: Layout,
+    site: SiteProfile,
+    to_run: Sequence[PlannedProcess],
+    frames: Iterable[RawFrame],
+    raw_roots: Mapping[str, Path],
+) -> None:
+    """Raise PreconditionError for the first thing that is missing.
+
+    AP-RUN-031 raw root, AP-RUN-032 disk, AP-RUN-033 memory, AP-RUN-034 `pending` on another file system.
+    """
+    layout.pending.mkdir(parents=True, exist_ok=True)
+    layout.products.mkdir(parents=True, exist_ok=True)
+    _same_file_system(layout)
+    _roots({frame.uri.partition("/")[0] for frame in frames}, raw_roots)
+    _disk(layout, sum(one.prediction.bytes_out for one in to_run))
+    _memory(site, to_run)
+
+
+def _same_file_system(layout: Layout) -> None:
+    if layout.pending.stat().st_dev != layout.products.stat().st_dev:
+        raise PreconditionError(
+            "AP-RUN-034",
+            "pending/ and products/ lie on different file systems, so a product could not appear by one rename",
+            subject=str(layout.root),
+            remedy="move both to one file system",
+        )
+
+
+def _roots(names: set[str], raw_roots: Mapping[str, Path]) -> None:
+    for name in sorted(names):
+        root = raw_roots.get(name)
+        if root is None or not root.exists():
+            raise PreconditionError(
+                "AP-RUN-031",
+                f"raw root {name!r} is {'not set' if root is None else f'not there: {root}'}",
+                subject="archive.toml",
+                remedy="mount it, or set its directory under [raw_roots]",
+            )
+
+
+def _disk(layout: Layout, bytes_out: int) -> None:
+    free = shutil.disk_usage(layout.root).free
+    if bytes_out * DISK_MARGIN > free:
+        raise PreconditionError(
+            "AP-RUN-032",
+            f"the plan writes about {bytes_out / 1e9:.1f} GB and {free / 1e9:.1f} GB are free",
+            subject=str(layout.root),
+            remedy="free space, prune, or select less",
+        )
+
+
+def _memory(site: SiteProfile, to_run: Sequence[PlannedProcess]) -> None:
+    largest = max(to_run, key=lambda one: one.prediction.memory_gb, default=None)
+    if largest is None or not site.memory_per_worker_gb:
+        return
+    needed = largest.prediction.memory_gb
+    if needed > site.memory_per_worker_gb:
+        raise PreconditionError(
+            "AP-RUN-033",
+            f"{largest.process.recipe} needs about {needed:.1f} GB, a worker has {site.memory_per_worker_gb:.1f}",
+            subject=f"process {largest.process.process_id[:12]}",
+            remedy="raise memory_per_worker_gb of the site, with fewer workers if need be",
+        )

@@ -1,0 +1,63 @@
+"""SIGINT and SIGTERM: stop submitting, let running tasks end for a while, then end them between two blocks."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopper:
+    """Why and since when a run is stopping. As a context manager it answers the signals (main thread only)."""
+
+    def __init__(self, stop_file: Path, grace_s: float) -> None:
+        self.reason = ""
+        self._since = 0.0
+        self._file = stop_file
+        self._grace_s = grace_s
+        # Any: what signal.signal gives back.
+        self._before: dict[signal.Signals, Any] = {}
+
+    def ask(self, reason: str) -> None:
+        """Stop for a reason; asked twice, at once."""
+        if self.reason:
+            self._grace_s = 0.0
+        else:
+            self.reason, self._since = reason, time.monotonic()
+
+    @property
+    def stopping(self) -> bool:
+        """No new tasks."""
+        return bool(self.reason)
+
+    @property
+    def now(self) -> bool:
+        """The grace is over: running tasks end between two blocks."""
+        return self.stopping and time.monotonic() - self._since >= self._grace_s
+
+    def tell_workers(self) -> None:
+        """Once the grace is over, let tasks in other processes know."""
+        if self.now and not self._file.exists():
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.touch()
+
+    def _answer(self, number: int, frame: FrameType | None) -> None:
+        self.ask(signal.Signals(number).name)
+
+    def __enter__(self) -> Stopper:
+        self._file.unlink(missing_ok=True)
+        if threading.current_thread() is threading.main_thread():
+            self._before = {one: signal.signal(one, self._answer) for one in _SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._file.unlink(missing_ok=True)

@@ -1,0 +1,141 @@
+"""The first stage: raw files below some paths become a found manifest; raw stays where it is."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from archive_proc.errors import NotFoundError
+from archive_proc.ingest import IngestResult, ingest
+from archive_proc.model.ids import ManifestId
+from archive_proc.settings import ArchiveSettings
+from archive_proc.storage.atomic import write_bytes
+from archive_proc.storage.headers import write_headers
+from archive_proc.storage.layout import Layout
+from archive_proc.storage.manifests import merge_manifests, write_manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What one ingest did."""
+
+    manifest_id: ManifestId | None
+    """None on a dry run, and where nothing usable was found."""
+    result: IngestResult
+    new_roots: Mapping[str, Path]
+    """Raw roots that this ingest added to `archive.toml`."""
+
+    @property
+    def seen(self) -> int:
+        """Files looked at."""
+        result = self.result
+        return (
+            len(result.frames)
+            + len(result.unchanged)
+            + len(result.duplicates)
+            + len(result.conflicts)
+            + len(result.rejected)
+            + len(result.not_raw)
+        )
+
+    @property
+    def lines(self) -> list[str]:
+        """The counts as people read them."""
+        result = self.result
+        counts = [
+            (len(result.frames), "new"),
+            (len(result.unchanged), "known"),
+            (len(result.duplicates), "copies"),
+            (len(result.conflicts), "with other content under a known id"),
+            (len(result.rejected), "rejected"),
+            (len(result.not_raw), "not raw SPHERE frames"),
+        ]
+        lines = [f"{self.seen} files: " + ", ".join(f"{number} {word}" for number, word in counts if number)]
+        lines += [f"  not raw: {number} {why}" for why, number in result.reasons]
+        cut = [frame for frame in result.frames if frame.truncated]
+        lines += [f"  cut short: {frame.uri}" for frame in cut]
+        lines += [
+            f"  {issue.code} {issue.subject_id}: {issue.message} -> {issue.remedy}"
+            for issue in (*result.rejected, *result.conflicts)
+        ]
+        lines += [f"  raw root {name} = {path} (added to archive.toml)" for name, path in self.new_roots.items()]
+        return lines
+
+
+def take_in(
+    layout: Layout,
+    settings: ArchiveSettings,
+    paths: Sequence[Path],
+    *,
+    jobs: int,
+    dry_run: bool = False,
+    allow_empty: bool = False,
+) -> Intake:
+    """Scan headers below the paths and write what was found as a manifest, with every header card.
+
+    Raises NotFoundError (AP-CLI-008) when there is no file at all; errors of `ingest.ingest` for paths.
+    """
+    roots = {name: Path(root) for name, root in settings.raw_roots.items()}
+    added = _roots_for(paths, roots)
+    merged = merge_manifests(layout)
+    known = {frame.uri: frame for frame in merged.frames}
+    result = ingest(paths, roots={**roots, **added}, known=known, jobs=jobs)
+    intake = Intake(None, result, added)
+    if not intake.seen and not allow_empty:
+        raise NotFoundError(
+            "AP-CLI-008",
+            "no file below it",
+            subject=", ".join(map(str, paths)),
+            remedy="check the path, or --allow-empty",
+        )
+    if dry_run:
+        return intake
+    found = [*result.frames, *(known[uri] for uri in result.unchanged)]
+    if added and found:
+        _write_roots(layout, {**settings.raw_roots, **{name: str(path) for name, path in added.items()}})
+    manifest_id = write_manifest(layout, found, rejected=(*result.rejected, *result.conflicts))
+    if result.frames:
+        write_headers(layout, result.cards, manifest_id)
+    return Intake(manifest_id, result, added if found else {})
+
+
+def _roots_for(paths: Sequence[Path], roots: Mapping[str, Path]) -> dict[str, Path]:
+    """A new root for each given path that lies below none: the directory itself (a file's directory)."""
+    bases = [os.path.realpath(root) for root in roots.values()]
+    added: dict[str, Path] = {}
+    for path in sorted(map(os.path.realpath, paths)):
+        if not os.path.exists(path):  # noqa: PTH110 - `walk` names it as an error
+            continue
+        if any(path == base or path.startswith(base.rstrip("/") + "/") for base in bases):
+            continue
+        directory = Path(path) if Path(path).is_dir() else Path(path).parent
+        name = stem = re.sub(r"[^A-Za-z0-9]+", "-", directory.name).strip("-").lower() or "raw"
+        number = 1
+        while name in roots or name in added:
+            number += 1
+            name = f"{stem}-{number}"
+        added[name] = directory
+        bases.append(str(directory))
+    return added
+
+
+def _write_roots(layout: Layout, roots: Mapping[str, str]) -> None:
+    """Renew the `[raw_roots]` table of `archive.toml`, leaving every other line as people wrote it."""
+    lines = layout.archive_toml.read_text().splitlines()
+    start = next((at for at, line in enumerate(lines) if line.strip() == "[raw_roots]"), None)
+    table = [f"{name} = {_quoted(path)}" for name, path in sorted(roots.items())]
+    if start is None:
+        lines += ["", "[raw_roots]", *table]
+    else:
+        end = next((at for at in range(start + 1, len(lines)) if lines[at].lstrip().startswith("[")), len(lines))
+        kept = [line for line in lines[start + 1 : end] if line.lstrip().startswith("#")]
+        lines[start + 1 : end] = [*kept, *table, ""]
+    write_bytes(layout.archive_toml, ("\n".join(lines).rstrip() + "\n").encode())
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,59 @@
+"""Issues of a selection, and what an id speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from archive_proc.catalog.identify import Identifier
+from archive_proc.catalog.query import query
+from archive_proc.errors import MisuseError
+from archive_proc.flow.campaign import Campaign
+from archive_proc.model.ids import ObsId
+from archive_proc.model.observations import Issue
+from archive_proc.storage.layout import Layout
+
+_SEVERITY = {"blocking": 0, "warning": 1, "note": 2}
+
+
+def issues_of(campaign: Campaign, obs_ids: Iterable[ObsId] | None) -> tuple[Issue, ...]:
+    """Issues of some observations (their files, groups and calibrations' groups), or all; blocking ones first."""
+    found = campaign.understanding.issues
+    if obs_ids is not None:
+        wanted = set(obs_ids)
+        chosen = [one for one in campaign.observations if one.obs_id in wanted]
+        groups = {entry.group_id for one in chosen for entry in one.files}
+        files = {entry.file_id for one in chosen for entry in one.files}
+        more = groups
+        while more:
+            more = {
+                link.calib_group_id for link in campaign.associations.chosen if link.consumer_group_id in more
+            } - groups
+            groups |= more
+        subjects = {*wanted, *groups, *files}
+        found = tuple(
+            one
+            for one in found
+            if {one.subject_id, one.obs_id, one.group_id, one.file_id} & subjects  # type: ignore[operator]  # None is in no set
+        )
+    return tuple(sorted(found, key=lambda one: (_SEVERITY[one.severity], one.code, one.subject_id, one.message)))
+
+
+def subject_of(layout: Layout, what: Identifier) -> tuple[str, str]:
+    """Kind (observation or group) and id that an id speaks of: a product or process speaks of its subject.
+
+    Raises MisuseError AP-CLI-007 for what has no calibrations.
+    """
+    if what.kind == "obs":
+        return "observation", what.value
+    if what.kind == "group":
+        return "group", what.value
+    if what.kind in ("prod", "proc"):
+        process = what.value.partition(".")[0]
+        rows = query(
+            layout, "SELECT subject_kind, subject_id FROM processes WHERE process_id = $id", {"id": process}
+        ).to_pylist()
+        if rows and rows[0]["subject_kind"] in ("observation", "group"):
+            return str(rows[0]["subject_kind"]), str(rows[0]["subject_id"])
+    raise MisuseError(
+        "AP-CLI-007", "has no calibrations to explain", subject=what.shown, remedy="an observation, group or product id"
+    )

@@ -1,0 +1,198 @@
+"""New facts joined with the rows of the snapshot before: which tables and parts change, and their rows.
+
+Rows of a process are replaced whole. Parts of periods that no news touches are not even read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from archive_proc.flow.catch_up import CatchUp, Damage
+from archive_proc.flow.filled import fill_currency
+from archive_proc.flow.process_rows import (
+    Row,
+    failed_attempt_row,
+    issue_id,
+    plan_process_row,
+    plan_row,
+    process_rows,
+)
+from archive_proc.flow.run_facts import RunFacts
+from archive_proc.model.ids import ID_DIGITS, canonical_json
+from archive_proc.model.processes import Plan
+from archive_proc.storage.snapshots import Snapshot, TableChange, part_name, read_table
+from archive_proc.storage.tables import TABLES, Table, cast, empty, table_from_rows
+
+_OF_SPOKEN = ("processes", "process_inputs", "process_edges", "products", "qc", "remarks", "verdicts", "issues")
+"""Tables whose rows belong to one process each and are replaced when it is spoken of."""
+_OF_NAMED = ("processes", "process_inputs", "process_edges")
+
+
+def merged_tables(before: Snapshot | None, news: CatchUp, frames: Mapping[str, pa.Table]) -> Mapping[str, TableChange]:
+    """Changes of all tables that processes, plans and runs decide; `frames` are the tables of a new understanding."""
+    fresh = _fresh_rows(news)
+    changes: dict[str, TableChange] = {}
+    for name in _OF_SPOKEN:
+        speaking = [*news.spoken, *news.named] if name in _OF_NAMED else news.spoken
+        gone = _Gone(
+            [one.process.process_id for one in speaking], frozenset(one.process.period_date for one in speaking)
+        )
+        _replace(changes, before, TABLES[name], fresh[name], gone)
+    _replace(changes, before, TABLES["plan_processes"], fresh["plan_processes"], _plans(news.run_plans))
+    _replace(changes, before, TABLES["plans"], fresh["plans"], _plans(news.plans))
+    _add_to(changes, before, TABLES["runs"], fresh["runs"])
+    _add_to(changes, before, TABLES["attempts"], fresh["attempts"])
+    _add_to(changes, before, TABLES["parameter_sets"], fresh["parameter_sets"])
+    _issues(changes, before, frames.get("issues"), news.damages)
+    changes |= fill_currency(before, changes, news, frames)
+    _recipes(changes, before, frames.get("recipes"))
+    return changes
+
+
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """Whose old rows are dropped."""
+
+    keys: list[str]
+    periods: frozenset[int]
+    column: str = ""
+    """Column that holds the keys; empty: the process that the row belongs to."""
+
+
+def _plans(plans: Iterable[Plan]) -> _Gone:
+    some = list(plans)
+    periods = frozenset(one.process.period_date for plan in some for one in plan.processes)
+    return _Gone([one.plan_id for one in some], periods, "plan_id")
+
+
+def _fresh_rows(news: CatchUp) -> dict[str, pa.Table]:
+    rows = {name: list(some) for name, some in process_rows([*news.spoken, *news.named]).items()}
+    # What a newly run plan merely names keeps the rows that its last failure left.
+    spoken = {one.process.process_id for one in news.spoken}
+    for name in ("qc", "verdicts", "issues"):
+        rows[name] = [row for row in rows.get(name, []) if _process_of(row) in spoken]
+    rows["attempts"] = [*rows.get("attempts", []), *map(failed_attempt_row, news.journals.attempts)]
+    rows["plans"] = [plan_row(one) for one in news.plans]
+    rows["plan_processes"] = [plan_process_row(plan, one) for plan in news.run_plans for one in plan.processes]
+    rows["runs"] = [_run_row(one) for one in news.journals.runs.values()]
+    names = (*_OF_SPOKEN, "attempts", "parameter_sets", "plans", "plan_processes", "runs")
+    return {name: table_from_rows(TABLES[name], _one_a_key(TABLES[name], rows.get(name, []))) for name in names}
+
+
+def _one_a_key(table: Table, rows: Iterable[Row]) -> Iterable[Row]:
+    """The last row of each key."""
+    return {tuple(row[name] for name in table.key): row for row in rows}.values()
+
+
+def _process_of(row: Row) -> str:
+    found = row.get("process_id") or row.get("product_id") or row.get("subject_id")
+    return str(found).partition(".")[0]
+
+
+def _run_row(run: RunFacts) -> Row:
+    return {
+        "run_id": run.run_id,
+        "plan_id": run.plan_id,
+        "site": run.site,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "state": run.state,
+        "counts": canonical_json(dict(run.counts)).decode(),
+        "resolved_config": canonical_json(dict(run.config)).decode(),
+        "torn_lines": run.torn,
+    }
+
+
+def _replace(
+    changes: dict[str, TableChange], before: Snapshot | None, table: Table, fresh: pa.Table, gone: _Gone
+) -> None:
+    """Old rows that are not gone, and the fresh ones, of the parts that either touches."""
+    if not gone.keys:
+        return
+    parts = frozenset(part_name(table, one) for one in gone.periods) if table.by_period else None
+    old = _old_rows(before, table, parts)
+    held = old.column(gone.column) if gone.column else _process_column(table, old)
+    kept = old.filter(pc.invert(pc.is_in(held, value_set=pa.array(gone.keys, pa.string()))))
+    if fresh.num_rows or kept.num_rows < old.num_rows:
+        changes[table.name] = TableChange(cast(table, pa.concat_tables([kept, fresh])), parts)
+
+
+def _process_column(table: Table, rows: pa.Table) -> pa.ChunkedArray:
+    if "process_id" in table.names:
+        return rows.column("process_id")
+    if table.name == "verdicts":
+        return rows.column("subject_id")
+    # A product id begins with its process.
+    return pc.utf8_slice_codeunits(rows.column("product_id"), 0, ID_DIGITS)
+
+
+def _old_rows(before: Snapshot | None, table: Table, parts: frozenset[str] | None) -> pa.Table:
+    return read_table(before, table, parts=parts) if before else empty(table)
+
+
+def _add_to(changes: dict[str, TableChange], before: Snapshot | None, table: Table, fresh: pa.Table) -> None:
+    """Old rows and the fresh ones, one a key; where both have it, the fresh one."""
+    if not fresh.num_rows:
+        return
+    old = _old_rows(before, table, None)
+    known = pc.is_in(_joined_key(table, old), value_set=_joined_key(table, fresh))
+    changes[table.name] = TableChange(cast(table, pa.concat_tables([old.filter(pc.invert(known)), fresh])))
+
+
+def _joined_key(table: Table, rows: pa.Table) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(*(rows.column(name).cast(pa.string()) for name in table.key), "\n")
+
+
+def _issues(
+    changes: dict[str, TableChange], before: Snapshot | None, of_rules: pa.Table | None, damages: Sequence[Damage]
+) -> None:
+    """Issues of the rules are those of the newest understanding, of storage those found now; issues of processes stand
+    until these are spoken of.
+    """
+    table = TABLES["issues"]
+    rows = changes[table.name].rows if table.name in changes else _old_rows(before, table, None)
+    rows = rows.filter(pc.not_equal(rows.column("origin"), "storage"))
+    if of_rules is not None:
+        rows = pa.concat_tables([rows.filter(pc.not_equal(rows.column("origin"), "rules")), of_rules])
+    found = table_from_rows(table, _one_a_key(table, map(_damage_row, damages)))
+    fresh = found.filter(pc.invert(pc.is_in(found.column("issue_id"), value_set=rows.column("issue_id"))))
+    changes[table.name] = TableChange(cast(table, pa.concat_tables([rows, fresh])))
+
+
+def _damage_row(one: Damage) -> Row:
+    return {
+        "issue_id": issue_id(one.code, one.subject_kind, one.subject_id),
+        "code": one.code,
+        "severity": "blocking",
+        "state": "open",
+        "origin": "storage",
+        "subject_kind": one.subject_kind,
+        "subject_id": one.subject_id,
+        "process_id": one.subject_id if one.subject_kind == "process" else None,
+        "message": one.message,
+        "remedy": one.remedy or None,
+    }
+
+
+def _recipes(changes: dict[str, TableChange], before: Snapshot | None, of_package: pa.Table | None) -> None:
+    """Recipes of the package, and every other version that a process names."""
+    table = TABLES["recipes"]
+    old = _old_rows(before, table, None)
+    latest = of_package if of_package is not None else old.filter(pc.equal(old.column("is_latest"), True))
+    columns = ["recipe", "recipe_version", "arm", "subject_kind"]
+    used = [read_table(before, TABLES["processes"], columns=columns)] if before else []
+    if "processes" in changes:
+        used.append(changes["processes"].rows.select(columns).replace_schema_metadata(None))
+    rows = {(row["recipe"], row["version"]): row for row in latest.to_pylist()}
+    for some in used:
+        for seen in some.group_by(columns).aggregate([]).to_pylist():
+            version = {"recipe": seen["recipe"], "version": seen["recipe_version"], "is_latest": False}
+            rows.setdefault(
+                (seen["recipe"], seen["recipe_version"]),
+                {**version, "arm": seen["arm"], "subject_kind": seen["subject_kind"]},
+            )
+    changes[table.name] = TableChange(table_from_rows(table, rows.values()))

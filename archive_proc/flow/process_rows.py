@@ -1,0 +1,354 @@
+"""Catalog rows of processes and products: one process, its record where it is sealed, the last word where it is not.
+
+A row depends on nothing else, so rows made one by one during a run equal those of a rebuild. What depends on other
+processes (`is_current`, `superseded_by`, `access`) is filled in by `filled.py`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from archive_proc.flow.run_facts import FailedAttempt, Word, moment
+from archive_proc.model.ids import ProcessId, canonical_json, digest32, product_id
+from archive_proc.model.processes import Cause, Plan, PlannedProcess, Process, QcValue, State
+from archive_proc.model.records import ProcessRecord
+
+# A catalog row by column name; `storage.tables.table_from_rows` types it before it leaves the flow layer.
+Row = dict[str, object]
+
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """All that one process's rows are made from."""
+
+    process: Process
+    """As in its record; of one that is not sealed, as in the plan run last."""
+    record: ProcessRecord | None = None
+    word: Word | None = None
+    planes: int | None = None
+    """As predicted, where there is no record."""
+
+
+@dataclass(slots=True)
+class ProcessRows:
+    """Rows of the tables that speak of single processes, by table name."""
+
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+
+    def add(self, table: str, row: Row) -> None:
+        """Append one row."""
+        self.rows.setdefault(table, []).append(row)
+
+
+def process_rows(found: Iterable[ProcessFacts]) -> Mapping[str, list[Row]]:
+    """Rows of `processes, process_inputs, process_edges, parameter_sets, products, qc, remarks, verdicts, issues,
+    attempts` for these processes; of attempts the one that sealed only.
+    """
+    made = ProcessRows()
+    for facts in found:
+        _process(made, facts)
+        _inputs(made, facts.process, {} if facts.record is None else facts.record.pixel_digests)
+        if facts.record is not None:
+            _sealed(made, facts.record)
+        elif facts.word is not None and facts.word.state is State.FAILED:
+            _refused(made, facts.process, facts.word)
+    return made.rows
+
+
+def parameter_hash(process: Process) -> str:
+    """Id of a parameter set: recipe and values."""
+    return digest32("parameters", process.recipe, _plain(process.parameters))
+
+
+def _process(made: ProcessRows, facts: ProcessFacts) -> None:
+    process, record, word = facts.process, facts.record, facts.word
+    params = parameter_hash(process)
+    row: Row = {
+        "process_id": process.process_id,
+        "recipe": process.recipe,
+        "recipe_version": process.recipe_version,
+        "param_hash": params,
+        "preset": process.preset,
+        "arm": process.subject.arm.value,
+        "subject_kind": process.subject.kind,
+        "subject_id": process.subject.subject_id,
+        "night": _night(process),
+        "period_date": process.period_date,
+        "state": State.PLANNED.value,
+        "level": process.level,
+        "fallbacks": list(process.fallbacks),
+        "override_ids": list(process.override_ids),
+        "excluded_planes": _json([list(one) for one in process.excluded_planes]),
+        "corrections": _json([list(one) for one in process.corrections]),
+        "tables_digest": process.tables_digest,
+        "planes": facts.planes,
+    }
+    if record is not None:
+        row |= _record_columns(record)
+    elif word is not None:
+        row |= {
+            "state": word.state.value,
+            "cause": word.cause,
+            "code": word.code,
+            "message": word.message,
+            "run_id": word.run_id,
+            "attempt": word.attempt or None,
+        }
+    made.add("processes", row)
+    made.add(
+        "parameter_sets",
+        {
+            "param_hash": params,
+            "recipe": process.recipe,
+            "preset": process.preset,
+            "params": _json(_plain(process.parameters)),
+        },
+    )
+
+
+def _record_columns(record: ProcessRecord) -> Row:
+    return {
+        "state": State.DONE.value,
+        "planes": record.planes,
+        "run_id": record.run_id,
+        "attempt": record.attempt,
+        "committed_at": moment(record.ended_at),
+        "cpu_s": record.cpu_s,
+        "wall_s": record.wall_s,
+        "max_rss_mb": record.peak_memory_bytes / MEGABYTE,
+        "bytes_read": record.bytes_read,
+        "bytes_written": record.bytes_written,
+        "host": record.host,
+        "package_version": record.package_version,
+        "code_fingerprint": record.code_fingerprint,
+        "environment": _json(
+            {
+                "python": record.environment.python,
+                "packages": dict(record.environment.packages),
+                "cpu": record.environment.cpu,
+                "blas": record.environment.blas,
+                "threads": dict(record.environment.threads),
+                "platform": record.environment.platform,
+            }
+        ),
+    }
+
+
+def _inputs(made: ProcessRows, process: Process, pixels: Mapping[str, str]) -> None:
+    for seq, one in enumerate(process.inputs):
+        digest = pixels.get(one.input_id) if one.kind == "file" else None
+        made.add(
+            "process_inputs",
+            {
+                "process_id": process.process_id,
+                "seq": seq,
+                "role": one.role,
+                "kind": one.kind,
+                "input_id": one.input_id,
+                "content_id": bytes.fromhex(one.content) if one.kind == "file" else None,
+                "pixel_sha256": None if digest is None else bytes.fromhex(digest),
+                "frame_role": one.frame_role or None,
+                "serves": list(one.serves),
+                "level": one.level,
+                "dt_days": one.dt_days,
+                "method": one.method,
+                "period_date": process.period_date,
+            },
+        )
+    for source in process.sources:
+        made.add("process_edges", {"process_id": process.process_id, "src_process_id": source})
+
+
+def _sealed(made: ProcessRows, record: ProcessRecord) -> None:
+    process = record.process
+    for one in record.products:
+        made.add(
+            "products",
+            {
+                "product_id": product_id(process.process_id, one.product_type),
+                "process_id": process.process_id,
+                "product_type": one.product_type,
+                "subject_kind": process.subject.kind,
+                "subject_id": process.subject.subject_id,
+                "preset": process.preset,
+                "arm": process.subject.arm.value,
+                "night": _night(process),
+                "period_date": process.period_date,
+                "level": process.level,
+                "store_path": store_path(process.process_id, one.product_type),
+                "shape": list(one.shape),
+                "dtype": one.dtype,
+                "size_bytes": one.size_bytes,
+                "sha256": bytes.fromhex(one.sha256),
+                "state": "ok",
+                "created_at": moment(record.ended_at),
+            },
+        )
+    _qc(made, process, record.qc)
+    for seq, remark in enumerate(record.remarks):
+        made.add(
+            "remarks", {"process_id": process.process_id, "seq": seq, "code": remark.code, "message": remark.message}
+        )
+    made.add(
+        "attempts",
+        {
+            "process_id": process.process_id,
+            "attempt": record.attempt,
+            "run_id": record.run_id,
+            "started_at": moment(record.started_at),
+            "ended_at": moment(record.ended_at),
+            "host": record.host,
+            "slurm_job_id": record.job or None,
+            "cpu_s": record.cpu_s,
+            "wall_s": record.wall_s,
+            "max_rss_mb": record.peak_memory_bytes / MEGABYTE,
+            "state": State.DONE.value,
+            "log_ref": f"{_directory(process.process_id)}/log.txt",
+        },
+    )
+
+
+def _refused(made: ProcessRows, process: Process, word: Word) -> None:
+    """QC, verdict and issue of a process that its own checks refused (cause data)."""
+    if word.cause != Cause.DATA.value:
+        return
+    _qc(made, process, word.qc)
+    code = word.code or "unknown"
+    made.add(
+        "verdicts",
+        {
+            "subject_kind": "process",
+            "subject_id": process.process_id,
+            "verdict": "refused",
+            "flag": code,
+            "comment": word.message,
+            "author": f"{process.recipe} {process.recipe_version}",
+            "decided_at": word.at,
+        },
+    )
+    subject = process.subject
+    made.add(
+        "issues",
+        {
+            "issue_id": issue_id(code, "process", process.process_id),
+            "code": code,
+            "severity": "blocking",
+            "state": "open",
+            "origin": "process",
+            "subject_kind": "process",
+            "subject_id": process.process_id,
+            "file_id": subject.subject_id if subject.kind == "frame" else None,
+            "group_id": subject.subject_id if subject.kind == "group" else None,
+            "obs_id": subject.subject_id if subject.kind == "observation" else None,
+            "process_id": process.process_id,
+            "message": word.message,
+            "remedy": word.remedy or None,
+            "opened_at": word.at,
+        },
+    )
+
+
+def _qc(made: ProcessRows, process: Process, values: Iterable[QcValue]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for one in values:
+        if (one.product_type, one.metric) in seen:
+            continue
+        seen.add((one.product_type, one.metric))
+        made.add(
+            "qc",
+            {
+                "product_id": product_id(process.process_id, one.product_type),
+                "metric": one.metric,
+                "value": one.value,
+                "unit": one.unit,
+                "threshold": one.threshold,
+                "verdict": one.verdict,
+                "qc_version": process.recipe_version,
+                "period_date": process.period_date,
+            },
+        )
+
+
+def failed_attempt_row(one: FailedAttempt) -> Row:
+    """The row of an attempt that made no product."""
+    return {
+        "process_id": one.process_id,
+        "attempt": one.attempt,
+        "run_id": one.run_id,
+        "started_at": one.started_at,
+        "ended_at": one.ended_at,
+        "host": one.host,
+        "cpu_s": one.cpu_s,
+        "wall_s": one.wall_s,
+        "max_rss_mb": one.peak_memory_bytes / MEGABYTE,
+        "state": one.state.value,
+        "cause": one.cause,
+        "code": one.code,
+        "message": one.message,
+        "signature": one.signature,
+        "log_ref": f"runs/{one.run_id}/logs",
+    }
+
+
+def plan_row(plan: Plan) -> Row:
+    """The row of a saved plan."""
+    return {
+        "plan_id": plan.plan_id,
+        "as_of": plan.as_of,
+        "ruleset_version": plan.ruleset_version,
+        "preset": plan.preset,
+        "selection": plan.selection,
+        "n_processes": len(plan.processes),
+        "n_to_run": sum(one.to_run for one in plan.processes),
+        "n_not_planned": len(plan.not_planned),
+        "path": f"plans/{plan.plan_id}.json",
+    }
+
+
+def plan_process_row(plan: Plan, one: PlannedProcess) -> Row:
+    """The row of one process in one plan."""
+    return {
+        "plan_id": plan.plan_id,
+        "process_id": one.process.process_id,
+        "subject_kind": one.process.subject.kind,
+        "subject_id": one.process.subject.subject_id,
+        "preset": one.process.preset,
+        "product_types": list(one.process.product_types),
+        "reason": one.reason.value,
+        "because": one.because,
+        "predicted_cpu_s": one.prediction.cpu_s,
+        "predicted_memory_gb": one.prediction.memory_gb,
+        "predicted_bytes": one.prediction.bytes_out,
+        "planes": one.prediction.planes,
+        "period_date": one.process.period_date,
+    }
+
+
+def issue_id(code: str, subject_kind: str, subject_id: str) -> str:
+    """Id of an issue: the same problem with the same subject is the same issue, whenever it is found."""
+    return digest32("issue", code, subject_kind, subject_id)
+
+
+def store_path(process_id: ProcessId, product_type: str) -> str:
+    """Where a product's Zarr group lies, below the archive, with `/` between parts."""
+    return f"{_directory(process_id)}/product.zarr/{product_type}"
+
+
+def _directory(process_id: ProcessId) -> str:
+    return f"products/{process_id[:2]}/{process_id}"
+
+
+def _night(process: Process) -> dt.date | None:
+    return dt.date.fromisoformat(process.night) if process.night else None
+
+
+def _plain(parameters: Mapping[str, object]) -> dict[str, object]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in parameters.items()}
+
+
+def _json(value: object) -> str:
+    return canonical_json(value).decode()

@@ -1,0 +1,160 @@
+"""Doing it: rounds of plan and run, resume, cancel; the catalog is published as work goes on."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from archive_proc.errors import NotFoundError
+from archive_proc.execution.executor import STOP_NAME, execute
+from archive_proc.execution.lock import Lease, acquire
+from archive_proc.execution.outcome import EarlierFailure, RunOptions, RunOutcome
+from archive_proc.flow.campaign import Campaign
+from archive_proc.flow.publish import publish
+from archive_proc.model.events import ProcessChanged, ProcessFailed
+from archive_proc.model.ids import ObsId, PlanId, ProcessId, RunId
+from archive_proc.model.processes import Cause, Plan, State
+from archive_proc.planning.text import plan_from_json, plan_to_json
+from archive_proc.settings import SiteProfile
+from archive_proc.storage.atomic import write_bytes
+from archive_proc.storage.journal import iter_journals, read_journal
+from archive_proc.storage.layout import Layout
+from archive_proc.storage.runs import read_run, run_ids
+
+ROUNDS = 3
+"""Times `run SELECTION` plans again after a calibration was refused (DESIGN 4)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """How the user wants a run done; nothing of it can change a result."""
+
+    site: SiteProfile
+    retry: bool = False
+    """Try again what failed for its data or code before."""
+    max_failures: int | None = None
+    progress: bool = True
+    chunk_planes: int | None = None
+
+
+def save_plan(layout: Layout, plan: Plan) -> Path:
+    """Write `plans/<plan_id>.json`. The id covers processes, edges and slots; a later save renews what stands beside."""
+    path = layout.plan(plan.plan_id)
+    write_bytes(path, plan_to_json(plan))
+    return path
+
+
+def load_plan(layout: Layout, plan_id: PlanId) -> Plan:
+    """A saved plan. Raises NotFoundError (AP-PLN-031) where it is not there, MisuseError where its text was edited."""
+    path = layout.plan(plan_id)
+    if not path.is_file():
+        raise NotFoundError("AP-PLN-031", "no such plan", subject=f"plan {plan_id[:12]}", remedy="archive-proc plan")
+    return plan_from_json(path.read_bytes(), f"plans/{path.name}")
+
+
+def run_selection(
+    campaign: Campaign, obs_ids: Iterable[ObsId], product_types: Sequence[str], words: str, order: Order
+) -> tuple[Plan, tuple[RunOutcome, ...]]:
+    """Plan and run; where a calibration refused itself, plan again with the next candidate, at most three rounds."""
+    wanted = tuple(obs_ids)
+    with acquire(campaign.layout, f"run {words}") as lease:
+        publish(campaign.layout, campaign.understanding)
+        plan = campaign.plan(wanted, product_types, words)
+        outcomes: list[RunOutcome] = []
+        while True:
+            save_plan(campaign.layout, plan)
+            outcomes.append(_execute(campaign, plan, order, lease))
+            last = outcomes[-1]
+            refused = any(one.cause is Cause.DATA and one.earlier_run is None for one in last.failures)
+            if last.stopped or not refused or len(outcomes) == ROUNDS:
+                return plan, tuple(outcomes)
+            again = campaign.plan(wanted, product_types, words)
+            if again.plan_id == plan.plan_id:
+                return plan, tuple(outcomes)
+            plan = again
+
+
+def run_plan(campaign: Campaign, plan: Plan, order: Order, run_id: RunId | None = None) -> RunOutcome:
+    """Run a saved plan exactly; nothing is planned again. `run_id`: a run to be continued."""
+    with acquire(campaign.layout, f"run plan {plan.plan_id[:12]}") as lease:
+        publish(campaign.layout, campaign.understanding)
+        return _execute(campaign, plan, order, lease, run_id)
+
+
+def resume(campaign: Campaign, run_id: RunId, order: Order) -> RunOutcome:
+    """Continue a run: same plan, only what is missing."""
+    return run_plan(campaign, load_plan(campaign.layout, read_run(campaign.layout, run_id).plan_id), order, run_id)
+
+
+def cancel(layout: Layout, run_id: RunId) -> None:
+    """Ask the driver of a run to stop: running tasks may end, nothing new starts."""
+    read_run(layout, run_id)
+    (layout.run_dir(run_id) / STOP_NAME).touch()
+
+
+def named_run(layout: Layout, text: str | None) -> RunId:
+    """The run whose id begins so (`run:` before it or not), the latest where nothing is given.
+
+    Raises NotFoundError (AP-CLI-009) where there is none, or several.
+    """
+    runs = run_ids(layout)
+    start = (text or "").removeprefix("run:")
+    found = [one for one in runs if one.startswith(start)] if start else list(runs[-1:])
+    if len(found) != 1:
+        what = "no such run" if not found else f"{len(found)} runs begin so"
+        remedy = f"latest: run:{runs[-1][:12]}" if runs else "archive-proc run"
+        raise NotFoundError("AP-CLI-009", what, subject=text or "run", remedy=remedy)
+    return found[0]
+
+
+def standing_failures(layout: Layout) -> dict[ProcessId, EarlierFailure]:
+    """`data` and `code` failures that no later attempt mended: not tried again without `--retry` or a changed id."""
+    found: dict[ProcessId, EarlierFailure] = {}
+    for run_id, path in iter_journals(layout.runs):
+        for event in read_journal(path).events:
+            if isinstance(event, ProcessFailed) and event.final:
+                if event.cause in (Cause.DATA, Cause.CODE):
+                    found.setdefault(event.process_id, EarlierFailure(event.earlier_run or RunId(run_id), event))
+            elif isinstance(event, ProcessChanged) and event.state in (State.DONE, State.RUNNING):
+                found.pop(event.process_id, None)
+    return found
+
+
+def _execute(campaign: Campaign, plan: Plan, order: Order, lease: Lease, run_id: RunId | None = None) -> RunOutcome:
+    layout = campaign.layout
+    planned = {one.process.process_id for one in plan.processes}
+    earlier = {} if order.retry else standing_failures(layout)
+    options = RunOptions(
+        raw_roots={name: Path(root) for name, root in campaign.settings.raw_roots.items()},
+        pixel_digests=_pixel_digests(campaign, plan),
+        earlier_failures={pid: one for pid, one in earlier.items() if pid in planned},
+        asked_by=_user(),
+        run_id=run_id,
+        chunk_planes=order.chunk_planes,
+        max_failures=order.max_failures,
+        publish=lambda: _publish(layout),
+        progress=order.progress,
+    )
+    return execute(plan, layout, campaign.frames, order.site, options, lease)
+
+
+def _publish(layout: Layout) -> None:
+    publish(layout)
+
+
+def _pixel_digests(campaign: Campaign, plan: Plan) -> dict[str, str]:
+    """What earlier processes read in the files of this plan, so that other pixels under one header are noticed."""
+    from archive_proc.catalog.pixels import known_pixels
+
+    if not any(one.to_run for one in plan.processes):
+        return {}
+    return known_pixels(campaign.layout)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

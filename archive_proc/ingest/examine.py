@@ -1,0 +1,94 @@
+"""What is wrong with raw frames by their own headers, as issues: recomputed from the manifest's rows at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from archive_proc.model.frames import Arm, RawFrame
+from archive_proc.model.observations import Issue
+
+_NO_DIT = "DET SEQ1 DIT: missing"
+
+
+def frame_issues(frames: Iterable[RawFrame]) -> tuple[Issue, ...]:
+    """Issues of single files, by file_id.
+
+    AP-ING-050 the file is cut, AP-ING-051 NDIT is not NAXIS3, AP-ING-052 a needed keyword is missing, AP-ING-053 odd
+    cards.
+    """
+    found: list[Issue] = []
+    for frame in sorted(frames, key=lambda one: one.file_id):
+        if frame.truncated:
+            found.append(
+                _issue(
+                    frame,
+                    "AP-ING-050",
+                    "warning",
+                    f"file is cut: {frame.n_planes} planes of {frame.naxis1} x {frame.naxis2} are promised, "
+                    f"{frame.size_bytes} bytes are there",
+                    "fetch the file again and ingest it; until then it is left out",
+                )
+            )
+        if frame.arm is Arm.SPARTA:
+            continue
+        if frame.n_planes and frame.ndit is not None and frame.ndit != frame.n_planes:
+            found.append(
+                _issue(
+                    frame,
+                    "AP-ING-051",
+                    "warning",
+                    f"NDIT is {frame.ndit}, NAXIS3 {frame.n_planes}: an aborted or cut cube",
+                    "nothing: the planes present are used, timed with the planned spacing",
+                )
+            )
+        missing = _missing(frame)
+        if missing:
+            found.append(
+                _issue(
+                    frame,
+                    "AP-ING-052",
+                    "warning",
+                    f"header lacks {', '.join(missing)}",
+                    "state the value with a `header` override if the observing log knows it",
+                )
+            )
+        odd = [one for one in frame.problems if not one.startswith(_NO_DIT)]
+        if odd:
+            more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+            found.append(
+                _issue(
+                    frame,
+                    "AP-ING-053",
+                    "note",
+                    f"header has odd cards: {'; '.join(odd[:3])}{more}",
+                    "nothing, unless a value you need is among them",
+                )
+            )
+    return tuple(found)
+
+
+def _missing(frame: RawFrame) -> list[str]:
+    wanted: dict[str, str | float | None] = {
+        "DPR CATG": frame.dpr_catg,
+        "DPR TYPE": frame.dpr_type,
+        "DPR TECH": frame.dpr_tech,
+    }
+    if frame.n_planes:
+        stated = not any(one.startswith(_NO_DIT) for one in frame.problems)
+        wanted["DET SEQ1 DIT"] = frame.dit_s if stated else None
+    # Lamps and darks point nowhere (trap 3); only what looks at the sky needs a pointing.
+    if frame.dpr_type and frame.dpr_type.split(",")[0] in ("OBJECT", "STD"):
+        wanted |= {"RA": frame.ra_deg, "DEC": frame.dec_deg}
+    return [key for key, value in wanted.items() if value is None]
+
+
+def _issue(frame: RawFrame, code: str, severity: str, message: str, remedy: str) -> Issue:
+    return Issue(
+        code=code,
+        severity=severity,
+        subject_kind="file",
+        subject_id=frame.uri,
+        message=message,
+        remedy=remedy,
+        file_id=frame.file_id,
+    )

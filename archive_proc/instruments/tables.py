@@ -1,0 +1,176 @@
+"""SPHERE as validated tables: loaded once, typed, digested for process keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Protocol
+
+import msgspec
+
+from archive_proc.errors import MisuseError
+from archive_proc.instruments import checks
+from archive_proc.instruments.irdis import IrdisFile, IrdisTables
+from archive_proc.instruments.products import ProductsFile, ProductType, resolved
+from archive_proc.instruments.rows import (
+    AssociationsFile,
+    FrameTypeRow,
+    FrameTypesFile,
+    GroupingRow,
+    IfsFile,
+    IfsModeRow,
+    RuleRow,
+)
+from archive_proc.instruments.toml_rows import read_table
+from archive_proc.model.frames import RawFrame
+from archive_proc.model.ids import sha256_hex
+
+__all__ = ["FrameTypeRow", "RuleRow", "TableReadLike", "Tables", "load_tables", "parse_tables", "table_digest"]
+
+FILES = ("frame_types.toml", "associations.toml", "irdis.toml", "ifs.toml", "product_types.toml")
+RULESET_DIGITS = 12
+
+
+class TableReadLike(Protocol):
+    """What `table_digest` needs of a recipe's declaration (recipes.recipe.TableRead)."""
+
+    @property
+    def table(self) -> str:
+        """File stem and table name: `irdis.filters`."""
+
+    @property
+    def by(self) -> str | None:
+        """Manifest column whose value picks the one row; None: the whole table."""
+
+
+class Tables(msgspec.Struct, frozen=True, kw_only=True):
+    """All tables of the package, checked against each other."""
+
+    frame_types: tuple[FrameTypeRow, ...]
+    grouping: GroupingRow
+    rules: tuple[RuleRow, ...]
+    irdis: IrdisTables
+    ifs_modes: dict[str, IfsModeRow]
+    product_types: dict[str, ProductType]
+    ruleset_version: str
+    """Short hash of the frame types and association rules."""
+
+    def frame_type(self, name: str) -> FrameTypeRow:
+        """The first row of this frame type (rows of one name agree on role, group keys and block).
+
+        Raises KeyError for a name no row has.
+        """
+        for row in self.frame_types:
+            if row.name == name:
+                return row
+        raise KeyError(name)
+
+    def ifs_mode_of(self, ifs_comb: str | None, prism: str | None = None) -> str | None:
+        """YJ or YJH: from `INS2 COMB IFS`, else from the prism; None when neither says."""
+        for row in self.ifs_modes.values():
+            if ifs_comb in row.combs:
+                return row.name
+        for row in self.ifs_modes.values():
+            if prism is not None and prism == row.prism:
+                return row.name
+        return None
+
+
+@cache
+def load_tables() -> Tables:
+    """The packaged tables, read once.
+
+    Raises MisuseError AP-TAB-001, -002 or -003 naming file, line and rule of a wrong row.
+    """
+    folder = resources.files("archive_proc.instruments")
+    return parse_tables({name: folder.joinpath(name).read_text(encoding="utf-8") for name in FILES})
+
+
+def parse_tables(texts: Mapping[str, str]) -> Tables:
+    """Tables from the texts of all FILES. Raises as `load_tables`."""
+    frame_types = read_table(texts["frame_types.toml"], FrameTypesFile, "frame_types.toml")
+    associations = read_table(texts["associations.toml"], AssociationsFile, "associations.toml")
+    irdis = read_table(texts["irdis.toml"], IrdisFile, "irdis.toml")
+    ifs = read_table(texts["ifs.toml"], IfsFile, "ifs.toml")
+    products = read_table(texts["product_types.toml"], ProductsFile, "product_types.toml")
+    checks.check_frame_types(frame_types, texts)
+    checks.check_associations(associations, frame_types, texts)
+    checks.check_irdis(irdis, texts)
+    checks.check_ifs(ifs, texts)
+    checks.check_products(products, texts)
+    rules = [msgspec.to_builtins(frame_types), msgspec.to_builtins(associations), msgspec.to_builtins(ifs)]
+    return Tables(
+        frame_types=frame_types.frame_type,
+        grouping=frame_types.grouping,
+        rules=associations.rule,
+        irdis=IrdisTables(
+            detector=irdis.detector,
+            geometries=irdis.geometry,
+            filters={row.name: row for row in irdis.filter},
+            neutral_densities={row.name: row for row in irdis.neutral_density},
+            coronagraphs={row.name: row for row in irdis.coronagraph},
+        ),
+        ifs_modes={row.name: row for row in ifs.mode},
+        product_types=resolved(products.product),
+        ruleset_version=sha256_hex(rules)[:RULESET_DIGITS],
+    )
+
+
+# Table name as recipes declare it -> (whole table, row for a value of the column that picks it).
+_Rows = Callable[[Tables], object]
+_WHOLE: dict[str, _Rows] = {
+    "irdis.filters": lambda tables: tables.irdis.filters,
+    "irdis.neutral_density": lambda tables: tables.irdis.neutral_densities,
+    "irdis.coronagraphs": lambda tables: tables.irdis.coronagraphs,
+    "irdis.geometry": lambda tables: tables.irdis.geometries,
+    "irdis.detector": lambda tables: tables.irdis.detector,
+    "ifs.modes": lambda tables: tables.ifs_modes,
+}
+_ALIASES = {
+    "irdis.filter": "irdis.filters",
+    "irdis.nd": "irdis.neutral_density",
+    "irdis.neutral_densities": "irdis.neutral_density",
+    "irdis.coronagraph": "irdis.coronagraphs",
+    "irdis.geometries": "irdis.geometry",
+    "ifs.mode": "ifs.modes",
+}
+
+
+def table_digest(tables: Tables, reads: Sequence[TableReadLike], frame: RawFrame | None) -> str:
+    """sha256, 64 hex, of the table rows a recipe reads; part of its process ids (DESIGN 6).
+
+    `frame` is the first main file (None when the main input is a product without frames: whole tables are taken).
+    A row that is not there digests as null: the recipe itself then fails, naming it. References (words) do not count.
+
+    Raises MisuseError AP-TAB-006 for a table that does not exist.
+    """
+    parts = [[read.table, read.by, _without_words(_read(tables, read, frame))] for read in reads]
+    return sha256_hex(sorted(parts, key=lambda part: (str(part[0]), str(part[1]))))
+
+
+def _read(tables: Tables, read: TableReadLike, frame: RawFrame | None) -> object:
+    name = _ALIASES.get(read.table, read.table)
+    if name not in _WHOLE:
+        raise MisuseError(
+            "AP-TAB-006", f"no table of this name; there are {', '.join(sorted(_WHOLE))}", subject=read.table
+        )
+    whole = _WHOLE[name](tables)
+    if read.by is None or frame is None:
+        return msgspec.to_builtins(whole)
+    value = getattr(frame, read.by)
+    if name == "irdis.geometry":
+        return msgspec.to_builtins([row for row in tables.irdis.geometries if row.covers(frame.mjd_obs)])
+    if name == "irdis.neutral_density" and value is None:
+        value = "OPEN"
+    if name == "ifs.modes":
+        value = tables.ifs_mode_of(frame.ifs_comb, frame.prism)
+    return msgspec.to_builtins(whole.get(value) if isinstance(whole, dict) else whole)
+
+
+def _without_words(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_words(one) for key, one in value.items() if key != "reference"}
+    if isinstance(value, list):
+        return [_without_words(one) for one in value]
+    return value

@@ -1,0 +1,52 @@
+"""Relative flux of planes with an honest error (notes/irdis 4.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64 = NDArray[np.float64]
+
+SPOT_NOISE = 0.04
+"""Fractional error of one plane's mean of four fitted waffle spots: each interferes with the speckle under it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelativeFlux:
+    """Factors of planes: divide by them to correct."""
+
+    factor: Float64
+    """(n, 2), median 1 over the usable planes."""
+    error: Float64
+    """(n, 2)."""
+
+
+def unidentified(n: int, expected_scatter: float) -> RelativeFlux:
+    """No estimator is to be trusted: factor 1 and the scatter to be expected as its error."""
+    return RelativeFlux(np.ones((n, 2)), np.full((n, 2), expected_scatter))
+
+
+def shrunk(estimates: Float64, usable: NDArray[np.bool_], noise: float, expected_scatter: float) -> RelativeFlux:
+    """Factors from estimates (n, 2) of fractional error `noise`, drawn towards 1 by what their scatter can be trusted.
+
+    Factor 1 + beta (b - 1), beta = signal variance over signal and noise variance; the signal's is that of the usable
+    planes' scatter less the noise. A plane without an estimate keeps factor 1 and the expected scatter.
+    """
+    found = usable[:, None] & np.isfinite(estimates) & (estimates > 0)
+    factor = np.ones_like(estimates)
+    error = np.full_like(estimates, expected_scatter)
+    for half in range(estimates.shape[1]):
+        members = estimates[found[:, half], half]
+        if members.size == 0:
+            continue
+        relative = estimates[:, half] / np.median(members)
+        variance = float(np.var(relative[found[:, half]])) if members.size > 2 else expected_scatter**2 + noise**2
+        beta = max(0.0, 1.0 - noise**2 / variance) if variance > 0 else 0.0
+        known = np.isfinite(relative) & (relative > 0)
+        factor[known, half] = 1.0 + beta * (relative[known] - 1.0)
+        # Posterior of a Gaussian signal and Gaussian noise.
+        error[known, half] = noise * np.sqrt(beta) if beta > 0 else np.sqrt(variance)
+        factor[:, half] /= np.median(factor[found[:, half], half])
+    return RelativeFlux(factor, error)

@@ -1,0 +1,114 @@
+"""Lines of a run's journal: what the driver saw, in the order it saw it.
+
+Products are the record of success; the journal is the record of failures, attempts and times. The compactor turns
+both into the catalog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from archive_proc.model.ids import PlanId, ProcessId, RunId
+from archive_proc.model.processes import Cause, QcValue, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """First line of a run."""
+
+    run_id: RunId
+    plan_id: PlanId
+    at: str
+    """ISO UTC."""
+    site: str
+    backend: str
+    workers: int
+    asked_by: str
+    package_version: str
+    host: str
+    pid: int
+    processes: int
+    """Processes in the plan."""
+    cached: int = 0
+    """Of these, sealed before (or not needed): they have no lines of their own."""
+    config: Mapping[str, str] = field(default_factory=dict)
+    """Resolved settings of the site, as text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessChanged:
+    """A process entered a state. The last line about a process is its state in this run."""
+
+    process_id: ProcessId
+    state: State
+    at: str
+    attempt: int = 0
+    """0 where nothing was tried (cached, blocked)."""
+    host: str = ""
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_memory_bytes: int = 0
+    """All three: sums (peak: maximum) over the attempt's tasks; only on done."""
+    tasks: int = 0
+    blocked_by: ProcessId | None = None
+    """The failed process at the root, for state blocked."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessFailed:
+    """One attempt of a process failed."""
+
+    process_id: ProcessId
+    recipe: str
+    attempt: int
+    at: str
+    cause: Cause
+    code: str
+    """AP-..., or the exception's name for causes `code`."""
+    signature: str
+    """Equal for equal failures: what the breaker counts and triage groups by."""
+    message: str
+    remedy: str = ""
+    subject: str = ""
+    traceback: str = ""
+    """Last lines, paths inside the package only."""
+    task: str = ""
+    """Which task of it: `all`, `block detect 48`, `reduce detect`, `close`."""
+    host: str = ""
+    pid: int = 0
+    final: bool = True
+    """False when it will be tried again in this run."""
+    started_at: str = ""
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_memory_bytes: int = 0
+    qc: tuple[QcValue, ...] = ()
+    """What was measured and refused it (cause data)."""
+    earlier_run: RunId | None = None
+    """Set when it was not tried again because this failure stands from that run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded:
+    """Last line of a run that ended (a killed run has none)."""
+
+    run_id: RunId
+    at: str
+    counts: Mapping[str, int]
+    """State -> processes; adds up to the plan."""
+    stopped: str = ""
+    """Empty when it went to its end; else why not: SIGINT, SIGTERM, disk full, breaker, max failures."""
+    wall_s: float = 0.0
+
+
+Event: TypeAlias = RunStarted | ProcessChanged | ProcessFailed | RunEnded
+EVENT_KINDS: Mapping[str, type[RunStarted] | type[ProcessChanged] | type[ProcessFailed] | type[RunEnded]] = {
+    "run_started": RunStarted,
+    "process_changed": ProcessChanged,
+    "process_failed": ProcessFailed,
+    "run_ended": RunEnded,
+}
+"""The word a line carries -> its type."""

@@ -1,0 +1,37 @@
+"""All recipes, listed once. A new recipe is a module and a line here."""
+
+from __future__ import annotations
+
+from archive_proc.errors import MisuseError
+from archive_proc.recipes.detector import IRDIS_DARK, IRDIS_INSTRUMENT_BACKGROUND
+from archive_proc.recipes.irdis.centered import IRDIS_CENTERED
+from archive_proc.recipes.irdis.flat import IRDIS_FLAT
+from archive_proc.recipes.irdis.science import IRDIS_SCIENCE
+from archive_proc.recipes.irdis.sky import IRDIS_SKY
+from archive_proc.recipes.irdis.tracks import IRDIS_TRACKS
+from archive_proc.recipes.recipe import Recipe
+
+COOKBOOK: tuple[Recipe, ...] = (
+    IRDIS_DARK,
+    IRDIS_INSTRUMENT_BACKGROUND,
+    IRDIS_FLAT,
+    IRDIS_SKY,
+    IRDIS_TRACKS,
+    IRDIS_SCIENCE,
+    IRDIS_CENTERED,
+)
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of this name.
+
+    Raises MisuseError AP-PLN-030 naming those there are.
+    """
+    for one in COOKBOOK:
+        if one.name == name:
+            return one
+    raise MisuseError(
+        "AP-PLN-030",
+        f"there is no recipe {name!r}; there are {', '.join(one.name for one in COOKBOOK)}",
+        remedy="use one of these names",
+    )

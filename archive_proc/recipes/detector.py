@@ -1,0 +1,205 @@
+"""Master darks and instrument backgrounds: the detector's level at one DIT, its noise, its hot and noisy pixels.
+
+One pass over stripes of rows of all planes: levels of planes are aligned by output within the stripe, combined with
+clipping, and flagged once whole (DESIGN 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from archive_proc.errors import DataFailure
+from archive_proc.kernels.bad_pixels import dark_flags
+from archive_proc.kernels.calibrate import join_halves, split_halves
+from archive_proc.kernels.combine import align_outputs, combine_planes
+from archive_proc.model.flags import Flag
+from archive_proc.model.frames import Arm, RawFrame
+from archive_proc.model.processes import QcValue, Remark
+from archive_proc.recipes.recipe import (
+    Arrays,
+    Block,
+    BlockOutput,
+    Cost,
+    Pass,
+    ProductContent,
+    RawMain,
+    Recipe,
+    RecipeInputs,
+    RecipeResult,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DarkParameters:
+    """Limits of a usable master and of its pixels (notes/irdis 4.1)."""
+
+    hot_adu: float = 40.0
+    """ADU above the local median in 16 s; scales with the DIT."""
+    noisy_factor: float = 4.0
+    """Temporal scatter over the typical one."""
+    worst_noise_adu: float = 25.0
+    """Typical noise of one plane beyond which a dark is refused: five times the few-reads noise of the detector."""
+    worst_bad_fraction: float = 0.1
+    """Hot and noisy pixels beyond which it is refused."""
+
+
+def true_dit(frame: RawFrame) -> float:
+    """Integration time of one plane, s: `DET SEQ1 REALDIT` where the header has it, else the keyword DIT.
+
+    Raises DataFailure AP-IRD-002 without either.
+    """
+    value = frame.realdit_s or frame.dit_s
+    if not value or value <= 0.0:
+        raise DataFailure(
+            "AP-IRD-002",
+            "the header gives no integration time (DET SEQ1 DIT)",
+            subject=frame.file_id,
+            remedy="correct the header with an override of kind `header`, or quarantine the file",
+        )
+    return float(value)
+
+
+def usable_rows(block: Block, inputs: RecipeInputs) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """Positions within a block of the planes that overrides leave usable."""
+    return np.flatnonzero(inputs.planes.usable[block.planes])
+
+
+def no_planes(subject: str) -> DataFailure:
+    """What a master raises when overrides exclude every plane."""
+    return DataFailure(
+        "AP-IRD-003",
+        "no usable plane is left: overrides exclude all of them",
+        subject=subject,
+        remedy="withdraw an exclude-planes override, or quarantine the files so that another group is taken",
+    )
+
+
+def combine_stripe(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
+    """One stripe of the master: level, noise, variance, scatter (rows, 2048), ADU."""
+    chosen = usable_rows(block, inputs)
+    if not chosen.size:
+        raise no_planes(inputs.subject.subject_id)
+    combined = combine_planes(align_outputs(np.asarray(block.pixels["raw"], np.float32)[chosen]))
+    return BlockOutput(
+        {
+            "level": combined.mean,
+            "noise": combined.noise,
+            "variance": combined.variance,
+            "scatter": combined.scatter,
+            "typical_noise": np.array([combined.typical_noise]),
+            "n_planes": np.array([chosen.size], np.int64),
+        }
+    )
+
+
+def join_stripes(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
+    """Whole-frame arrays from the stripes."""
+    return {key: np.concatenate([one[key] for one in summaries]) for key in summaries[0]}
+
+
+def _close(product_type: str, inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
+    limits: DarkParameters = inputs.parameters
+    frame = inputs.frames[0]
+    dit = true_dit(frame)
+    typical = float(np.median(shared["typical_noise"]))
+    n = int(shared["n_planes"][0])
+    flags = join_halves(
+        dark_flags(
+            split_halves(shared["level"]),
+            split_halves(shared["scatter"]),
+            typical,
+            dit,
+            hot_adu=limits.hot_adu,
+            noisy_factor=limits.noisy_factor,
+        )
+    )
+    hot = float(np.mean((flags & int(Flag.HOT)) != 0))
+    noisy = float(np.mean((flags & int(Flag.NOISY)) != 0))
+    # Light adds photon noise: an instrument background may be as noisy as its level makes it.
+    light = max(float(np.median(shared["level"])), 0.0) if product_type == "instrument_background" else 0.0
+    worst = float(np.hypot(limits.worst_noise_adu, np.sqrt(light)))
+    qc = (
+        QcValue(
+            product_type, "typical_noise", typical, "adu", "refuse" if typical > worst else "good", round(worst, 3)
+        ),
+        QcValue(product_type, "median_level", float(np.median(shared["level"])), "adu"),
+        QcValue(product_type, "hot_fraction", hot, "1"),
+        QcValue(product_type, "noisy_fraction", noisy, "1"),
+        QcValue(product_type, "planes", float(n), "1"),
+    )
+    if typical > worst or hot + noisy > limits.worst_bad_fraction:
+        raise DataFailure(
+            "AP-IRD-004",
+            f"{product_type} of DIT {dit:g} s is unusable: noise {typical:.1f} ADU (limit {worst:.1f}), "
+            f"{100.0 * (hot + noisy):.1f} % hot or noisy pixels (limit {100.0 * limits.worst_bad_fraction:.0f} %)",
+            subject=frame.file_id,
+            remedy="look at the frames; quarantine those with light or a reset fault: another group is taken then",
+            qc=tuple((one.metric, one.value, one.unit) for one in qc),
+        )
+    remarks = () if n >= 3 else (Remark("AP-IRD-005", f"{n} plane(s): the noise of single pixels is not known"),)
+    content = ProductContent(
+        {
+            "level": shared["level"],
+            "variance": shared["variance"],
+            "read_noise": shared["noise"],
+            "flags": flags,
+        },
+        {
+            "dit_s": dit,
+            "gain": frame.gain,
+            "n_planes": n,
+            "inst_filter": frame.inst_filter,
+            "nd_filter": frame.nd_filter,
+            "typical_noise_adu": round(typical, 4),
+        },
+    )
+    return RecipeResult({product_type: content}, qc, remarks)
+
+
+def close_dark(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
+    """The product `dark`. Raises DataFailure AP-IRD-004 where noise or bad pixels are beyond the limits."""
+    return _close("dark", inputs, shared)
+
+
+def close_instrument_background(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
+    """The product `instrument_background`; raises as `close_dark`."""
+    return _close("instrument_background", inputs, shared)
+
+
+_STRIPES = Pass("combine", combine_stripe, join_stripes)
+_COST = Cost(cpu_s=2.0, cpu_s_per_plane=0.15, memory_gb=0.6, bytes_out=14_000_000, bytes_out_per_plane=0)
+
+IRDIS_DARK = Recipe(
+    name="irdis_dark",
+    version="1.0.0",
+    arm=Arm.IRDIS,
+    subject_kind="group",
+    main=RawMain(frame_types=("IRD_DARK_RAW",)),
+    inputs=(),
+    outputs=("dark",),
+    parameters=DarkParameters,
+    tables=(),
+    axis="rows",
+    passes=(_STRIPES,),
+    close=close_dark,
+    cost=_COST,
+)
+
+IRDIS_INSTRUMENT_BACKGROUND = Recipe(
+    name="irdis_instrument_background",
+    version="1.0.0",
+    arm=Arm.IRDIS,
+    subject_kind="group",
+    main=RawMain(frame_types=("IRD_INS_BG_RAW",)),
+    inputs=(),
+    outputs=("instrument_background",),
+    parameters=DarkParameters,
+    tables=(),
+    axis="rows",
+    passes=(_STRIPES,),
+    close=close_instrument_background,
+    cost=_COST,
+)

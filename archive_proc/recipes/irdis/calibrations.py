@@ -1,0 +1,132 @@
+"""The detector as the masters of one process know it: from loaded calibrations to the kernels' `Detector`.
+
+Read noise and pedestal come from the best witness there is: a dark of the DIT, else the instrument background less its
+photon noise, else the background's unlit pixels and the instrument table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archive_proc.errors import DataFailure
+from archive_proc.instruments.tables import load_tables
+from archive_proc.kernels.calibrate import (
+    USELESS,
+    Detector,
+    DetectorLevel,
+    detector_level,
+    split_halves,
+    unlit_pixels,
+)
+from archive_proc.model.flags import Flag
+from archive_proc.recipes.detector import true_dit
+from archive_proc.recipes.recipe import Calibration, RecipeInputs
+
+Float32 = NDArray[np.float32]
+Flags = NDArray[np.uint16]
+
+LEVELS = ("dark", "instrument_background")
+"""Product types with a read noise beside their level."""
+
+
+def halves_of(calibration: Calibration, name: str) -> NDArray[np.float32]:
+    """A float array of a master as halves (2, 1024, 1024), contiguous."""
+    return np.ascontiguousarray(split_halves(np.asarray(calibration.arrays[name], np.float32)))
+
+
+def flags_of(calibration: Calibration) -> Flags:
+    """The flags of a master as halves (2, 1024, 1024)."""
+    return np.ascontiguousarray(split_halves(np.asarray(calibration.arrays["flags"], np.uint16)))
+
+
+def levels_of(calibrations: Sequence[Calibration]) -> list[DetectorLevel]:
+    """Masters that hold a level at one DIT, as halves; a sky basis has no read noise of its own (NaN)."""
+    found = []
+    for one in calibrations:
+        level = halves_of(one, "level")
+        noise = halves_of(one, "read_noise") if "read_noise" in one.arrays else np.full_like(level, np.nan)
+        found.append(DetectorLevel(float(one.attrs["dit_s"]), level, halves_of(one, "variance"), noise, flags_of(one)))
+    return found
+
+
+def level_for(inputs: RecipeInputs, file: int, role: str) -> DetectorLevel | None:
+    """The level that a role's calibrations give one main file at its DIT, halves; None where the role is empty.
+
+    One calibration of the DIT is taken as it is, several of other DITs as a rate (AP-IRD-001 where that fails). A sky
+    basis among them is the level itself.
+    """
+    serving = inputs.serving(role, file)
+    if not serving:
+        return None
+    dit = true_dit(inputs.frames[file])
+    found = levels_of(serving)
+    return found[0] if len(found) == 1 else detector_level(dit, found)
+
+
+def detector_for(inputs: RecipeInputs, file: int) -> Detector:
+    """The detector for the planes of one main file.
+
+    Needs the roles `flat` and `bad_pixels`; `dark` and `background` where given. Raises DataFailure AP-IRD-010 when no
+    flat serves the file.
+    """
+    frame = inputs.frames[file]
+    tables = load_tables().irdis.detector
+    flats, bad = inputs.serving("flat", file), inputs.serving("bad_pixels", file)
+    if not flats:
+        raise DataFailure(
+            "AP-IRD-010",
+            "no detector flat serves this file",
+            subject=frame.file_id,
+            remedy="`explain` the observation: role flat lists the candidates and why each was refused",
+        )
+    gain = float(frame.gain or tables.gain_e_per_adu)
+    response = halves_of(flats[0], "response")
+    flags = flags_of(bad[0]) if bad else flags_of(flats[0]).copy()
+    dark, background = level_for(inputs, file, "dark"), level_for(inputs, file, "background")
+    flags = flags.copy()
+    for one in (dark, background):
+        if one is not None:
+            flags |= one.flags
+    flags[~np.isfinite(response)] |= np.uint16(Flag.OUTSIDE)
+    unlit = unlit_pixels(flags)
+    witness = dark or background
+    pedestal, noise = _pedestal_and_noise(witness, flags, gain, tables.read_noise_e / gain)
+    slopes = flats[0].attrs.get("nonlinearity_per_adu") or (0.0, 0.0)
+    return Detector(
+        dit_s=true_dit(frame),
+        gain=gain,
+        pedestal=pedestal,
+        read_noise=noise,
+        response=response,
+        response_variance=halves_of(flats[0], "variance"),
+        flags=flags,
+        unlit=unlit,
+        nonlinearity=(float(slopes[0]), float(slopes[1])),
+        soft_limit=tables.soft_limit_adu,
+        hard_limit=tables.hard_limit_adu,
+    )
+
+
+def _pedestal_and_noise(
+    witness: DetectorLevel | None, flags: Flags, gain: float, table_noise: float
+) -> tuple[Float32, Float32]:
+    """Level without light, and read noise without the photon noise of the witness's own light, (2, ny, nx) ADU."""
+    if witness is None:
+        return np.zeros(flags.shape, np.float32), np.full(flags.shape, table_noise, np.float32)
+    dark = ((flags & int(Flag.OUTSIDE)) != 0) & ((flags & (USELESS | int(Flag.EDGE))) == 0)
+    pedestal, noise = witness.level.copy(), witness.read_noise.copy()
+    for half in range(len(flags)):
+        unlit = float(np.median(witness.level[half][dark[half]])) if dark[half].any() else 0.0
+        lit = float(np.median(witness.level[half][~dark[half]]))
+        known = np.isfinite(noise[half])
+        # Light in the witness shows as a level above the unlit pixels' beyond what outputs differ by (a few ADU).
+        if lit - unlit > 5.0 or not known.all():
+            light = np.maximum(witness.level[half] - unlit, 0.0) / np.float32(gain)
+            spread = float(np.median(noise[half][dark[half]])) if known.all() and dark[half].any() else table_noise
+            pedestal[half] = unlit
+            own = noise[half] ** 2 - light if known.all() else np.zeros_like(light)
+            noise[half] = np.sqrt(np.maximum(own, np.float32(spread) ** 2))
+    return pedestal, noise

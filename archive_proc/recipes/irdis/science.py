@@ -1,0 +1,264 @@
+"""Calibrated science planes, not resampled: background subtracted, flat-divided, with variance, flags, times, angles.
+
+One pass writes the pixels; closing copies what the tracks know about each plane (star, relative flux, background) into
+the cube's coordinates. Main input: the raw science planes of an observation in order of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archive_proc.instruments.tables import load_tables
+from archive_proc.kernels.background import background_of_plane
+from archive_proc.kernels.calibrate import USELESS, Detector, calibrate_plane, common_variance, split_halves
+from archive_proc.kernels.cosmic import cosmic_rays
+from archive_proc.model.flags import Flag
+from archive_proc.model.frames import Arm
+from archive_proc.model.processes import QcValue, Remark
+from archive_proc.recipes.irdis.backgrounds import PlaneBackground, background_for
+from archive_proc.recipes.irdis.calibrations import detector_for, level_for
+from archive_proc.recipes.irdis.coordinates import PlaneRows, plane_coordinates
+from archive_proc.recipes.irdis.pointing import ANGLE_CONVENTION
+from archive_proc.recipes.recipe import (
+    Arrays,
+    Block,
+    BlockOutput,
+    Cost,
+    Halo,
+    InputRole,
+    Pass,
+    ProductContent,
+    RawMain,
+    Recipe,
+    RecipeInputs,
+    RecipeResult,
+    TableRead,
+)
+
+Float32 = NDArray[np.float32]
+
+PRODUCT = "irdis_science_cube"
+MEAN_BLOCK = 4
+"""Pixels along a side of the blocks on which the mean light is kept for the flat's share of the variance."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScienceParameters:
+    """What a user may choose."""
+
+    find_cosmic_rays: bool = True
+
+
+@dataclass(slots=True)
+class _Masters:
+    """Detector and background of each main file, built once a block."""
+
+    inputs: RecipeInputs
+    built: dict[tuple[str, ...], tuple[Detector, PlaneBackground]] = field(default_factory=dict)
+
+    def of(self, file: int) -> tuple[Detector, PlaneBackground]:
+        """Those of one main file; files served by the same calibrations at one DIT share them."""
+        roles = ("flat", "bad_pixels", "dark", "background")
+        frame = self.inputs.frames[file]
+        key = tuple(one.product_id for role in roles for one in self.inputs.serving(role, file))
+        key += (str(frame.dit_s), str(frame.realdit_s), str(frame.gain))
+        if key not in self.built:
+            self.built[key] = (detector_for(self.inputs, file), background_for(self.inputs, file))
+        return self.built[key]
+
+
+def calibrate_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
+    """Flux, variance and flags of 16 planes; summary: sums of light on 4 x 4 blocks, counts per plane."""
+    parameters: ScienceParameters = inputs.parameters
+    masters = _Masters(inputs)
+    raw = block.pixels["raw"]
+    n, (ny, width) = len(block.planes), raw.shape[1:]
+    shape = (n, 2, ny, width // 2)
+    flux, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    flags = np.empty(shape, np.uint16)
+    light = np.zeros((2, ny // MEAN_BLOCK, width // 2 // MEAN_BLOCK))
+    counts = np.zeros((n, 3), np.int64)
+    rows = PlaneRows(inputs, inputs.calibrations["background_fit"][0])
+    coefficients = np.asarray(rows.product.arrays["coefficients"], np.float64)
+    for index, plane in enumerate(block.planes):
+        file = int(inputs.planes.file[plane])
+        detector, background = masters.of(file)
+        halves = split_halves(np.asarray(raw[index], np.float32))
+        row = rows.of_plane(int(plane))
+        fitted = np.zeros((2, max(len(background.basis.terms), coefficients.shape[2])))
+        if row >= 0:
+            fitted[:, : coefficients.shape[2]] = np.nan_to_num(coefficients[row])
+        level = background_of_plane(background.basis, fitted)
+        hits = None
+        if parameters.find_cosmic_rays:
+            near = [split_halves(one) for one in _neighbours(block, inputs, int(plane))]
+            good = (detector.flags & (USELESS | int(Flag.OUTSIDE))) == 0
+            hits = cosmic_rays(
+                halves,
+                near,
+                background=level,
+                pedestal=detector.pedestal,
+                read_noise=detector.read_noise,
+                gain=detector.gain,
+                good=good,
+            )
+        done = calibrate_plane(halves, level, detector, hits)
+        flux[index], variance[index], flags[index] = done.flux, done.variance, done.flags
+        if not background.constrained or row < 0:
+            flags[index][(done.flags & int(Flag.OUTSIDE)) == 0] |= np.uint16(Flag.BACKGROUND_UNCONSTRAINED)
+        inside = (done.flags & int(Flag.OUTSIDE)) == 0
+        for place, flag in enumerate((Flag.COSMIC, Flag.SATURATED, Flag.FILLED)):
+            counts[index, place] = int(((done.flags & int(flag)) != 0)[inside].sum())
+        if inputs.planes.usable[plane]:
+            light += _block_means(done.flux)
+    usable = int(inputs.planes.usable[block.planes].sum())
+    return BlockOutput(
+        {"light": light, "usable": np.array([usable]), "counts": counts},
+        {PRODUCT: {"flux": flux, "variance": variance, "flags": flags}},
+    )
+
+
+def _neighbours(block: Block, inputs: RecipeInputs, plane: int) -> list[Float32]:
+    """Raw planes of the same dither and DIT, up to two before and two after; excluded ones have no say."""
+    here = {int(one): block.pixels["raw"][index] for index, one in enumerate(block.planes)}
+    here |= {int(one): block.halo_pixels["raw"][index] for index, one in enumerate(block.halo_planes)}
+    mine = _same(inputs, plane)
+    alike = sorted(one for one in here if one != plane and inputs.planes.usable[one] and _same(inputs, one) == mine)
+    before, after = [one for one in alike if one < plane][-2:], [one for one in alike if one > plane][:2]
+    return [np.asarray(here[one], np.float32) for one in (*before, *after)]
+
+
+def _same(inputs: RecipeInputs, plane: int) -> tuple[float | int | None, ...]:
+    """What neighbours in time must share with a plane."""
+    frame = inputs.frames[int(inputs.planes.file[plane])]
+    return (frame.dit_ms, frame.dit_s, round(frame.dith_x or 0.0, 2), round(frame.dith_y or 0.0, 2))
+
+
+def _block_means(flux: Float32) -> NDArray[np.float64]:
+    """(2, ny / 4, nx / 4) means; 0 outside the lit field."""
+    two, ny, nx = flux.shape
+    cells = np.nan_to_num(flux).reshape(two, ny // MEAN_BLOCK, MEAN_BLOCK, nx // MEAN_BLOCK, MEAN_BLOCK)
+    return np.asarray(cells.mean(axis=(2, 4), dtype=np.float64))
+
+
+def gather(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
+    """Sum of light over usable planes, counts of all planes."""
+    light = summaries[0]["light"].copy()
+    for one in summaries[1:]:
+        light += one["light"]
+    return {
+        "light": light,
+        "usable": np.sum([one["usable"] for one in summaries], axis=0),
+        "counts": np.concatenate([one["counts"] for one in summaries]),
+    }
+
+
+def close_science(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
+    """Coordinates, common variance and attributes of `irdis_science_cube`."""
+    coordinates, remarks = plane_coordinates(inputs)
+    frame = inputs.frames[0]
+    optics = load_tables().irdis.filter(frame.inst_filter)
+    detector = detector_for(inputs, 0)
+    arrays: dict[str, NDArray[Any]] = dict(coordinates)
+    arrays["variance_common"] = _common(inputs, shared, detector)
+    arrays["wavelength"] = np.array(optics.wavelength_um)
+    arrays["bandwidth"] = np.array(optics.bandwidth_um)
+    arrays["pixel_scale"] = np.array(optics.pixel_scale_mas)
+    arrays["gain"] = np.full(2, detector.gain)
+    geometry = load_tables().irdis.geometry(frame.mjd_obs)
+    attrs: Mapping[str, Any] = {
+        "bands": list(optics.bands),
+        "inst_filter": optics.name,
+        "coronagraph": frame.coro_ir,
+        "nd_filter": frame.nd_filter,
+        "rot_mode": frame.rot_mode,
+        "angle_convention": ANGLE_CONVENTION,
+        "anamorphism_y": geometry.anamorphism_y,
+        "anamorphism_convention": "sky offset along y = anamorphism_y x pixels; this array is not corrected for it",
+        "true_north_deg": geometry.true_north_deg,
+        "pupil_offset_deg": geometry.pupil_offset_deg,
+        "flux_convention": "adu/s per detector pixel after background and flat",
+        "variance_convention": (
+            "variance differs from plane to plane (photons, read noise); variance_common is shared by all planes "
+            "(master level, flat) and does not average down"
+        ),
+    }
+    n_lit = max(int(((detector.flags & int(Flag.OUTSIDE)) == 0).sum()), 1)
+    counts = shared["counts"]
+    qc = (
+        QcValue(PRODUCT, "planes", float(len(inputs.planes)), "1"),
+        QcValue(PRODUCT, "usable_planes", float(shared["usable"][0]), "1"),
+        QcValue(PRODUCT, "cosmic_pixels", float(np.median(counts[:, 0])), "pixel"),
+        QcValue(PRODUCT, "saturated_pixels", float(np.max(counts[:, 1])), "pixel"),
+        QcValue(PRODUCT, "filled_fraction", float(np.median(counts[:, 2])) / n_lit, "1"),
+        QcValue(PRODUCT, "rotation", float(np.ptp(coordinates["derotation_angle"])), "degree"),
+    )
+    return RecipeResult({PRODUCT: ProductContent(arrays, attrs)}, qc, (*remarks, *_remarks(inputs)))
+
+
+def _common(inputs: RecipeInputs, shared: Arrays, detector: Detector) -> Float32:
+    mean = shared["light"] / max(int(shared["usable"][0]), 1)
+    full = np.repeat(np.repeat(mean, MEAN_BLOCK, axis=1), MEAN_BLOCK, axis=2).astype(np.float32)
+    level = level_for(inputs, 0, "background") or level_for(inputs, 0, "dark")
+    variance = level.variance if level is not None else np.zeros_like(full)
+    return common_variance(full, variance, detector)
+
+
+def _remarks(inputs: RecipeInputs) -> tuple[Remark, ...]:
+    found = []
+    alone = len({_same(inputs, plane) for plane in range(len(inputs.planes))}) == len(inputs.planes)
+    if inputs.parameters.find_cosmic_rays and alone:
+        found.append(Remark("AP-IRD-014", "no plane shares its dither with another: cosmic rays were not looked for"))
+    if not inputs.calibrations.get("background"):
+        found.append(Remark("AP-IRD-015", "no background: the level is that of unlit pixels"))
+    return tuple(found)
+
+
+def _sizes(inputs: RecipeInputs) -> Mapping[str, Mapping[str, int]]:
+    frame = inputs.frames[0]
+    return {
+        PRODUCT: {
+            "frame": len(inputs.planes),
+            "channel": 2,
+            "y": frame.naxis2 or 1024,
+            "x": (frame.naxis1 or 2048) // 2,
+        }
+    }
+
+
+IRDIS_SCIENCE = Recipe(
+    name="irdis_science",
+    version="1.0.0",
+    arm=Arm.IRDIS,
+    subject_kind="observation",
+    main=RawMain(roles=("SCIENCE",)),
+    inputs=(
+        InputRole("flat", ("detector_flat",)),
+        InputRole("bad_pixels", ("bad_pixels",), association_roles=("flat",)),
+        InputRole("background", ("sky_basis", "instrument_background", "dark"), required=False),
+        InputRole("dark", ("dark", "instrument_background"), required=False),
+        InputRole("background_fit", ("background",), source="subject"),
+        InputRole("center", ("center",), source="subject"),
+        InputRole("photometry", ("photometry",), source="subject"),
+        InputRole("psf", ("psf",), source="subject", required=False),
+    ),
+    outputs=(PRODUCT,),
+    parameters=ScienceParameters,
+    tables=(
+        TableRead("irdis.detector"),
+        TableRead("irdis.filters", by="inst_filter"),
+        TableRead("irdis.geometry", by="mjd_obs"),
+    ),
+    sizes=_sizes,
+    passes=(Pass("calibrate", calibrate_block, gather, Halo(n=2, within="dither")),),
+    close=close_science,
+    cost=Cost(
+        cpu_s=3.0, cpu_s_per_plane=0.6, memory_gb=1.6, bytes_out=12_000_000, bytes_out_per_plane=9_000_000, inodes=60
+    ),
+    modes=("dual_band", "classical"),
+)

@@ -1,0 +1,152 @@
+"""PSF and photometry of an observation from the rows of its planes (notes/irdis 4.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archive_proc.instruments.tables import load_tables
+from archive_proc.kernels.photometry import SPOT_NOISE, RelativeFlux, shrunk, unidentified
+from archive_proc.kernels.psf import APERTURE, PSF_SIZE, combine_stars, consistent
+from archive_proc.model.processes import QcValue, Remark
+from archive_proc.recipes.irdis.centers import roles_of
+from archive_proc.recipes.irdis.looks import science_role
+from archive_proc.recipes.recipe import Arrays, ProductContent, RecipeInputs
+
+Float64 = NDArray[np.float64]
+
+REJECT_FACTOR = 3.0
+DISAGREE = 0.2
+"""FLUX acquisitions: more than a factor 3 apart, the fainter is left out; more than 20 %, it is remarked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photometry:
+    """Rows of the product `photometry` (n, 2 halves)."""
+
+    flux: RelativeFlux
+    method: NDArray[np.str_]
+    remarks: tuple[Remark, ...]
+    qc: tuple[QcValue, ...]
+
+
+def relative_fluxes(inputs: RecipeInputs, rows: Arrays, expected_scatter: float) -> Photometry:
+    """Factors of all planes.
+
+    Science planes: from their own waffle spots where they have them, drawn towards 1; else factor 1 with the expected
+    scatter as error, since nothing trusted tells transmission from Strehl and drift. CENTER and FLUX planes: against
+    the median of their own kind.
+    """
+    roles = roles_of(inputs)
+    usable = inputs.planes.usable
+    n = roles.size
+    flux = unidentified(n, expected_scatter)
+    factor, error = flux.factor, flux.error
+    method = np.full((n, 2), "none", dtype="U16")
+    remarks: list[Remark] = []
+    for role, name, estimates, noise in (
+        ("CENTER", "spots", rows["spot_flux"], np.full(2, SPOT_NOISE)),
+        ("FLUX", "aperture", rows["aperture"], _aperture_noise(rows)),
+    ):
+        here = roles == role
+        seen = here[:, None] & np.isfinite(estimates) & (estimates > 0)
+        if not (seen & usable[:, None]).any():
+            continue
+        judged = shrunk(np.where(seen, estimates, np.nan), usable & here, float(noise.max()), expected_scatter)
+        factor[seen], error[seen], method[seen] = judged.factor[seen], judged.error[seen], name
+        factor[here[:, None] & ~seen] = np.nan
+        error[here[:, None] & ~seen] = np.nan
+    science = roles == science_role(inputs)
+    if science.any() and not (method[science] != "none").any():
+        remarks.append(
+            Remark(
+                "AP-IRD-047",
+                f"photometry of science planes is not identified: factor 1, error {expected_scatter:g}",
+            )
+        )
+    return Photometry(RelativeFlux(factor, error), method, tuple(remarks), _qc(rows))
+
+
+def _aperture_noise(rows: Arrays) -> Float64:
+    """(2,) fractional noise of one FLUX plane; half a percent at least (flat, ND, aperture losses)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = rows["aperture_error"] / rows["aperture"]
+    found = [relative[np.isfinite(relative[:, half]), half] for half in range(2)]
+    return np.array([max(float(np.median(one)), 0.005) if one.size else 0.005 for one in found])
+
+
+def _qc(rows: Arrays) -> tuple[QcValue, ...]:
+    values = []
+    for half, name in enumerate(("left", "right")):
+        seen = rows["aperture"][np.isfinite(rows["aperture"][:, half]), half]
+        if seen.size:
+            values.append(QcValue("photometry", f"star_flux_{name}", float(np.median(seen)), "adu/s"))
+            values.append(QcValue("photometry", f"star_flux_spread_{name}", float(np.ptp(seen) / np.median(seen)), "1"))
+    return tuple(values)
+
+
+def psf_content(inputs: RecipeInputs, rows: Arrays) -> tuple[ProductContent, tuple[QcValue, ...], tuple[Remark, ...]]:
+    """The product `psf`: mean of the usable, consistent FLUX planes; NaN with a remark where there is none."""
+    optics = load_tables().irdis.filter(inputs.frames[0].inst_filter)
+    planes = rows["star_planes"].astype(np.int64)
+    stars, weights = rows["stars"][:, :, 0], rows["stars"][:, :, 1]
+    remarks: list[Remark] = []
+    has_flux = "FLUX" in inputs.frame_roles
+    chosen = np.zeros(planes.size, bool)
+    if planes.size:
+        usable = inputs.planes.usable[planes]
+        hard = load_tables().irdis.detector.hard_limit_adu
+        saturated = rows["peak"][planes].max(axis=1) > hard
+        if (saturated & usable).any() and not (saturated | ~usable).all():
+            remarks.append(Remark("AP-IRD-048", f"{int((saturated & usable).sum())} saturated FLUX plane(s) left out"))
+            usable = usable & ~saturated
+        elif (saturated & usable).any():
+            remarks.append(Remark("AP-IRD-048", f"the star is above {hard:g} ADU in every FLUX plane: PSF is clipped"))
+        fluxes = rows["aperture"][planes].mean(axis=1)
+        chosen = usable & consistent(np.where(usable, fluxes, np.nan), REJECT_FACTOR) if usable.any() else chosen
+        if (usable & ~chosen).any():
+            remarks.append(Remark("AP-IRD-049", f"{int((usable & ~chosen).sum())} FLUX plane(s) fainter by 3 left out"))
+        kept = fluxes[chosen]
+        if kept.size > 1 and kept.max() > (1.0 + DISAGREE) * kept.min():
+            ratio = 100.0 * (kept.max() / kept.min() - 1.0)
+            remarks.append(
+                Remark("AP-IRD-050", f"FLUX planes differ by {ratio:.0f} %: the zero point is that uncertain")
+            )
+    shape = (2, PSF_SIZE, PSF_SIZE)
+    flux, variance = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+    if chosen.any():
+        flux, variance = combine_stars(stars[chosen], weights[chosen])
+    else:
+        why = "no star was found in any FLUX plane" if has_flux else "no FLUX frame"
+        remarks.append(Remark("AP-IRD-051", f"{why}: the PSF is NaN and contrasts have no zero point"))
+    each = np.where(weights > 0, stars, np.float32(np.nan)) if planes.size else np.full((1, *shape), np.nan, np.float32)
+    content = ProductContent(
+        {
+            "flux": flux,
+            "variance": variance,
+            "plane_flux": each.astype(np.float32),
+            "wavelength": np.array(optics.wavelength_um, np.float64),
+        },
+        {
+            "planes": [
+                [inputs.frames[int(inputs.planes.file[plane])].file_id, int(inputs.planes.plane[plane])]
+                for plane in planes
+            ],
+            "planes_combined": [bool(one) for one in chosen],
+            "star_pixel": PSF_SIZE // 2,
+            "aperture_radius_px": APERTURE,
+            "nd_filter": next(
+                (
+                    frame.nd_filter
+                    for frame, role in zip(inputs.frames, inputs.frame_roles, strict=True)
+                    if role == "FLUX"
+                ),
+                None,
+            ),
+        },
+    )
+    verdict = "good" if chosen.any() or not has_flux else "refuse"
+    qc = (QcValue("psf", "planes", float(chosen.sum()), "1", verdict),)
+    return content, qc, tuple(remarks)

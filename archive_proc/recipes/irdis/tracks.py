@@ -1,0 +1,233 @@
+"""`irdis_tracks`: star, background and flux of every OBJECT, CENTER and FLUX plane of an observation.
+
+One sweep over the raw planes (`looks`), then the whole sequence at once: centres tied and transported (`centers`), PSF
+and factors (`stars`). No pixel is written: `irdis_science` reads these tracks and makes the cube.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from archive_proc.errors import DataFailure
+from archive_proc.kernels.background import FIXED_TERMS, HALO_RADIUS, HALO_TERMS
+from archive_proc.model.frames import Arm
+from archive_proc.model.processes import QcValue, Remark
+from archive_proc.recipes.irdis.centers import Centers, join_rows, roles_of, track
+from archive_proc.recipes.irdis.looks import look, n_terms, science_role
+from archive_proc.recipes.irdis.pointing import plane_times
+from archive_proc.recipes.irdis.scenes import scene_of
+from archive_proc.recipes.irdis.stars import psf_content, relative_fluxes
+from archive_proc.recipes.recipe import (
+    Array,
+    Arrays,
+    Cost,
+    InputRole,
+    Pass,
+    ProductContent,
+    RawMain,
+    Recipe,
+    RecipeInputs,
+    RecipeResult,
+    TableRead,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TracksParameters:
+    """What is assumed where nothing can be measured."""
+
+    expected_flux_scatter: float = 0.07
+    """rms of transmission x Strehl from plane to plane: 6-8 % (notes/irdis 3)."""
+    worst_closure_mas: float = 5.0
+    """Distance of the waffle diagonals' midpoints beyond which a CENTER is remarked (notes/irdis 4.3.4)."""
+    worst_drift_mas: float = 10.0
+    """Motion between CENTERs beyond which the sequence is remarked (notes/irdis 4.4.6)."""
+
+
+def gather(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
+    """All shards' rows in plane order."""
+    return join_rows(list(summaries), len(inputs.planes))
+
+
+def close(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
+    """The products `center`, `photometry`, `psf` and `background`.
+
+    Raises DataFailure AP-IRD-052 when the star was found in no plane at all: neither spots in CENTER nor a star in
+    FLUX, though such planes exist.
+    """
+    limits: TracksParameters = inputs.parameters
+    times = plane_times(inputs.frames, inputs.planes)
+    scenes = [scene_of(frame) for frame in inputs.frames]
+    _refuse_starless(inputs, shared)
+    centers = track(inputs, shared, times, scenes)
+    photometry = relative_fluxes(inputs, shared, limits.expected_flux_scatter)
+    psf, psf_qc, psf_remarks = psf_content(inputs, shared)
+    rows = _plane_columns(inputs)
+    rows_in_time = {**rows, "frame_type": roles_of(inputs).astype(object), "time": times}
+    center = ProductContent(
+        {
+            "star_x": centers.x,
+            "star_y": centers.y,
+            "star_x_error": centers.x_error,
+            "star_y_error": centers.y_error,
+            "closure": shared["closure"],
+            "centering_method": centers.method.astype(object),
+            **rows_in_time,
+        },
+        {"science_role": science_role(inputs), **_waffle_attributes(shared)},
+    )
+    fluxes = ProductContent(
+        {
+            "relative_flux": photometry.flux.factor,
+            "relative_flux_error": photometry.flux.error,
+            "photometry_method": photometry.method.astype(object),
+            "aperture_flux": shared["aperture"],
+            "spot_flux": shared["spot_flux"],
+            **rows_in_time,
+        },
+        {"relative_to": "median of the usable planes of the same frame_type"},
+    )
+    remarks = (*centers.remarks, *photometry.remarks, *psf_remarks, *_remarks(inputs, shared, centers))
+    qc = (*_center_qc(inputs, shared, centers), *photometry.qc, *psf_qc, *_background_qc(shared))
+    return RecipeResult(
+        {"center": center, "photometry": fluxes, "psf": psf, "background": _background(inputs, shared, rows)},
+        qc,
+        remarks,
+    )
+
+
+def _plane_columns(inputs: RecipeInputs) -> dict[str, Array]:
+    files = np.array([frame.file_id for frame in inputs.frames], dtype=object)
+    return {"file_id": files[inputs.planes.file], "plane": inputs.planes.plane.astype(np.int32)}
+
+
+def _refuse_starless(inputs: RecipeInputs, rows: Arrays) -> None:
+    roles = roles_of(inputs)
+    marked = (roles == "CENTER") | (roles == "FLUX")
+    if marked.any() and not np.isfinite(rows["center"]).all(axis=(1, 2)).any():
+        raise DataFailure(
+            "AP-IRD-052",
+            f"the star is in no plane: no waffle spots in {int((roles == 'CENTER').sum())} CENTER planes, no star in "
+            f"{int((roles == 'FLUX').sum())} FLUX planes",
+            subject=inputs.subject.subject_id,
+            remedy="look at the frames: loop open, closed beam, or a first guess of another epoch in irdis.toml",
+        )
+
+
+def _background(inputs: RecipeInputs, rows: Arrays, columns: dict[str, Array]) -> ProductContent:
+    modes = n_terms(inputs) - len(FIXED_TERMS)
+    return ProductContent(
+        {
+            "coefficients": rows["coefficients"],
+            "background_level": rows["level"],
+            "chi2": rows["chi2"],
+            "halo": rows["halo"],
+            "method": rows["method"].astype(object),
+            **columns,
+        },
+        {
+            "terms": [*FIXED_TERMS, *(f"mode_{index + 1}" for index in range(modes))],
+            "halo_terms": list(HALO_TERMS),
+            "halo_radius_px": HALO_RADIUS,
+            "constrained": [bool(one) for one in rows["constrained"]],
+            "level_is": "light above the detector's level for sky_basis, else light above the master",
+        },
+    )
+
+
+def _waffle_attributes(rows: Arrays) -> dict[str, float | None]:
+    seen = rows["waffle"][np.isfinite(rows["waffle"]).all(axis=1)]
+    if not len(seen):
+        return {"waffle_radius_lambda_d": None, "waffle_angle_deg": None}
+    return {
+        "waffle_radius_lambda_d": round(float(np.median(seen[:, 0])), 5),
+        "waffle_angle_deg": round(float(np.degrees(np.median(seen[:, 1]))), 5),
+    }
+
+
+def _center_qc(inputs: RecipeInputs, rows: Arrays, centers: Centers) -> tuple[QcValue, ...]:
+    limits: TracksParameters = inputs.parameters
+    scale = np.array([one.pixel_scale_mas for one in scene_of(inputs.frames[0]).optics])
+    science = roles_of(inputs) == science_role(inputs)
+    found = []
+    closure = rows["closure"][np.isfinite(rows["closure"])]
+    if closure.size:
+        worst = float(np.median(closure))
+        verdict = "warn" if worst > limits.worst_closure_mas else "good"
+        found.append(QcValue("center", "closure", worst, "mas", verdict, limits.worst_closure_mas))
+    if science.any():
+        error = np.hypot(centers.x_error, centers.y_error)[science] * scale
+        found.append(QcValue("center", "science_error", float(np.median(error)), "mas"))
+        share = float(np.mean(np.isin(centers.method[science], ("speckles", "waffle"))))
+        found.append(QcValue("center", "science_measured", share, "1"))
+    return tuple(found)
+
+
+def _background_qc(rows: Arrays) -> tuple[QcValue, ...]:
+    found = []
+    for half, name in enumerate(("left", "right")):
+        chi2 = rows["chi2"][:, half]
+        if np.isfinite(chi2).any():
+            found.append(QcValue("background", f"chi2_{name}", float(np.nanmedian(chi2)), "1"))
+            level = float(np.nanmedian(rows["level"][:, half]))
+            found.append(QcValue("background", f"level_{name}", level, "adu/s"))
+    return tuple(found)
+
+
+def _remarks(inputs: RecipeInputs, rows: Arrays, centers: Centers) -> tuple[Remark, ...]:
+    limits: TracksParameters = inputs.parameters
+    found = []
+    roles = roles_of(inputs)
+    if not rows["constrained"].all():
+        n = int((~rows["constrained"]).sum())
+        found.append(Remark("AP-IRD-053", f"{n} plane(s) of thermal light without a sky: background unconstrained"))
+    if (rows["method"] == "unlit").any():
+        n = int((rows["method"] == "unlit").sum())
+        found.append(Remark("AP-IRD-054", f"{n} plane(s) without any background: level of unlit pixels used"))
+    with np.errstate(invalid="ignore"):
+        open_diagonals = int((rows["closure"] > limits.worst_closure_mas).any(axis=1).sum())
+    if open_diagonals:
+        limit = f"{limits.worst_closure_mas:g} mas"
+        found.append(Remark("AP-IRD-055", f"{open_diagonals} CENTER plane(s): diagonals disagree by more than {limit}"))
+    missing = int(((roles == "CENTER") & ~np.isfinite(rows["center"]).all(axis=(1, 2))).sum())
+    if missing and (roles == "CENTER").sum() > missing:
+        found.append(Remark("AP-IRD-056", f"{missing} CENTER plane(s) without clear waffle spots"))
+    spots = np.flatnonzero((roles == "CENTER") & (centers.method[:, 0] == "waffle") & inputs.planes.usable)
+    if spots.size > 1:
+        scenes = [scene_of(inputs.frames[int(inputs.planes.file[plane])]) for plane in spots]
+        still = np.array(
+            [(centers.x[p, 0] - s.dither[0], centers.y[p, 0] - s.dither[1]) for p, s in zip(spots, scenes, strict=True)]
+        )
+        drift = float(np.hypot(*np.ptp(still, axis=0))) * scenes[0].optics[0].pixel_scale_mas
+        if drift > limits.worst_drift_mas:
+            found.append(Remark("AP-IRD-057", f"the star moved by {drift:.1f} mas between CENTER planes"))
+    return tuple(found)
+
+
+IRDIS_TRACKS = Recipe(
+    name="irdis_tracks",
+    version="1.0.0",
+    arm=Arm.IRDIS,
+    subject_kind="observation",
+    main=RawMain(roles=("OBJECT", "CENTER", "FLUX")),
+    inputs=(
+        InputRole("flat", ("detector_flat",)),
+        InputRole("bad_pixels", ("bad_pixels",), association_roles=("flat",)),
+        InputRole("background", ("sky_basis", "instrument_background", "dark"), required=False),
+    ),
+    outputs=("center", "photometry", "psf", "background"),
+    parameters=TracksParameters,
+    tables=(
+        TableRead("irdis.detector"),
+        TableRead("irdis.filter", by="inst_filter"),
+        TableRead("irdis.neutral_density"),
+        TableRead("irdis.geometry", by="mjd_obs"),
+    ),
+    passes=(Pass("look", look, gather),),
+    close=close,
+    cost=Cost(cpu_s=4.0, cpu_s_per_plane=0.4, memory_gb=1.0, bytes_out=1_000_000, bytes_out_per_plane=52_000),
+    modes=("dual_band", "classical"),
+)

@@ -1,0 +1,316 @@
+"""Pixels of raw frames: planes as native float32 ADU from plain, gzip, LZW and tile-compressed FITS.
+
+The header was checked at ingest: shape, type, offset come from the manifest's row, and a file that no longer is the
+one ingested is refused. Files are read, never mapped: a mapped file that shrinks kills the worker with SIGBUS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archive_proc.errors import DataFailure, InfraFailure
+from archive_proc.model.frames import RawFrame
+from archive_proc.storage.fits_write import Cards, format_card, write_fits
+
+__all__ = ["Cards", "RawReader", "format_card", "plane_digests", "read_planes", "write_fits"]
+
+Pixels = NDArray[np.float32]
+
+_PIECE = 1 << 20
+"""Bytes inflated at a time while skipping."""
+_TRAILER = 16
+"""Pieces read behind the last plane at most, should more than padding follow."""
+_EXACT = 2.0**24
+"""Integers up to here are exact in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawReader:
+    """Reads planes of raw frames by their uri; one may be shared by threads."""
+
+    roots: Mapping[str, Path]
+    """Raw roots by name, as in `archive.toml`."""
+
+    def path(self, frame: RawFrame) -> Path:
+        """Where the frame's file lies. Raises InfraFailure AP-ING-033 when its raw root is not set here."""
+        name, _, inside = frame.uri.partition("/")
+        root = self.roots.get(name)
+        if root is None:
+            raise InfraFailure(
+                "AP-ING-033",
+                f"raw root `{name}` is not set",
+                subject=frame.uri,
+                remedy="add the root to archive.toml, or ingest the files again from where they are",
+            )
+        return root / inside if inside else root
+
+    def read_planes(self, frame: RawFrame, planes: Sequence[int]) -> Pixels:
+        """(n, naxis2, naxis1) float32, ADU per DIT: the planes asked for, in that order. See `read_planes`."""
+        return read_planes(self.path(frame), frame, planes)
+
+
+def read_planes(path: Path, frame: RawFrame, planes: Sequence[int]) -> Pixels:
+    """(n, naxis2, naxis1) float32 in native order, ADU per DIT, BZERO and BSCALE applied; planes in the order given.
+
+    Raises DataFailure AP-ING-030 where the file ends before a plane does, AP-ING-031 where its stream or tiles are
+    damaged, AP-ING-032 where it is not the file that was ingested or has no such plane; InfraFailure AP-ING-033 where
+    it cannot be opened.
+    """
+    wanted = sorted(set(planes))
+    if not wanted:
+        return np.empty((0, frame.naxis2 or 0, frame.naxis1 or 0), np.float32)
+    if wanted[0] < 0 or wanted[-1] >= frame.n_planes:
+        raise _changed(path, f"plane {wanted[-1]} was asked for, {frame.n_planes} are there (0 is the first)")
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise _unreachable(path, error) from error
+    if size != frame.size_bytes:
+        raise _changed(path, f"has {size} bytes, {frame.size_bytes} when it was ingested")
+    try:
+        raw = _tiles(path, frame, wanted) if frame.compression == "fz" else _stored(path, frame, wanted)
+    except OSError as error:
+        raise _unreachable(path, error) from error
+    pixels = _scaled(raw, frame)
+    return pixels if wanted == list(planes) else pixels[np.searchsorted(wanted, planes)]
+
+
+def plane_digests(planes: NDArray[np.float32]) -> tuple[str, ...]:
+    """sha256 (64 hex) of each plane's little-endian float32 bytes; planes (n, ny, nx)."""
+    return tuple(hashlib.sha256(np.ascontiguousarray(plane, "<f4").data).hexdigest() for plane in planes)
+
+
+# A plane's stored numbers: any of the six FITS types.
+Stored = NDArray[np.generic]
+
+
+def _stored(path: Path, frame: RawFrame, wanted: Sequence[int]) -> Stored:
+    """The planes as stored, native byte order, from a file whose pixels lie in one piece."""
+    kind = _dtype(frame)
+    shape = (frame.naxis2 or 0, frame.naxis1 or 0)
+    planes = np.empty((len(wanted), *shape), kind)
+    step = planes[0].nbytes
+    with _stream(path, frame.compression) as stream:
+        for row, plane in enumerate(wanted):
+            # A view of bytes: numpy reads big-endian files straight into the array that is returned.
+            view = memoryview(planes[row]).cast("B")
+            if not stream.fill(frame.data_offset + plane * step, view):
+                raise _short(path, plane, frame)
+        if wanted[-1] == frame.n_planes - 1:
+            stream.finish()
+    if kind.itemsize > 1:
+        planes.byteswap(inplace=True)
+    return planes
+
+
+def _dtype(frame: RawFrame) -> np.dtype[np.generic]:
+    """Native type of a stored pixel. Files are big-endian; on a big-endian machine nothing would be swapped."""
+    kinds = {8: "u1", 16: "<i2", 32: "<i4", 64: "<i8", -32: "<f4", -64: "<f8"}
+    return np.dtype(kinds[frame.bitpix or 0])
+
+
+def _scaled(raw: Stored, frame: RawFrame) -> Pixels:
+    zero, scale = frame.bzero, frame.bscale
+    if zero == 0.0 and scale == 1.0:
+        return raw.astype(np.float32, copy=False)
+    if raw.dtype == np.int16 and scale == 1.0 and zero.is_integer() and abs(zero) + 2**15 <= _EXACT:
+        # Sums of integers below 2^24 are exact in float32: no detour, for any zero point (the samples have 32668).
+        pixels = raw.astype(np.float32)
+        pixels += np.float32(zero)
+        return pixels
+    return (raw.astype(np.float64) * scale + zero).astype(np.float32)
+
+
+def _tiles(path: Path, frame: RawFrame, wanted: Sequence[int]) -> Stored:
+    """Planes of a tile-compressed image, decoded by astropy plane by plane (a tile never spans two in raw files)."""
+    # Imported here: reading plain files must not pay for astropy (0.4 s and 60 MB a process).
+    from astropy.io import fits
+
+    try:
+        with fits.open(path, mode="readonly", memmap=False, do_not_scale_image_data=True) as units:
+            image = next(unit for unit in units if isinstance(unit, fits.CompImageHDU))
+            shape = tuple(reversed([n for n in (frame.naxis1, frame.naxis2, frame.naxis3) if n is not None]))
+            if tuple(image.shape) != shape:
+                raise _changed(path, f"holds an image of {tuple(image.shape)}, {shape} when it was ingested")
+            section = image.section
+            planes = [section[plane] if frame.naxis3 is not None else section[:, :] for plane in wanted]
+    except DataFailure:
+        raise
+    except Exception as error:
+        # Whatever a decoder says about bytes it cannot decode is a fault of the file.
+        raise _damaged(path, str(error)) from error
+    stacked = np.stack(planes)
+    return stacked.astype(stacked.dtype.newbyteorder("="), copy=False)
+
+
+class _Stream(AbstractContextManager["_Stream"]):
+    """Bytes of an uncompressed file image at growing offsets."""
+
+    def fill(self, offset: int, view: memoryview) -> bool:
+        """Fill the view from the offset on; False where the file ends before."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Check what a stream can only tell at its end, the end being near."""
+
+    def close(self) -> None:
+        """Let go of file and processes."""
+        raise NotImplementedError
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _stream(path: Path, compression: str) -> _Stream:
+    if compression == "gz":
+        return _Gzip(path)
+    return _Lzw(path) if compression == "Z" else _Plain(path)
+
+
+class _Plain(_Stream):
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def fill(self, offset: int, view: memoryview) -> bool:
+        done = 0
+        while done < len(view):
+            count = os.preadv(self._fd, [view[done:]], offset + done)
+            if count == 0:
+                return False
+            done += count
+        return True
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class _Gzip(_Stream):
+    """Inflates no further than the last byte asked for, in bounded pieces."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = open(path, "rb")  # noqa: SIM115  # closed by the stream
+        self._inflate = zlib.decompressobj(wbits=31)
+        self._pending = b""
+        self._position = 0
+
+    def fill(self, offset: int, view: memoryview) -> bool:
+        while self._position < offset:
+            if not self._piece(min(_PIECE, offset - self._position)):
+                return False
+        done = 0
+        while done < len(view):
+            piece = self._piece(min(_PIECE, len(view) - done))
+            if not piece:
+                return False
+            view[done : done + len(piece)] = piece
+            done += len(piece)
+        return True
+
+    def _piece(self, most: int) -> bytes:
+        """Up to `most` bytes further on; empty at the end."""
+        while not self._inflate.eof:
+            if not self._pending:
+                self._pending = self._file.read(1 << 16)
+                if not self._pending:
+                    return b""
+            try:
+                piece = self._inflate.decompress(self._pending, most)
+            except zlib.error as error:
+                raise _damaged(self._path, str(error)) from error
+            self._pending = self._inflate.unconsumed_tail
+            if piece:
+                self._position += len(piece)
+                return piece
+        return b""
+
+    def finish(self) -> None:
+        """Read the padding, so that the checksum behind it is compared: a damaged stream may inflate without a word."""
+        for _ in range(_TRAILER):
+            if not self._piece(_PIECE):
+                break
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Lzw(_Stream):
+    """A `.Z` file through `gzip -dc`: no Python library comes near its speed (notes/storage 3.2)."""
+
+    def __init__(self, path: Path) -> None:
+        self._pipe = subprocess.Popen(
+            ["gzip", "-dc", "--", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self._position = 0
+
+    def fill(self, offset: int, view: memoryview) -> bool:
+        assert self._pipe.stdout is not None
+        while self._position < offset:
+            skipped = len(self._pipe.stdout.read(min(_PIECE, offset - self._position)))
+            if not skipped:
+                return False
+            self._position += skipped
+        done = 0
+        while done < len(view):
+            piece = self._pipe.stdout.read(min(_PIECE, len(view) - done))
+            if not piece:
+                return False
+            view[done : done + len(piece)] = piece
+            done += len(piece)
+        self._position += done
+        return True
+
+    def close(self) -> None:
+        assert self._pipe.stdout is not None
+        self._pipe.stdout.close()
+        self._pipe.kill()
+        self._pipe.wait()
+
+
+def _short(path: Path, plane: int, frame: RawFrame) -> DataFailure:
+    return DataFailure(
+        "AP-ING-030",
+        f"file ends before plane {plane} of {frame.n_planes} does",
+        subject=str(path),
+        remedy="fetch the file again and ingest it, or quarantine it in overrides/",
+    )
+
+
+def _damaged(path: Path, why: str) -> DataFailure:
+    return DataFailure(
+        "AP-ING-031",
+        f"pixels cannot be decoded ({why})",
+        subject=str(path),
+        remedy="fetch the file again and ingest it, or quarantine it in overrides/",
+    )
+
+
+def _changed(path: Path, why: str) -> DataFailure:
+    return DataFailure(
+        "AP-ING-032",
+        f"is not the file that was ingested: {why}",
+        subject=str(path),
+        remedy="ingest the directory again, then run",
+    )
+
+
+def _unreachable(path: Path, error: OSError) -> InfraFailure:
+    return InfraFailure(
+        "AP-ING-033",
+        f"cannot be read ({error.strerror or error})",
+        subject=str(path),
+        remedy="mount the raw root on this host, or correct its path in archive.toml",
+    )

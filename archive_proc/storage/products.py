@@ -1,0 +1,382 @@
+"""Products as Zarr v3 groups: created with all metadata, written shard by shard without locks, closed, read back.
+
+One shard is 16 planes of one array; a write that does not start and end on shard boundaries is refused here, because
+zarr itself would lose frames in silence (notes/storage 2.5). Each inner chunk carries a crc32c behind Blosc, so a
+flipped bit is an error to every reader. The one owner of zarr in the package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numcodecs.blosc
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
+
+from archive_proc.errors import DataFailure, ProcessFailure
+from archive_proc.model.records import SealedObject
+from archive_proc.storage.forms import BLOSC_LEVEL, SHARD_PLANES, ArrayPlan, ProductForm, array_plan
+from archive_proc.storage.objects import BlockDigest, hashed
+
+# Any: arrays of several dtypes; product_types.toml says which.
+Array = NDArray[Any]
+
+STORE_NAME = "product.zarr"
+FRAME_DIM = "frame"
+# Any: zarr types this parameter by a private alias of JSON values.
+_KEYS: Any = {"name": "default", "separator": "."}
+
+
+class ProductFormError(ProcessFailure):
+    """A recipe gave arrays that its product type does not describe: a fault of the code."""
+
+    cause = "code"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write of planes left behind."""
+
+    objects: tuple[SealedObject, ...]
+    """Names relative to the process directory (`product.zarr/...`)."""
+    digests: tuple[BlockDigest, ...]
+
+
+def limit_threads() -> None:
+    """One thread for Blosc and for zarr: by default each takes all cores of a worker that was given one."""
+    numcodecs.blosc.use_threads = False
+    zarr.config.set({"threading.max_workers": 1, "async.concurrency": 4})
+
+
+def round_mantissa(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
+    """`values` with `bits` explicit mantissa bits, half to even; NaN and infinities untouched. Same shape, a copy."""
+    drop = 23 - bits
+    raw = np.array(values, dtype=np.float32, order="C").view(np.uint32)
+    special = (raw & np.uint32(0x7F800000)) == np.uint32(0x7F800000)
+    half = np.uint32((1 << (drop - 1)) - 1)
+    rounded = (raw + (half + ((raw >> np.uint32(drop)) & np.uint32(1)))) & np.uint32(0xFFFFFFFF ^ ((1 << drop) - 1))
+    rounded[special] = raw[special]
+    return rounded.view(np.float32)
+
+
+def stored(plan: ArrayPlan, values: Array) -> Array:
+    """The values as they will be stored: dtype of the plan, C order, variance rounded.
+
+    Raises ProductFormError (AP-STO-010) for a dtype that would lose more than precision.
+    """
+    if plan.dtype.kind == "T":
+        return np.asarray(values).astype(plan.dtype)
+    given = np.asarray(values)
+    if not np.can_cast(given.dtype, plan.dtype, "same_kind") and not _fits(given, plan.dtype):
+        raise ProductFormError(
+            "AP-STO-010",
+            f"{plan.name} is {given.dtype}, the product type says {plan.dtype}",
+            subject=plan.name,
+            remedy="mend the recipe or its row in product_types.toml",
+        )
+    array = np.asarray(given, dtype=plan.dtype, order="C")
+    return round_mantissa(array, plan.significant_bits) if plan.significant_bits else array
+
+
+def _fits(given: Array, dtype: np.dtype[Any]) -> bool:
+    """Whether integers of another signedness are all within range: flags computed as int are fine."""
+    if given.dtype.kind not in "iu" or dtype.kind not in "iu":
+        return False
+    limits = np.iinfo(dtype)
+    return not given.size or (int(given.min()) >= limits.min and int(given.max()) <= limits.max)
+
+
+def value_digest(array: Array) -> str:
+    """sha256 of decoded values: C order, little-endian; text as canonical JSON."""
+    if array.dtype.kind in "TUO":
+        return hashlib.sha256(json.dumps(array.tolist(), separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(array).data if array.size else b"").hexdigest()
+
+
+def array_digest(array: Array, *, by_block: bool) -> str:
+    """The digest that records keep of one array.
+
+    Arrays written by blocks: sha256 over the concatenated (binary) sha256 of each 16 planes' values; others: of the
+    values at once. Two arrays are equal, value for value, when shape, dtype and digest are.
+    """
+    if not by_block:
+        return value_digest(array)
+    return combined_digest(
+        [value_digest(array[start : start + SHARD_PLANES]) for start in range(0, len(array), SHARD_PLANES)]
+    )
+
+
+def combined_digest(digests: Sequence[str]) -> str:
+    """sha256 over the concatenated binary digests, in order."""
+    return hashlib.sha256(b"".join(bytes.fromhex(one) for one in digests)).hexdigest()
+
+
+def create_store(path: Path, attrs: Mapping[str, Any]) -> None:
+    """Create the root group `product.zarr` of a process, whose attributes say what it is when copied alone."""
+    zarr.create_group(path, zarr_format=3, attributes={"Conventions": "CF-1.12", **attrs}, overwrite=True)
+
+
+def plan_product(
+    form: ProductForm, product_type: str, sizes: Mapping[str, int], *, by_block: bool
+) -> tuple[ArrayPlan, ...]:
+    """How the arrays of a product lie on disk: those written by blocks, or all others.
+
+    Raises ProductFormError (AP-STO-011) naming a dimension without size.
+    """
+    chosen = [one for one in form.variables if bool(one.by_block) is by_block]
+    try:
+        return tuple(array_plan(one, sizes, form.variables, product_type) for one in chosen)
+    except KeyError as missing:
+        raise ProductFormError(
+            "AP-STO-011",
+            f"dimension {missing} of {product_type} has no size",
+            subject=product_type,
+            remedy="let the recipe's `sizes` give it, or return every variable from `close`",
+        ) from None
+
+
+def create_product(store: Path, product_type: str, arrays: Sequence[ArrayPlan]) -> None:
+    """Create a product's group and the metadata of its arrays; no values yet."""
+    group = zarr.open_group(store, mode="r+").require_group(product_type)
+    for plan in arrays:
+        _create(group, plan)
+
+
+def _create(group: zarr.Group, plan: ArrayPlan) -> zarr.Array[Any]:
+    text = plan.dtype.kind == "T"
+    codec = BloscCodec(
+        cname="lz4",
+        clevel=BLOSC_LEVEL,
+        shuffle=BloscShuffle.noshuffle if text or plan.dtype.itemsize == 1 else BloscShuffle.shuffle,
+        typesize=1 if text else plan.dtype.itemsize,
+    )
+    return group.create_array(
+        plan.name,
+        shape=plan.shape,
+        dtype=plan.dtype,
+        chunks=plan.chunks,
+        shards=plan.shards,
+        compressors=[codec, Crc32cCodec()],
+        fill_value=plan.fill,
+        dimension_names=plan.dims,
+        attributes=dict(plan.attrs),
+        chunk_key_encoding=_KEYS,
+        # Without this a shard of fill values is no object, and "empty" could not be told from "lost".
+        config={"write_empty_chunks": True},
+        overwrite=True,
+    )
+
+
+def write_planes(
+    store: Path, product_type: str, plans: Sequence[ArrayPlan], first: int, arrays: Mapping[str, Array]
+) -> Written:
+    """Write one block, planes [first, first + n), of every by-block array of a product.
+
+    Raises ProductFormError: AP-STO-012 where the region is not whole shards, AP-STO-013 where arrays are missing,
+    unknown or of another shape.
+    """
+    _expect({one.name for one in plans}, set(arrays), product_type)
+    objects: list[SealedObject] = []
+    digests: list[BlockDigest] = []
+    for plan in plans:
+        values = np.asarray(arrays[plan.name])
+        stop = first + len(values)
+        if first % SHARD_PLANES or (stop % SHARD_PLANES and stop != plan.shape[0]) or stop > plan.shape[0]:
+            raise ProductFormError(
+                "AP-STO-012",
+                f"planes {first} to {stop} of {plan.shape[0]} are not whole shards of {SHARD_PLANES}",
+                subject=f"{product_type}/{plan.name}",
+                remedy="cut tasks at shard boundaries",
+            )
+        if values.shape[1:] != plan.shape[1:]:
+            raise _wrong_shape(product_type, plan, values.shape[1:], plan.shape[1:])
+        kept = stored(plan, values)
+        target = zarr.open_array(store / product_type / plan.name, mode="r+", config={"write_empty_chunks": True})
+        target[first:stop] = kept
+        digests.extend(
+            BlockDigest(product_type, plan.name, first + at, value_digest(kept[at : at + SHARD_PLANES]))
+            for at in range(0, len(kept), SHARD_PLANES)
+        )
+        objects.extend(
+            hashed(store.parent, f"{store.name}/{product_type}/{name}") for name in plan.objects(first, stop)
+        )
+    return Written(tuple(objects), tuple(digests))
+
+
+def write_arrays(
+    store: Path, product_type: str, form: ProductForm, arrays: Mapping[str, Array], n_frames: int | None
+) -> tuple[tuple[ArrayPlan, ...], dict[str, str]]:
+    """Write every array that blocks did not, whole; `frame` too. Gives their plans and value digests.
+
+    Raises ProductFormError: AP-STO-013 where arrays are missing, unknown, or disagree in a dimension's size.
+    """
+    expected = {one.name: one for one in form.variables if not one.by_block}
+    _expect(set(expected), set(arrays), product_type)
+    sizes: dict[str, int] = {} if n_frames is None else {FRAME_DIM: n_frames}
+    for name, variable in expected.items():
+        shape = np.shape(arrays[name])
+        known = tuple(sizes.setdefault(dim, size) for dim, size in zip(variable.dims, shape, strict=False))
+        if len(shape) != len(variable.dims) or known != shape:
+            plan = array_plan(variable, dict.fromkeys(variable.dims, 1), form.variables, product_type)
+            raise _wrong_shape(product_type, plan, shape, known)
+    plans = plan_product(form, product_type, sizes, by_block=False)
+    group = zarr.open_group(store, mode="r+").require_group(product_type)
+    digests: dict[str, str] = {}
+    for plan in plans:
+        kept = stored(plan, np.asarray(arrays[plan.name]))
+        _create(group, plan)[...] = kept
+        digests[plan.name] = value_digest(kept)
+    if FRAME_DIM in sizes and not any(one.name == FRAME_DIM for one in form.variables):
+        frame = np.arange(sizes[FRAME_DIM], dtype=np.int32)
+        plan = _frame_axis(len(frame))
+        _create(group, plan)[...] = frame
+        digests[plan.name] = value_digest(frame)
+        plans = (*plans, plan)
+    return plans, digests
+
+
+def _frame_axis(size: int) -> ArrayPlan:
+    return ArrayPlan(
+        name=FRAME_DIM,
+        dims=(FRAME_DIM,),
+        shape=(size,),
+        dtype=np.dtype(np.int32),
+        chunks=(max(1, size),),
+        shards=None,
+        fill=0,
+        by_block=False,
+        significant_bits=0,
+        attrs={"units": "1", "long_name": "plane number in order of time"},
+    )
+
+
+def finish_product(store: Path, product_type: str, attrs: Mapping[str, Any]) -> None:
+    """Set a product's attributes and consolidate its metadata: the last change of its group."""
+    group = zarr.open_group(store, mode="r+").require_group(product_type)
+    group.update_attributes(dict(attrs))
+    with warnings.catch_warnings():
+        # Exactly this text: readers do not depend on consolidation (`consolidated=False` works).
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part in the Zarr format 3")
+        zarr.consolidate_metadata(store, path=product_type)
+
+
+def _expect(wanted: set[str], given: set[str], product_type: str) -> None:
+    if wanted != given:
+        parts = [f"missing {', '.join(sorted(wanted - given))}"] if wanted - given else []
+        parts += [f"unknown {', '.join(sorted(given - wanted))}"] if given - wanted else []
+        raise ProductFormError(
+            "AP-STO-013",
+            f"the recipe's arrays are not those of the product type: {'; '.join(parts)}",
+            subject=product_type,
+            remedy="mend the recipe or its rows in product_types.toml",
+        )
+
+
+def _wrong_shape(product_type: str, plan: ArrayPlan, found: Sequence[int], wanted: Sequence[int]) -> ProductFormError:
+    return ProductFormError(
+        "AP-STO-013",
+        f"{plan.name} ({', '.join(plan.dims)}) has shape {tuple(found)}, expected {tuple(wanted)}",
+        subject=product_type,
+        remedy="all arrays of a product agree on the sizes of its dimensions",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedProduct:
+    """A product read back."""
+
+    arrays: Mapping[str, Array]
+    """Decoded, read-only."""
+    # Any: JSON values.
+    attrs: Mapping[str, Any]
+    by_block: tuple[str, ...]
+    """Names of frame-axis arrays left on disk."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held in memory (text counted by its pointers)."""
+        return sum(int(array.nbytes) for array in self.arrays.values())
+
+
+def load_product(group_path: Path, form: ProductForm) -> LoadedProduct:
+    """Read a product but for its frame-axis arrays.
+
+    Raises DataFailure (AP-STO-014) naming the product when its group is missing or a checksum fails.
+    """
+    wanted = {one.name: bool(one.by_block) for one in form.variables}
+    try:
+        group = zarr.open_group(group_path, mode="r")
+        arrays: dict[str, Array] = {}
+        for name, by_block in wanted.items():
+            if not by_block:
+                values = np.asarray(_member(group, name)[...])
+                values.flags.writeable = False
+                arrays[name] = values
+        return LoadedProduct(arrays, dict(group.attrs), tuple(name for name, one in wanted.items() if one))
+    except (OSError, ValueError, KeyError, RuntimeError) as problem:
+        raise unreadable(group_path, problem) from problem
+
+
+class PlaneSource:
+    """Frame-axis arrays of a sealed product, read some planes at a time."""
+
+    def __init__(self, group_path: Path, names: Sequence[str]) -> None:
+        self._path = group_path
+        try:
+            group = zarr.open_group(group_path, mode="r")
+            self._arrays = {name: _member(group, name) for name in names}
+        except (OSError, ValueError, KeyError) as problem:
+            raise unreadable(group_path, problem) from problem
+
+    @property
+    def n_planes(self) -> int:
+        """Planes on the frame axis."""
+        return min((int(array.shape[0]) for array in self._arrays.values()), default=0)
+
+    @property
+    def plane_bytes(self) -> int:
+        """Decoded bytes of one plane of all arrays."""
+        return sum(
+            int(array.dtype.itemsize) * int(np.prod(array.shape[1:], dtype=np.int64)) for array in self._arrays.values()
+        )
+
+    def read(self, planes: NDArray[np.int32]) -> dict[str, Array]:
+        """Array name -> (n, ...) values of those planes. Raises DataFailure (AP-STO-014) on a failed checksum."""
+        if not len(planes):
+            return {name: np.empty((0, *array.shape[1:]), array.dtype) for name, array in self._arrays.items()}
+        low, high = int(planes.min()), int(planes.max()) + 1
+        run = high - low == len(planes) and bool(np.all(np.diff(planes) == 1))
+        try:
+            if run:
+                return {name: np.asarray(array[low:high]) for name, array in self._arrays.items()}
+            return {
+                name: np.asarray(array.get_orthogonal_selection((planes.astype(np.int64),)))
+                for name, array in self._arrays.items()
+            }
+        except (OSError, ValueError, KeyError, RuntimeError) as problem:
+            raise unreadable(self._path, problem) from problem
+
+
+def _member(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    member = group[name]
+    if not isinstance(member, zarr.Array):
+        raise KeyError(name)
+    return member
+
+
+def unreadable(group_path: Path, problem: Exception) -> DataFailure:
+    """The failure of whoever needs a product that cannot be read."""
+    return DataFailure(
+        "AP-STO-014",
+        f"cannot be read: {type(problem).__name__}: {problem}",
+        subject=f"product {group_path.parent.parent.name}/{group_path.name}",
+        remedy="archive-proc verify names the damaged file; remove that process and run again",
+    )

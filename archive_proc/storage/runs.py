@@ -1,0 +1,67 @@
+"""`runs/<run_id>/run.json`: what a run executes, for whom, where. Its course is in the journal beside it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from archive_proc.errors import NotFoundError
+from archive_proc.model.ids import PlanId, RunId
+from archive_proc.storage.layout import Layout
+
+_TIME_DIGITS = 12
+_RANDOM_BYTES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFile:
+    """Facts of a run that never change."""
+
+    run_id: RunId
+    plan_id: PlanId
+    asked_by: str
+    site: str
+    created_at: str
+    """ISO UTC."""
+    package_version: str
+
+
+def new_run_id() -> RunId:
+    """A time-ordered id: 12 hex digits of milliseconds since 1970, then 20 random ones."""
+    return RunId(f"{int(time.time() * 1000):0{_TIME_DIGITS}x}{secrets.token_hex(_RANDOM_BYTES)}")
+
+
+def write_run(layout: Layout, run: RunFile) -> None:
+    """Write `run.json`, once; a resumed run keeps its first."""
+    path = _path(layout, run.run_id)
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
+    temporary.replace(path)
+
+
+def read_run(layout: Layout, run_id: RunId) -> RunFile:
+    """The facts of a run. Raises NotFoundError (AP-STO-027) where there is no such run."""
+    try:
+        return msgspec.json.decode(_path(layout, run_id).read_bytes(), type=RunFile)
+    except (OSError, msgspec.MsgspecError):
+        raise NotFoundError(
+            "AP-STO-027", "no such run", subject=f"run {run_id}", remedy="archive-proc status lists the runs"
+        ) from None
+
+
+def run_ids(layout: Layout) -> tuple[RunId, ...]:
+    """All runs, oldest first."""
+    if not layout.runs.is_dir():
+        return ()
+    return tuple(RunId(entry.name) for entry in sorted(layout.runs.iterdir()) if (entry / "run.json").is_file())
+
+
+def _path(layout: Layout, run_id: RunId) -> Path:
+    return layout.run_dir(run_id) / "run.json"

@@ -1,0 +1,185 @@
+"""A failure is a row with a cause; its dependants are blocked and name it; everything else finishes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from toy_night import Night, night, plan_of, process, product_input, raw_input, site
+
+from archive_proc.errors import LockedError, PreconditionError
+from archive_proc.execution.executor import execute
+from archive_proc.execution.lock import acquire
+from archive_proc.execution.outcome import EarlierFailure, RunOutcome
+from archive_proc.model.events import ProcessChanged, ProcessFailed
+from archive_proc.model.processes import Cause, State
+from archive_proc.storage.journal import read_journal
+from archive_proc.storage.records import read_record
+
+
+def run(tonight: Night, backend: str = "serial", **options: object) -> RunOutcome:
+    return execute(
+        tonight.plan, tonight.layout, tonight.frames, site(backend=backend, workers=2), tonight.options(**options)
+    )
+
+
+@pytest.mark.parametrize("chunk", [16, 1000])
+@pytest.mark.parametrize(
+    ("behave", "cause", "code"),
+    [("data", Cause.DATA, "AP-IRD-999"), ("code", Cause.CODE, "AP-RUN-012"), ("memory", Cause.MEMORY, "AP-RUN-011")],
+)
+def test_the_cause_is_told_and_descendants_are_blocked_by_name(
+    tmp_path: Path, behave: str, cause: Cause, code: str, chunk: int
+) -> None:
+    tonight = night(tmp_path, behave=behave)
+    outcome = run(tonight, chunk_planes=chunk)
+    assert outcome.counts == {State.DONE: 1, State.FAILED: 1, State.BLOCKED: 1}
+    assert outcome.blocked == {tonight.centered.process_id: tonight.cube.process_id}
+    assert outcome.exit_status == 3
+    (failure,) = outcome.failures
+    assert (failure.process_id, failure.cause, failure.code) == (tonight.cube.process_id, cause, code)
+    assert list(tonight.layout.pending.iterdir()) == []
+    events = read_journal(tonight.layout.journal(outcome.run_id)).events
+    tries = [one for one in events if isinstance(one, ProcessFailed)]
+    finals = [one.final for one in tries]
+    assert finals[-1] is True
+    assert not any(finals[:-1])
+    assert (len(finals) > 1) is (cause is Cause.MEMORY)
+    blocked = [one for one in events if isinstance(one, ProcessChanged) and one.state is State.BLOCKED]
+    assert [one.blocked_by for one in blocked] == [tonight.cube.process_id]
+    if behave == "data":
+        assert failure.qc[0].metric == "stars"
+        assert failure.qc[0].verdict == "refuse"
+    if behave == "code":
+        assert "ZeroDivisionError" in failure.traceback
+        assert "toy_recipes.py:misbehave" in failure.signature
+
+
+@pytest.mark.parametrize("chunk", [16, 1000])
+def test_a_passing_fault_of_the_disk_is_retried(tmp_path: Path, chunk: int) -> None:
+    tonight = night(tmp_path, behave=f"flaky:{tmp_path / 'count'}")
+    outcome = run(tonight, chunk_planes=chunk)
+    assert outcome.exit_status == 0
+    # In chunks, several of one attempt may fail before it is given up: they count as one.
+    assert read_record(tonight.layout.product_dir(tonight.cube.process_id)).attempt == (3 if chunk == 1000 else 2)
+    events = read_journal(tonight.layout.journal(outcome.run_id)).events
+    assert [one.final for one in events if isinstance(one, ProcessFailed)] == [False, False]
+
+
+def test_a_full_disk_stops_the_run(tmp_path: Path) -> None:
+    outcome = run(night(tmp_path, behave="full"))
+    assert outcome.stopped == "disk full"
+    assert outcome.exit_status == 5
+    assert sum(outcome.counts.values()) == 3
+
+
+@pytest.mark.parametrize(("behave", "cause"), [("kill", Cause.MEMORY), ("crash", Cause.CODE)])
+def test_a_process_that_kills_its_worker_gets_one_more_try_and_takes_nobody_along(
+    tmp_path: Path, behave: str, cause: Cause
+) -> None:
+    tonight = night(tmp_path)
+    darks = tonight.plan.processes
+    frames = list(tonight.frames.values())
+    others = [
+        process("toy_cube", [raw_input(one) for one in frames[2:]], [product_input("dark", tonight.dark)], subject=str(n), gain=float(n))
+        for n in range(6)
+    ]
+    poison = process("toy_cube", [raw_input(frames[2])], [product_input("dark", tonight.dark)], subject="x", behave=behave)
+    plan = plan_of(tonight.dark, *others, poison)
+    assert darks
+    outcome = execute(
+        plan, tonight.layout, tonight.frames, site(backend="local", workers=2), tonight.options(chunk_planes=16)
+    )
+    assert outcome.counts == {State.DONE: 7, State.FAILED: 1}
+    (failure,) = outcome.failures
+    assert failure.process_id == poison.process_id
+    assert failure.code == "AP-RUN-017"
+    assert failure.cause is cause
+    assert "killed its worker" in failure.message
+    events = read_journal(tonight.layout.journal(outcome.run_id)).events
+    assert [one.process_id for one in events if isinstance(one, ProcessFailed)] == [poison.process_id] * 2
+
+
+def test_five_equal_faults_pause_the_recipe(tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    frames = list(tonight.frames.values())
+    bad = [process("toy_cube", [raw_input(frames[2])], subject=str(n), behave="code") for n in range(8)]
+    outcome = execute(
+        plan_of(tonight.dark, *bad), tonight.layout, tonight.frames, site(window_per_worker=1), tonight.options()
+    )
+    assert outcome.counts == {State.DONE: 1, State.FAILED: 5, State.BLOCKED: 3}
+    assert set(outcome.blocked.values()) == {outcome.failures[-1].process_id}
+
+
+def test_a_standing_failure_is_not_tried_again_and_blocks(tmp_path: Path) -> None:
+    tonight = night(tmp_path, behave="data")
+    first = run(tonight)
+    standing = {one.process_id: EarlierFailure(first.run_id, one) for one in first.failures}
+    second = run(tonight, earlier_failures=standing)
+    assert second.counts == {State.CACHED: 1, State.FAILED: 1, State.BLOCKED: 1}
+    assert second.failures[0].earlier_run == first.run_id
+    assert run(tonight).failures[0].earlier_run is None
+
+
+def test_other_pixels_under_one_header_fail_the_process(tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    known = run(tonight).pixel_digests
+    frame = list(tonight.frames.values())[3]
+    path = tonight.raw / "03.raw"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(bytes(content))
+    again = process("toy_cube", [raw_input(frame)], subject="again")
+    outcome = execute(
+        plan_of(again), tonight.layout, tonight.frames, site(), tonight.options(pixel_digests=known, chunk_planes=16)
+    )
+    assert outcome.failures[0].code == "AP-RUN-020"
+    assert frame.file_id in outcome.failures[0].subject
+
+
+def test_a_missing_input_outside_the_plan_blocks_and_is_named(tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    outcome = execute(plan_of(tonight.cube, tonight.centered), tonight.layout, tonight.frames, site(), tonight.options())
+    assert outcome.counts == {State.BLOCKED: 2}
+    assert set(outcome.blocked.values()) == {tonight.dark.process_id}
+
+
+def test_a_damaged_calibration_fails_who_needs_it_and_is_named(tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    execute(plan_of(tonight.dark), tonight.layout, tonight.frames, site(), tonight.options())
+    shard = tonight.layout.product_group(tonight.dark.process_id, "toy_dark") / "level" / "c.0.0"
+    shard.chmod(0o644)
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(bytes(content))
+    outcome = run(tonight)
+    assert outcome.failures[0].code == "AP-STO-014"
+    assert tonight.dark.process_id in outcome.failures[0].subject
+    assert outcome.exit_status == 3
+
+
+def test_a_python_warning_is_kept_in_the_record(tmp_path: Path) -> None:
+    tonight = night(tmp_path, behave="warn")
+    assert run(tonight, chunk_planes=16).exit_status == 0
+    record = read_record(tonight.layout.product_dir(tonight.cube.process_id))
+    assert record.python_warnings == ("RuntimeWarning: the toy warns",)
+    assert record.tasks == 11  # prepare, 4 + 4 blocks, reduce, close
+
+
+def test_a_second_driver_is_refused_with_the_holder_named(tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    with acquire(tonight.layout, "run 1"):
+        with pytest.raises(LockedError, match=r"AP-RUN-001.*run 1") as refused:
+            run(tonight)
+        assert refused.value.exit_status == 6
+    assert run(tonight).exit_status == 0
+
+
+def test_what_is_missing_is_said_before_work_starts(tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    with pytest.raises(PreconditionError, match="AP-RUN-033"):
+        execute(tonight.plan, tonight.layout, tonight.frames, site(memory_per_worker_gb=0.05), tonight.options())
+    (tonight.raw).rename(tmp_path / "gone")
+    with pytest.raises(PreconditionError, match="AP-RUN-031"):
+        run(tonight)
+    assert not tonight.layout.driver_lock.exists()

@@ -1,0 +1,97 @@
+"""One interpolation: position, flux, variance, weights and flags."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from archive_proc.kernels.resampling import Placement, correlation, lanczos_axis, resample_half
+from archive_proc.model.flags import Flag
+
+N = 128
+GRID = Placement(size=N, step_x=1.0, step_y=1.0 / 1.0062)
+STAR = (57.37, 66.81)
+OUT, FILLED, LOW = int(Flag.OUTSIDE), int(Flag.FILLED), int(Flag.LOW_WEIGHT)
+
+
+def scene(shift: tuple[float, float] = (20.0, -15.0)) -> np.ndarray:
+    """A star of FWHM 3.6 px, round on the sky, at this sky offset (px of x) from STAR."""
+    y, x = np.mgrid[:N, :N]
+    dx, dy = x - STAR[0] - shift[0], (y - STAR[1]) * 1.0062 - shift[1]
+    return (500.0 * np.exp(-(dx**2 + dy**2) / (2 * 1.53**2))).astype(np.float32)
+
+
+def clean(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.ones_like(image), np.zeros(image.shape, np.uint16)
+
+
+def test_star_comes_to_the_middle_pixel_and_the_field_is_square() -> None:
+    image = scene()
+    done = resample_half(image, *clean(image), STAR, GRID)
+    y, x = np.mgrid[:N, :N]
+    expected = 500.0 * np.exp(-((x - 64.0 - 20.0) ** 2 + (y - 64.0 + 15.0) ** 2) / (2 * 1.53**2)) / 1.0062
+    inside = np.isfinite(done.flux)
+    assert np.abs(done.flux - expected)[inside].max() < 2.0
+    assert np.nansum(done.flux) == pytest.approx(float(image.sum()), rel=1e-3)
+
+
+def test_whole_pixel_shift_changes_no_value() -> None:
+    rng = np.random.default_rng(1)
+    image = rng.normal(0.0, 1.0, (N, N)).astype(np.float32)
+    done = resample_half(image, *clean(image), (60.0, 70.0), Placement(size=N))
+    assert done.flux[10:100, 10:100] == pytest.approx(image[16:106, 6:96], abs=1e-5)
+    assert done.variance[10:100, 10:100] == pytest.approx(np.ones((90, 90)), abs=1e-5)
+
+
+def test_variance_is_that_of_the_noise_and_the_correlation_that_of_neighbours() -> None:
+    rng = np.random.default_rng(2)
+    pulls, along_x, along_y = [], [], []
+    for _ in range(4):
+        noise = rng.normal(0.0, 2.0, (N, N)).astype(np.float32)
+        done = resample_half(noise, np.full_like(noise, 4.0), clean(noise)[1], STAR, GRID)
+        inner = done.flux[20:110, 20:110]
+        pulls.append(np.std(inner / np.sqrt(done.variance[20:110, 20:110])))
+        along_x.append(np.mean(inner[:, 1:] * inner[:, :-1]) / np.mean(inner**2))
+        along_y.append(np.mean(inner[1:] * inner[:-1]) / np.mean(inner**2))
+    along = GRID.axes(*STAR, (N, N))
+    expected = correlation(
+        (replace(along[0], first=along[0].first[20:110], weights=along[0].weights[20:110]), along[1])
+    )
+    assert np.mean(pulls) == pytest.approx(1.0, abs=0.02)
+    assert expected[0, 0] == pytest.approx(1.0)
+    assert np.mean(along_x) == pytest.approx(float(expected[0, 1]), abs=0.02)
+    assert np.mean(along_y) == pytest.approx(float(expected[1, 0]), abs=0.02)
+
+
+def test_a_pixel_without_weight_leaves_no_trace_in_value_and_a_hole_where_it_matters() -> None:
+    image = np.full((N, N), 5.0, np.float32)
+    variance, flags = clean(image)
+    image[70, 60], variance[70, 60], flags[70, 60] = 9999.0, np.nan, FILLED | int(Flag.HOT)
+    done = resample_half(image, variance, flags, (60.0, 70.0), Placement(size=N))
+    assert np.isnan(done.flux[64, 64])
+    assert done.flags[64, 64] == FILLED | int(Flag.HOT) | LOW
+    rest = np.isfinite(done.flux)
+    assert np.abs(done.flux[rest] - 5.0).max() < 1e-4
+    half = resample_half(image, variance, flags, (60.5, 70.5), Placement(size=N))
+    assert np.isfinite(half.flux).sum() > rest.sum() - 200
+    assert (half.flags[62:66, 62:66] & FILLED != 0).sum() >= 4
+    assert half.flags[100, 100] == 0
+
+
+def test_beyond_the_input_is_outside_and_nan() -> None:
+    image = scene()
+    variance, flags = clean(image)
+    image[:, :10], variance[:, :10], flags[:, :10] = np.nan, np.nan, OUT
+    done = resample_half(image, variance, flags, STAR, GRID)
+    lost = np.isnan(done.flux)
+    assert lost[:, 120 + 14 :].all()
+    assert ((done.flags[lost] & (OUT | LOW)) != 0).all()
+    assert done.flags[0, 0] & OUT
+
+
+def test_kernel_reads_a_line_exactly_between_pixels() -> None:
+    axis = lanczos_axis(np.array([10.25, 11.5]), 40)
+    line = np.arange(40.0)
+    assert axis.matrix() @ line.astype(np.float32) == pytest.approx([10.25, 11.5], abs=0.03)

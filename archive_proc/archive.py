@@ -115,21 +115,27 @@ class Archive:
     # -- raw files --------------------------------------------------------------------------------------------------
 
     def ingest(
-        self, paths: Sequence[str | Path], *, jobs: int | None = None, dry_run: bool = False, allow_empty: bool = False
+        self,
+        paths: Sequence[str | Path],
+        *,
+        jobs: int | None = None,
+        dry_run: bool = False,
+        allow_empty: bool = False,
+        full_digest: bool = False,
     ) -> Intake:
         """Read headers below the paths into a manifest, and publish what the rules make of them.
 
         Raises NotFoundError AP-CLI-008 when there is no file, LockedError while a driver works on the archive.
         """
         from archive_proc.execution.lock import acquire
-        from archive_proc.flow.intake import take_in
+        from archive_proc.flow.intake import IntakeOptions, take_in
 
         given = [Path(path) for path in paths]
-        workers = jobs or os.cpu_count() or 1
+        asked = IntakeOptions(jobs or os.cpu_count() or 1, dry_run, allow_empty, full_digest)
         if dry_run:
-            return take_in(self.layout, self.settings, given, jobs=workers, dry_run=True, allow_empty=allow_empty)
+            return take_in(self.layout, self.settings, given, asked)
         with acquire(self.layout, "ingest"):
-            intake = take_in(self.layout, self.settings, given, jobs=workers, allow_empty=allow_empty)
+            intake = take_in(self.layout, self.settings, given, asked)
             self._renew()
             self._publish()
         return intake
@@ -138,7 +144,7 @@ class Archive:
         """Compare a campaign's list of raw files with what was ingested: issues for missing and surplus ones."""
         from archive_proc.ingest.expected import compare, read_expected
 
-        return compare(read_expected(Path(manifest)), self.campaign.raw_frames)
+        return compare(read_expected(Path(manifest)), self.campaign.raw_frames).issues
 
     # -- what the rules say -----------------------------------------------------------------------------------------
 
@@ -315,6 +321,9 @@ class Archive:
         from archive_proc.flow.publish import rebuild
 
         with acquire(self.layout, "rebuild"):
+            rebuild(self.layout, self.campaign.understanding)
+            # What processes refused is known only now: associations are settled with it.
+            self._renew()
             return rebuild(self.layout, self.campaign.understanding)
 
     def verify(self, *, deep: bool = False) -> tuple[Issue, ...]:

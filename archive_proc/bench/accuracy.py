@@ -22,6 +22,7 @@ from archive_proc.bench.reductions import (
     companion_offsets,
     cube_planes,
     find_reduction,
+    flat_response,
     found_centres,
     found_frames,
 )
@@ -84,11 +85,12 @@ def measure(case: str, truth: SequenceTruth, reduction: Reduction, raw: RawPlane
 def _removed(truth: SequenceTruth, reduction: Reduction, raw: RawPlanes) -> list[tuple[int, Blocks]]:
     if reduction.science is None:
         return []
+    flat = None if reduction.flat is None else flat_response(reduction.flat)
     found = []
     for plane in cube_planes(reduction.science):
         row = int(truth.rows(np.array([plane.file_id]), np.array([plane.plane]))[0])
         if row >= 0 and truth.in_sequence[row]:
-            found.append((row, removed_light(raw.plane(plane.file_id, plane.plane), plane, truth)))
+            found.append((row, removed_light(raw.plane(plane.file_id, plane.plane), plane, truth, flat)))
     return found
 
 

@@ -52,12 +52,21 @@ def normal_flat(truth: SequenceTruth) -> NDArray[np.float32]:
     return np.stack([half / np.median(half[half > 0.3]) for half in halves])
 
 
-def removed_light(raw: NDArray[np.float32], plane: CubePlane, truth: SequenceTruth) -> Blocks:
-    """(2, 64, 64) what the reduction took away, in the units of `thermal`: (raw - product * flat - pedestal) / flat."""
+def removed_light(
+    raw: NDArray[np.float32], plane: CubePlane, truth: SequenceTruth, flat: NDArray[np.float32] | None = None
+) -> Blocks:
+    """(2, 64, 64) what the reduction took away, in the units of `thermal`.
+
+    That is (raw - product * flat - pedestal) / true flat, where `flat` (2, 1024, 1024) is the one the product was divided
+    by: errors of the flat, half a percent of the starlight, are no error of the background. None: the true one over
+    the median of its lit field.
+    """
     starlight = plane.flux * np.float32(plane.exposure_s)
     good = usable(truth) & ((plane.flags & NO_MEASUREMENT) == 0) & np.isfinite(starlight) & (starlight < BRIGHTEST_ADU)
-    flat = normal_flat(truth)
-    halves = _halves(raw) - np.nan_to_num(starlight) * flat - _halves(truth.pedestal)
+    if flat is None:
+        flat = normal_flat(truth)
+    good &= np.isfinite(flat)
+    halves = _halves(raw) - np.nan_to_num(starlight * flat) - _halves(truth.pedestal)
     return _block_means(halves / np.maximum(_halves(truth.flat), 0.1), good)
 
 

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from archive_proc.bench.background import CubePlane
 from archive_proc.bench.comparison import FoundCentres, FoundFrames
+from archive_proc.model.ids import ProductId, split_product_id
 from archive_proc.simulate.truth import SequenceTruth
 from archive_proc.storage.layout import Layout
+from archive_proc.storage.records import read_record
 
 SCIENCE = "irdis_science_cube"
 CENTERED = "irdis_centered_cube"
@@ -28,13 +30,37 @@ class Reduction:
     center: Path | None
     science: Path | None
     centered: Path | None
+    flat: Path | None = None
+    """The flat that the science cube was divided by."""
 
 
 def find_reduction(archive: Path, truth: SequenceTruth) -> Reduction:
     """The newest sealed product of each type whose frames are in the truth."""
+    science = _newest(archive, SCIENCE, truth)
     return Reduction(
-        _newest(archive, CENTER, truth), _newest(archive, SCIENCE, truth), _newest(archive, CENTERED, truth)
+        _newest(archive, CENTER, truth),
+        science,
+        _newest(archive, CENTERED, truth),
+        None if science is None else _flat_of(archive, science),
     )
+
+
+def _flat_of(archive: Path, science: Path) -> Path | None:
+    """The group of the flat in the record of the process that made a cube."""
+    product = science.parents[1]
+    if not (product / "process.json").is_file():
+        return None
+    for entry in read_record(product).process.inputs:
+        if entry.role == "flat" and entry.kind == "product":
+            process_id, product_type = split_product_id(ProductId(entry.input_id))
+            return Layout(archive).product_group(process_id, product_type)
+    return None
+
+
+def flat_response(group: Path) -> NDArray[np.float32]:
+    """(2, 1024, 1024) response of a `detector_flat`, halves one after the other; NaN outside the lit field."""
+    response = np.asarray(_open(group)["response"].values, np.float32)
+    return np.stack([response[:, :1024], response[:, 1024:]])
 
 
 def _newest(archive: Path, product_type: str, truth: SequenceTruth) -> Path | None:

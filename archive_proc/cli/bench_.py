@@ -60,9 +60,10 @@ def accuracy(
 
 
 @command.command("headers")
-@click.argument("directory", metavar="DIR")
-def headers(directory: str) -> None:
-    """Header scan of the raw files below DIR: files a CPU second, everything included."""
-    from archive_proc.bench.header_scan import header_scan_lines
+@click.option("--headers", "displays", metavar="DIR", help="Displayed headers (SPHER.*.hdr) to vary.")
+@click.option("--files", type=click.IntRange(1), default=1000, show_default=True, help="Files written and scanned.")
+def headers(displays: str | None, files: int) -> None:
+    """Header scan: files a CPU second, everything included; CPU of a second ingest."""
+    from archive_proc.bench.header_scan import main
 
-    click.echo("\n".join(header_scan_lines(Path(directory))))
+    main([*(["--headers", displays] if displays else []), "--files", str(files)])

@@ -13,6 +13,9 @@ from archive_proc.cli.options import opened
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--jobs", type=click.IntRange(1), help="Processes that read headers [one a core].")
 @click.option("--expected", metavar="MANIFEST", help="A list of what should be there; missing and surplus are named.")
+@click.option(
+    "--digest", type=click.Choice(["header", "full"]), default="header", help="full: sha256 of each file's bytes too."
+)
 @click.option("--allow-empty", is_flag=True, help="No file at all is not an error.")
 @click.option("-n", "--dry-run", is_flag=True, help="Read, count, write nothing.")
 @click.pass_context
@@ -21,12 +24,13 @@ def command(
     paths: tuple[str, ...],
     jobs: int | None,
     expected: str | None,
+    digest: str,
     allow_empty: bool,
     dry_run: bool,
 ) -> None:
     """Read the headers of raw files below PATH. Raw files stay where they are; twice changes nothing."""
     archive = opened(context)
-    intake = archive.ingest(paths, jobs=jobs, dry_run=dry_run, allow_empty=allow_empty)
+    intake = archive.ingest(paths, jobs=jobs, dry_run=dry_run, allow_empty=allow_empty, full_digest=digest == "full")
     for line in intake.lines:
         click.echo(line)
     if expected is not None:

@@ -69,12 +69,15 @@ class Verbs(click.Group):
 @click.version_option(__version__, prog_name="archive-proc")
 @click.pass_context
 def program(context: click.Context, archive: str | None, quiet: bool) -> None:
-    """Reprocess the VLT/SPHERE archive: raw files in, calibrated cubes and an SQL catalog out.
+    r"""Reprocess the VLT/SPHERE archive: raw files in, calibrated cubes and an SQL catalog out.
 
     \b
-    archive-proc init A              archive-proc --archive A plan
-    archive-proc --archive A ingest RAW   archive-proc --archive A run
-    archive-proc --archive A check   archive-proc --archive A query --saved star-history -p name=51eri
+    archive-proc init sphere              an archive: settings and an empty tree
+    cd sphere
+    archive-proc ingest /data/raw         headers only; raw files stay where they are
+    archive-proc check                    what is incomplete, with remedies
+    archive-proc run                      the same command continues after any stop
+    archive-proc query --saved list       questions with a name; or your own SQL
     """
     context.obj = {"archive": archive, "quiet": quiet}
 

@@ -16,7 +16,6 @@ import click
 
 if TYPE_CHECKING:
     from archive_proc.archive import Archive
-    from archive_proc.catalog.selection import Selection
 
 # Any: decorators must accept every command function.
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -11,5 +11,8 @@ from archive_proc.cli.options import opened
 @click.argument("identifier", metavar="ID")
 @click.pass_context
 def command(context: click.Context, identifier: str) -> None:
-    """One page about an observation, product, process, run, plan, group, target or file; any unambiguous start of an ID."""
+    """One page about an observation, product, process, run, plan, group, target or file.
+
+    Any unambiguous start of an ID will do.
+    """
     click.echo(opened(context).show(identifier), nl=False)

@@ -25,7 +25,8 @@ from archive_proc.execution.threads import THREAD_VARIABLES
 from archive_proc.execution.worker import run_task
 
 START_TIMEOUT_S = 120.0
-_RESULT_TIMEOUT_S = 60.0
+_RESULT_TIMEOUT_S = 10.0
+"""For fetching 1 kB. An answer that died with its worker would be waited for until Dask has run the task again."""
 
 SETTINGS: dict[str, Any] = {
     # Any: Dask's configuration is a tree of mixed values.

@@ -25,13 +25,14 @@ from archive_proc.decisions.effects import Decisions, apply_corrections, decide
 from archive_proc.decisions.overrides import Override, parse_overrides
 from archive_proc.decisions.validate import Known, validate
 from archive_proc.flow.understanding import Understanding
+from archive_proc.ingest.examine import frame_issues
 from archive_proc.instruments.tables import Tables, load_tables
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId, GroupId, ObsId, TargetId
 from archive_proc.model.observations import ClassifiedFrame, ExposureGroup, Issue, Observation, Target
 from archive_proc.model.processes import Parameter, Plan
 from archive_proc.planning.deciding import effects_of
-from archive_proc.planning.plan import Selection, make_settled_plan
+from archive_proc.planning.plan import Selection, Standing, make_settled_plan
 from archive_proc.planning.preset import Preset
 from archive_proc.planning.rulebook import make_rulebook
 from archive_proc.planning.universe import Universe
@@ -74,8 +75,13 @@ class Campaign:
 
     @cached_property
     def associations(self) -> Associations:
-        """Calibration associations, before any process has refused one."""
-        return self.associated()
+        """Calibration associations as plans use them: without groups whose own process refused them."""
+        first = self.associated()
+        stands = standing(self.layout, self.as_of.isoformat())
+        if not stands.refused:
+            return first
+        _, banned = self._settled([one.obs_id for one in self.observations if one.reduced], (), "everything", stands)
+        return self.associated(banned) if banned else first
 
     def issues_of(self, found: Associations) -> tuple[Issue, ...]:
         """All issues, those of these associations included."""
@@ -106,10 +112,16 @@ class Campaign:
 
     def plan(self, obs_ids: Iterable[ObsId], product_types: Sequence[str] = (), words: str = "") -> Plan:
         """The plan of some observations: equal input gives equal bytes. Refused calibrations give way to the next."""
+        plan, _ = self._settled(obs_ids, product_types, words, standing(self.layout, self.as_of.isoformat()))
+        return plan
+
+    def _settled(
+        self, obs_ids: Iterable[ObsId], product_types: Sequence[str], words: str, stands: Standing
+    ) -> tuple[Plan, frozenset[GroupId]]:
         pinned: dict[tuple[GroupId, str, GroupId], str] = {}
 
         def universe(banned: frozenset[GroupId]) -> Universe:
-            found = self.associated(banned) if banned else self.associations
+            found = self.associated(banned)
             pinned.clear()
             pinned.update(found.pinned_by)
             return Universe.of(
@@ -127,8 +139,7 @@ class Campaign:
         effects = effects_of(self.decisions, universe(frozenset()), raw, pinned, full_groups=full)
         rulebook = make_rulebook(self.cookbook, self.tables, preset_of(self.settings), effects)
         selection = Selection(obs_ids=frozenset(obs_ids), product_types=tuple(product_types), words=words)
-        plan, _ = make_settled_plan(universe, selection, rulebook, standing(self.layout, self.as_of.isoformat()))
-        return plan
+        return make_settled_plan(universe, selection, rulebook, stands)
 
     def explain_observation(self, obs_id: ObsId) -> Explanation:
         """Every candidate of every role of an observation, criterion by criterion."""
@@ -183,7 +194,7 @@ def open_campaign(
         file_targets={**pointed.of_file, **sequence_targets(found, pointed)},
         overrides=overrides,
         decisions=decisions,
-        early_issues=(*merged.issues, *unclear, *odd),
+        early_issues=(*merged.issues, *frame_issues(frames), *unclear, *odd),
     )
 
 

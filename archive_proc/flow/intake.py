@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from archive_proc.errors import NotFoundError
-from archive_proc.ingest import IngestResult, ingest
+from archive_proc.ingest.ingest import IngestResult, ingest_batches
 from archive_proc.model.ids import ManifestId
 from archive_proc.settings import ArchiveSettings
 from archive_proc.storage.atomic import write_bytes
 from archive_proc.storage.headers import write_headers
 from archive_proc.storage.layout import Layout
-from archive_proc.storage.manifests import merge_manifests, write_manifest
+from archive_proc.storage.manifests import manifest_id_of, merge_manifests, write_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,41 +65,61 @@ class Intake:
         return lines
 
 
-def take_in(
-    layout: Layout,
-    settings: ArchiveSettings,
-    paths: Sequence[Path],
-    *,
-    jobs: int,
-    dry_run: bool = False,
-    allow_empty: bool = False,
-) -> Intake:
+@dataclass(frozen=True, slots=True)
+class IntakeOptions:
+    """How an ingest is done; nothing of it changes what a raw frame is."""
+
+    jobs: int = 1
+    dry_run: bool = False
+    allow_empty: bool = False
+    full_digest: bool = False
+    """Record the sha256 of each file's bytes too."""
+
+
+def take_in(layout: Layout, settings: ArchiveSettings, paths: Sequence[Path], asked: IntakeOptions) -> Intake:
     """Scan headers below the paths and write what was found as a manifest, with every header card.
 
     Raises NotFoundError (AP-CLI-008) when there is no file at all; errors of `ingest.ingest` for paths.
     """
     roots = {name: Path(root) for name, root in settings.raw_roots.items()}
     added = _roots_for(paths, roots)
-    merged = merge_manifests(layout)
-    known = {frame.uri: frame for frame in merged.frames}
-    result = ingest(paths, roots={**roots, **added}, known=known, jobs=jobs)
+    known = {frame.uri: frame for frame in merge_manifests(layout).frames}
+    batches = ingest_batches(
+        paths, roots={**roots, **added}, known=known, jobs=asked.jobs, full_digest=asked.full_digest
+    )
+    parts: list[IngestResult] = []
+    for batch in batches:
+        if batch.frames and not asked.dry_run:
+            # Cards are written batch by batch: all of a semester's would not fit into memory.
+            write_headers(layout, batch.cards, manifest_id_of(batch.frames))
+        parts.append(replace(batch, cards=()))
+    result = _together(parts)
     intake = Intake(None, result, added)
-    if not intake.seen and not allow_empty:
+    if not intake.seen and not asked.allow_empty:
         raise NotFoundError(
             "AP-CLI-008",
             "no file below it",
             subject=", ".join(map(str, paths)),
             remedy="check the path, or --allow-empty",
         )
-    if dry_run:
+    if asked.dry_run:
         return intake
     found = [*result.frames, *(known[uri] for uri in result.unchanged)]
     if added and found:
         _write_roots(layout, {**settings.raw_roots, **{name: str(path) for name, path in added.items()}})
-    manifest_id = write_manifest(layout, found, rejected=(*result.rejected, *result.conflicts))
-    if result.frames:
-        write_headers(layout, result.cards, manifest_id)
+    rejected = (*result.rejected, *result.conflicts)
+    manifest_id = write_manifest(layout, found, rejected=rejected, covered=result.covered)
     return Intake(manifest_id, result, added if found else {})
+
+
+def _together(parts: Sequence[IngestResult]) -> IngestResult:
+    """Batches of one ingest as one result, header cards left out."""
+    return IngestResult(
+        **{
+            one.name: tuple(entry for part in parts for entry in getattr(part, one.name))
+            for one in fields(IngestResult)
+        }
+    )
 
 
 def _roots_for(paths: Sequence[Path], roots: Mapping[str, Path]) -> dict[str, Path]:

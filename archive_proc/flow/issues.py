@@ -30,11 +30,7 @@ def issues_of(campaign: Campaign, obs_ids: Iterable[ObsId] | None) -> tuple[Issu
             } - groups
             groups |= more
         subjects = {*wanted, *groups, *files}
-        found = tuple(
-            one
-            for one in found
-            if {one.subject_id, one.obs_id, one.group_id, one.file_id} & subjects  # type: ignore[operator]  # None is in no set
-        )
+        found = tuple(one for one in found if {one.subject_id, one.obs_id, one.group_id, one.file_id} & subjects)
     return tuple(sorted(found, key=lambda one: (_SEVERITY[one.severity], one.code, one.subject_id, one.message)))
 
 

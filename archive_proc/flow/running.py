@@ -40,9 +40,10 @@ class Order:
 
 
 def save_plan(layout: Layout, plan: Plan) -> Path:
-    """Write `plans/<plan_id>.json`. The id covers processes, edges and slots; a later save renews what stands beside."""
+    """Write `plans/<plan_id>.json`, once: its reasons and predictions are those that processes were made with."""
     path = layout.plan(plan.plan_id)
-    write_bytes(path, plan_to_json(plan))
+    if not path.is_file():
+        write_bytes(path, plan_to_json(plan))
     return path
 
 

@@ -11,36 +11,14 @@ _NO_DIT = "DET SEQ1 DIT: missing"
 
 
 def frame_issues(frames: Iterable[RawFrame]) -> tuple[Issue, ...]:
-    """Issues of single files, by file_id.
+    """Issues of single files, by file_id: AP-ING-052 a needed keyword is missing, AP-ING-053 odd cards.
 
-    AP-ING-050 the file is cut, AP-ING-051 NDIT is not NAXIS3, AP-ING-052 a needed keyword is missing, AP-ING-053 odd
-    cards.
+    What a frame's type says it needs (whole pixels, NDIT planes, a position) is `association.completeness`'s to judge.
     """
     found: list[Issue] = []
     for frame in sorted(frames, key=lambda one: one.file_id):
-        if frame.truncated:
-            found.append(
-                _issue(
-                    frame,
-                    "AP-ING-050",
-                    "warning",
-                    f"file is cut: {frame.n_planes} planes of {frame.naxis1} x {frame.naxis2} are promised, "
-                    f"{frame.size_bytes} bytes are there",
-                    "fetch the file again and ingest it; until then it is left out",
-                )
-            )
         if frame.arm is Arm.SPARTA:
             continue
-        if frame.n_planes and frame.ndit is not None and frame.ndit != frame.n_planes:
-            found.append(
-                _issue(
-                    frame,
-                    "AP-ING-051",
-                    "warning",
-                    f"NDIT is {frame.ndit}, NAXIS3 {frame.n_planes}: an aborted or cut cube",
-                    "nothing: the planes present are used, timed with the planned spacing",
-                )
-            )
         missing = _missing(frame)
         if missing:
             found.append(
@@ -76,9 +54,6 @@ def _missing(frame: RawFrame) -> list[str]:
     if frame.n_planes:
         stated = not any(one.startswith(_NO_DIT) for one in frame.problems)
         wanted["DET SEQ1 DIT"] = frame.dit_s if stated else None
-    # Lamps and darks point nowhere (trap 3); only what looks at the sky needs a pointing.
-    if frame.dpr_type and frame.dpr_type.split(",")[0] in ("OBJECT", "STD"):
-        wanted |= {"RA": frame.ra_deg, "DEC": frame.dec_deg}
     return [key for key, value in wanted.items() if value is None]
 
 

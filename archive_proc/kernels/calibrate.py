@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.errors import DataFailure
+from archive_proc.kernels.combine import robust_sigma
 from archive_proc.kernels.fill import box_mean, local_means
 from archive_proc.model.flags import Flag
 
@@ -186,6 +187,8 @@ class Detector:
     """ADU above the pedestal: NONLINEAR from here on (notes/irdis 1)."""
     hard_limit: float = 35_000.0
     """ADU above the pedestal: SATURATED from here on."""
+    noise_measured: bool = True
+    """False: `read_noise` is an assumption, and each plane's unlit pixels know better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +216,21 @@ def residual_plane(raw: Float32, level: Float32, detector: Detector) -> tuple[Fl
     return residual, offsets
 
 
+def plane_noise(residual: Float32, detector: Detector) -> Float32:
+    """Read noise of one plane where no dark tells it, (2, ny, nx) ADU: the scatter of each half's unlit pixels.
+
+    `residual` (2, ny, nx) is a plane minus level and offsets; the level's own noise there is part of what is seen. A
+    half without unlit pixels keeps the detector's assumption.
+    """
+    noise = detector.read_noise.copy()
+    flat = residual.reshape(-1)
+    for half in range(len(noise)):
+        found = [where for of, _, _, where in detector.unlit.sections if of == half]
+        if found:
+            noise[half] = robust_sigma(flat[np.concatenate(found)])
+    return noise
+
+
 def linearise(residual: Float32, level: Float32, detector: Detector) -> Float32:
     """Undo `measured = true (1 - a true)` on a plane minus its level, both (2, ny, nx) ADU per DIT.
 
@@ -237,6 +255,7 @@ def calibrate_plane(
     """
     halves = raw if raw.ndim == 3 else split_halves(raw)
     residual, offsets = residual_plane(halves, level, detector)
+    noise = detector.read_noise if detector.noise_measured else plane_noise(residual, detector)
     light_level = level - detector.pedestal
     charge = residual + light_level
     flags = detector.flags.copy()
@@ -256,7 +275,7 @@ def calibrate_plane(
         flux[outside | useless] = 0.0
         residual[outside | useless] = 0.0
         light = np.maximum(light_level + box_mean(residual, ~(outside | useless)), 0.0)
-        variance: Float32 = (light * np.float32(1.0 / detector.gain) + detector.read_noise**2) * scale**2
+        variance: Float32 = (light * np.float32(1.0 / detector.gain) + noise**2) * scale**2
     local_means(flux, useless, ~(outside | useless))
     flags[useless] |= int(Flag.FILLED)
     variance[outside | useless] = np.nan

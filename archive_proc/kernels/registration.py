@@ -161,12 +161,18 @@ def register_stack(
     if not members:
         empty = Patch(np.zeros_like(planes[0].values), np.zeros_like(planes[0].weight))
         return Registered(tuple(Shift(one.xy, one.error, one.brightness, False) for one in shifts), empty)
+    # A single member is the reference itself.
+    sole = members[0] if len(members) == 1 else None
+    if sole is not None:
+        shifts[sole] = replace(shifts[sole], error=np.zeros(2))
     for _ in range(ROUNDS if len(planes) > 1 else 0):
         aligned = {index: _aligned(planes[index], shifts[index]) for index in members}
         total = _sum(aligned)
         # All from the sums of this round: the order of planes does not matter.
         measured = [
-            register_one(plane, _mean(total, aligned.get(index)), mask, shifts[index].xy)
+            shifts[index]
+            if index == sole
+            else register_one(plane, _mean(total, aligned.get(index)), mask, shifts[index].xy)
             for index, plane in enumerate(planes)
         ]
         # Against the mean of the others a plane of n stands n / (n - 1) too far: they were aligned with it in mind.

@@ -92,3 +92,12 @@ def test_patching_fills_every_hole():
     weight = np.ones_like(values)
     weight[3:9, 3:9] = 0
     assert patched(values, weight)[5, 5] == pytest.approx(5)
+
+
+def test_a_single_usable_plane_is_the_reference_of_the_others():
+    planes = [speckles((0.0, 0.0)), speckles((0.3, -0.2))]
+    found = register_stack(planes, np.zeros((2, 2)), MASK, np.array([True, False]))
+    np.testing.assert_array_equal(found.shifts[0].error, 0)
+    np.testing.assert_allclose(found.shifts[1].xy, [0.3, -0.2], atol=0.01)
+    alone = register_stack(planes[:1], np.zeros((1, 2)), MASK, np.ones(1, bool))
+    assert alone.shifts[0].good

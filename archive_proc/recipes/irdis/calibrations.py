@@ -28,9 +28,6 @@ from archive_proc.recipes.recipe import Calibration, RecipeInputs
 Float32 = NDArray[np.float32]
 Flags = NDArray[np.uint16]
 
-LEVELS = ("dark", "instrument_background")
-"""Product types with a read noise beside their level."""
-
 
 def halves_of(calibration: Calibration, name: str) -> NDArray[np.float32]:
     """A float array of a master as halves (2, 1024, 1024), contiguous."""
@@ -55,15 +52,15 @@ def levels_of(calibrations: Sequence[Calibration]) -> list[DetectorLevel]:
 def level_for(inputs: RecipeInputs, file: int, role: str) -> DetectorLevel | None:
     """The level that a role's calibrations give one main file at its DIT, halves; None where the role is empty.
 
-    One calibration of the DIT is taken as it is, several of other DITs as a rate (AP-IRD-001 where that fails). A sky
-    basis among them is the level itself.
+    A sky basis is the level itself, a dark of the DIT too; darks of other DITs give a rate (AP-IRD-001 where that
+    fails).
     """
     serving = inputs.serving(role, file)
     if not serving:
         return None
     dit = true_dit(inputs.frames[file])
-    found = levels_of(serving)
-    return found[0] if len(found) == 1 else detector_level(dit, found)
+    skies = [one for one in serving if one.product_type == "sky_basis"]
+    return levels_of(skies[:1])[0] if skies else detector_level(dit, levels_of(serving))
 
 
 def detector_for(inputs: RecipeInputs, file: int) -> Detector:
@@ -107,6 +104,7 @@ def detector_for(inputs: RecipeInputs, file: int) -> Detector:
         nonlinearity=(float(slopes[0]), float(slopes[1])),
         soft_limit=tables.soft_limit_adu,
         hard_limit=tables.hard_limit_adu,
+        noise_measured=witness is not None and bool(np.isfinite(witness.read_noise).all()),
     )
 
 

@@ -18,6 +18,7 @@ from archive_proc.kernels.resampling import Placement, correlation, resample_hal
 from archive_proc.model.flags import Flag
 from archive_proc.model.frames import Arm
 from archive_proc.model.processes import QcValue, Remark
+from archive_proc.recipes.irdis.coordinates import strings
 from archive_proc.recipes.recipe import (
     Arrays,
     Block,
@@ -39,7 +40,7 @@ LAGS = 4
 """Lags of the resampling correlation, 0 ... 3 pixels."""
 
 BY_BLOCK = ("flux", "variance", "flags")
-OWN = (*BY_BLOCK, "variance_common", "resampling_correlation", "star_x", "star_y")
+OWN = (*BY_BLOCK, "variance_common", "resampling_correlation", "star_x", "star_y", "usable", "reason")
 """Variables this recipe computes; every other one is copied from the science cube."""
 
 
@@ -125,6 +126,9 @@ def close_centered(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
             correlations.append(correlation(axes, LAGS))
     arrays["variance_common"] = common
     arrays["resampling_correlation"] = np.stack(correlations).mean(axis=0)
+    # An override may exclude planes here that the science cube still counts.
+    arrays["usable"] = np.asarray(inputs.planes.usable, bool)
+    arrays["reason"] = strings(inputs.planes.reason)
     arrays["star_x"] = np.where(centred, float(SIZE // 2), np.nan)
     arrays["star_y"] = np.where(centred, float(SIZE // 2), np.nan)
     lost = int((~centred).any(axis=1).sum())

@@ -178,7 +178,7 @@ def close_science(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "nd_filter": frame.nd_filter,
         "rot_mode": frame.rot_mode,
         "angle_convention": ANGLE_CONVENTION,
-        "anamorphism_y": geometry.anamorphism_y,
+        "anamorphism_y": geometry.anamorphism_y / geometry.anamorphism_x,
         "anamorphism_convention": "sky offset along y = anamorphism_y x pixels; this array is not corrected for it",
         "true_north_deg": geometry.true_north_deg,
         "pupil_offset_deg": geometry.pupil_offset_deg,

@@ -181,7 +181,8 @@ def bench_seeds(seeds: Sequence[int], work: Path, reduce: Reduce) -> Report:
         for spec, one in zip(bench_night(seed).sequences, truth.sequences, strict=True):
             found = measure(spec.filter, one, find_reduction(archive, one), RawPlanes(truth.directory))
             by_case.setdefault(spec.filter, []).append(found)
-    figures = [figure for name, runs in by_case.items() for figure in across_seeds(f"{name}, {len(runs)} seeds", runs)]
+    listed = " ".join(str(seed) for seed in seeds)
+    figures = [figure for name, runs in by_case.items() for figure in across_seeds(f"{name}, seeds {listed}", runs)]
     return Report("accuracy irdis", tuple(figures))
 
 

@@ -57,7 +57,7 @@ def removed_light(
 ) -> Blocks:
     """(2, 64, 64) what the reduction took away, in the units of `thermal`.
 
-    That is (raw - product * flat - pedestal) / true flat, where `flat` (2, 1024, 1024) is the one the product was divided
+    That is (raw - product * flat - pedestal) / true flat, where `flat` (2, 1024, 1024) is what the product was divided
     by: errors of the flat, half a percent of the starlight, are no error of the background. None: the true one over
     the median of its lit field.
     """

@@ -20,6 +20,7 @@ def command() -> None:
 @click.argument("arm", type=click.Choice(["irdis"]))
 @click.option("--samples", metavar="DIR", help="Folders of raw frames with truth.npz, instead of own simulated nights.")
 @click.option("--seeds", metavar="1,2,3", help="Seeds of the simulated nights.")
+@click.option("--raw", metavar="DIR", help="Raw frames, where they do not lie beside truth.npz.")
 @click.option("--measure", metavar="ARCHIVE", help="Measure what is reduced there already; needs --samples.")
 @click.option("--work", metavar="DIR", help="Where raw frames and archives are made [a temporary directory].")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -27,6 +28,7 @@ def command() -> None:
 def accuracy(
     arm: str,
     samples: str | None,
+    raw: str | None,
     seeds: str | None,
     measure: str | None,
     work: str | None,
@@ -34,7 +36,7 @@ def accuracy(
     strict: bool,
 ) -> None:
     """Distance of the products from a truth that the reduction cannot see."""
-    from archive_proc.bench.accuracy import DEFAULT_SEEDS, bench_irdis, measure_archive, sample_sets
+    from archive_proc.bench.accuracy import DEFAULT_SEEDS, bench_irdis, measure_archive, night_sets, sample_sets
     from archive_proc.bench.commands import reduce_by_commands
     from archive_proc.bench.figures import report_json, table
 
@@ -43,7 +45,9 @@ def accuracy(
             raise MisuseError(
                 "AP-CLI-007", "--measure needs --samples", subject="bench accuracy", remedy="give the truth's folder"
             )
-        report = measure_archive(Path(measure), sample_sets(Path(samples)))
+        report = measure_archive(
+            Path(measure), night_sets(Path(raw), Path(samples)) if raw else sample_sets(Path(samples))
+        )
     else:
         try:
             numbers = tuple(int(one) for one in seeds.split(",")) if seeds else DEFAULT_SEEDS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from archive_proc.kernels.combine import local_median
 from archive_proc.model.flags import Flag
@@ -45,6 +44,9 @@ def lit_field(lamp: Float32, *, threshold: float = 0.25) -> Mask:
 
     Closed and opened by 4 pixels and without holes, so that dead pixels inside and hot ones outside do not count.
     """
+    # scipy.ndimage costs a fifth of a second to import, which planning need not pay.
+    from scipy import ndimage
+
     bright = lamp > threshold * float(np.percentile(lamp, 75.0))
     square = np.ones((3, 3), bool)
     padded = np.pad(bright, 8)
@@ -60,6 +62,8 @@ def lit_field(lamp: Float32, *, threshold: float = 0.25) -> Mask:
 
 def touched_field(lamp: Float32, *, threshold: float = 0.01) -> Mask:
     """Where any light falls on one half, (ny, nx): as `lit_field` at 1 % of the lamp, grown by 3 pixels."""
+    from scipy import ndimage
+
     return np.asarray(
         ndimage.binary_dilation(lit_field(lamp, threshold=threshold), np.ones((3, 3), bool), iterations=3)
     )
@@ -83,6 +87,8 @@ def flat_flags(
     within 2 pixels of the border, and outside it where some light falls (`touched`): such pixels are neither lit nor
     unlit, and must not serve to measure offsets.
     """
+    from scipy import ndimage
+
     flags = np.zeros(response.shape, np.uint16)
     inside = np.where(lit, response, np.float32(np.nan))
     with np.errstate(invalid="ignore"):

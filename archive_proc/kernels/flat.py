@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -42,6 +41,8 @@ def nonlinearity(levels: Float32, lit: Mask) -> Nonlinearity:
     """
     if len(levels) < 2:
         return NOT_MEASURED
+    from scipy.ndimage import uniform_filter
+
     low, high = levels[0], levels[-1]
     share = uniform_filter(lit.astype(np.float32), SURROUNDINGS)
     around = uniform_filter(np.where(lit, high, np.float32(0.0)), SURROUNDINGS) / np.maximum(share, 0.1)

@@ -9,12 +9,15 @@ weight exceeds 5 %.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from archive_proc.model.flags import Flag
+
+if TYPE_CHECKING:  # importing scipy.sparse takes time that planning need not pay
+    from scipy.sparse import csr_array
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -40,6 +43,8 @@ class Axis:
 
     def matrix(self, power: int = 1) -> csr_array:
         """(n_out, n_in) float32, the weights to a power; taps outside the input are dropped."""
+        from scipy.sparse import csr_array
+
         n_out, taps = self.weights.shape
         columns = self.first[:, None] + np.arange(taps)
         inside = (columns >= 0) & (columns < self.n_in)

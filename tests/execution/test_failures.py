@@ -81,10 +81,18 @@ def test_a_process_that_kills_its_worker_gets_one_more_try_and_takes_nobody_alon
     darks = tonight.plan.processes
     frames = list(tonight.frames.values())
     others = [
-        process("toy_cube", [raw_input(one) for one in frames[2:]], [product_input("dark", tonight.dark)], subject=str(n), gain=float(n))
+        process(
+            "toy_cube",
+            [raw_input(one) for one in frames[2:]],
+            [product_input("dark", tonight.dark)],
+            subject=str(n),
+            gain=float(n),
+        )
         for n in range(6)
     ]
-    poison = process("toy_cube", [raw_input(frames[2])], [product_input("dark", tonight.dark)], subject="x", behave=behave)
+    poison = process(
+        "toy_cube", [raw_input(frames[2])], [product_input("dark", tonight.dark)], subject="x", behave=behave
+    )
     plan = plan_of(tonight.dark, *others, poison)
     assert darks
     outcome = execute(
@@ -139,7 +147,9 @@ def test_other_pixels_under_one_header_fail_the_process(tmp_path: Path) -> None:
 
 def test_a_missing_input_outside_the_plan_blocks_and_is_named(tmp_path: Path) -> None:
     tonight = night(tmp_path)
-    outcome = execute(plan_of(tonight.cube, tonight.centered), tonight.layout, tonight.frames, site(), tonight.options())
+    outcome = execute(
+        plan_of(tonight.cube, tonight.centered), tonight.layout, tonight.frames, site(), tonight.options()
+    )
     assert outcome.counts == {State.BLOCKED: 2}
     assert set(outcome.blocked.values()) == {tonight.dark.process_id}
 

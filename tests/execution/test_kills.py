@@ -149,9 +149,7 @@ def test_a_stop_signal_ends_gracefully_and_the_same_command_continues(
     assert process.returncode == status, said.decode()
     assert not tonight.layout.driver_lock.exists()
     assert list(tonight.layout.pending.glob("*/receipts/block*.json"))
-    outcome = execute(
-        tonight.plan, tonight.layout, tonight.frames, site(), tonight.options(chunk_planes=16)
-    )
+    outcome = execute(tonight.plan, tonight.layout, tonight.frames, site(), tonight.options(chunk_planes=16))
     assert outcome.exit_status == 0
     record = read_record(tonight.layout.product_dir(tonight.cube.process_id))
     assert record.attempt == 2

@@ -74,7 +74,9 @@ def process(
     filled = {"behave": "", "gain": 1.5, "apertures": (1.0, 2.0), **parameters}
     inputs = (*mains, *others)
     return Process(
-        process_id=ProcessId(digest32(recipe, subject, sorted(filled.items()), [one.content for one in inputs], excluded)),
+        process_id=ProcessId(
+            digest32(recipe, subject, sorted(filled.items()), [one.content for one in inputs], excluded)
+        ),
         recipe=recipe,
         recipe_version="1.0.0",
         preset="default",
@@ -103,7 +105,9 @@ def plan_of(*processes: Process) -> Plan:
     planned = tuple(
         PlannedProcess(one, Reason.NEW, "new", prediction) for one in sorted(processes, key=lambda one: one.process_id)
     )
-    return Plan(PlanId(digest32([one.process.process_id for one in planned])), planned, (), "2015-09-26", "1", "default", "all")
+    return Plan(
+        PlanId(digest32([one.process.process_id for one in planned])), planned, (), "2015-09-26", "1", "default", "all"
+    )
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,9 @@ class Night:
         return RunOptions(raw_roots={ROOT: self.raw}, **given)
 
 
-def night(tmp_path: Path, *, darks: Sequence[int] = (3, 4), science: Sequence[int] = (20, 7, 30, 5), **parameters: object) -> Night:
+def night(
+    tmp_path: Path, *, darks: Sequence[int] = (3, 4), science: Sequence[int] = (20, 7, 30, 5), **parameters: object
+) -> Night:
     """Two darks, one observation of 62 planes in four files, its cube and centred cube."""
     raw = tmp_path / "raw"
     if not raw.exists():

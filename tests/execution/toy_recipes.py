@@ -143,7 +143,9 @@ def close_dark(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
 def measure(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
     """Per plane: its mean, and the mean of it and its usable neighbours in the same file (the halo)."""
     misbehave(inputs.parameters.behave)
-    own = dict(zip((int(one) for one in block.planes), block.pixels["raw"].astype(np.float64).mean((1, 2)), strict=True))
+    own = dict(
+        zip((int(one) for one in block.planes), block.pixels["raw"].astype(np.float64).mean((1, 2)), strict=True)
+    )
     around = dict(own)
     if block.halo_planes.size:
         values = block.halo_pixels["raw"].astype(np.float64).mean((1, 2))

@@ -88,7 +88,7 @@ def test_verify_finds_what_is_flipped_cut_missing_or_added(
 def test_what_was_not_written_is_not_sealed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     fill(out)
-    with pytest.raises(UnsealedError, match="AP-STO-020 .*c.1.0 is missing"):
+    with pytest.raises(UnsealedError, match=r"AP-STO-020 .*c\.1\.0 is missing"):
         make_seal(out, PROCESS, 1, {}, ["product.zarr/dark/c.1.0"])
     name = "process.json"
     with pytest.raises(UnsealedError, match="3 were written"):

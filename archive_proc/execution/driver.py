@@ -93,6 +93,7 @@ class Driver:
     def loop(self) -> None:
         """Until nothing is left that could run, or the run was told to stop and nothing is in flight."""
         while True:
+            self.stopper.look()
             if not self.stopper.stopping:
                 self._fill()
             if not self._flying and (self.stopper.stopping or not self._works):

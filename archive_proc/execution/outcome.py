@@ -12,7 +12,7 @@ from archive_proc.model.ids import PlanId, ProcessId, RunId
 from archive_proc.model.processes import State
 
 EXIT_DONE, EXIT_FAILED, EXIT_PRECONDITION = 0, 3, 5
-_STOP_EXITS = {"SIGINT": 130, "SIGTERM": 143, "disk full": EXIT_PRECONDITION}
+_STOP_EXITS = {"SIGINT": 130, "cancelled": 130, "SIGTERM": 143, "disk full": EXIT_PRECONDITION}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: stop submitting, let running tasks end for a while, then end them between two blocks."""
+"""SIGINT, SIGTERM and `cancel`: stop submitting, let running tasks end for a while, then end them between two blocks."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ class Stopper:
             self._grace_s = 0.0
         else:
             self.reason, self._since = reason, time.monotonic()
+
+    def look(self) -> None:
+        """Somebody else may have asked by making the stop file (`archive-proc cancel`): workers see it, too."""
+        if not self.reason and self._file.exists():
+            self.ask("cancelled")
 
     @property
     def stopping(self) -> bool:

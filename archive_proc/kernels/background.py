@@ -22,8 +22,10 @@ FIXED_TERMS = ("scale", "shift_x", "shift_y")
 """What every plane's coefficients begin with; mode coefficients follow."""
 HALO_TERMS = ("r^-3", "r^-4.5", "r^-3 cos t", "r^-3 sin t", "r^-3 cos 2t", "r^-3 sin 2t")
 """Halo maps about the star, 1 at `HALO_RADIUS`; t counter-clockwise from +x. Wind-driven halo is the 2t pair."""
-HALO_RADIUS = 150.0
-"""Pixels; blocks nearer to the star are left out of the fit, and halo amplitudes are quoted here."""
+HALO_RADIUS = 100.0
+"""Pixels; blocks nearer to the star are left out of the fit, and halo amplitudes are quoted here. Just beyond what
+adaptive optics controls (20 lambda / D: 95 pixels in K), where the halo has its shoulder; from further out the fit
+would have to be extrapolated too far under the star."""
 SCALE_PRIOR = 5.0
 MODE_PRIOR = 3.0
 """Priors are this many times the spread among the skies (notes/irdis 4.2.4)."""

@@ -187,8 +187,9 @@ class Detector:
     """ADU above the pedestal: NONLINEAR from here on (notes/irdis 1)."""
     hard_limit: float = 35_000.0
     """ADU above the pedestal: SATURATED from here on."""
-    noise_measured: bool = True
-    """False: `read_noise` is an assumption, and each plane's unlit pixels know better."""
+    unlit_level_variance: tuple[float, float] | None = None
+    """None where `read_noise` was measured. Else it is an assumption, each plane's unlit pixels know better, and this
+    is the variance of the subtracted level there, ADU^2 per half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,15 +220,18 @@ def residual_plane(raw: Float32, level: Float32, detector: Detector) -> tuple[Fl
 def plane_noise(residual: Float32, detector: Detector) -> Float32:
     """Read noise of one plane where no dark tells it, (2, ny, nx) ADU: the scatter of each half's unlit pixels.
 
-    `residual` (2, ny, nx) is a plane minus level and offsets; the level's own noise there is part of what is seen. A
-    half without unlit pixels keeps the detector's assumption.
+    `residual` (2, ny, nx) is a plane minus level and offsets; the level's own noise is part of what is seen and taken
+    off (down to a quarter of the variance seen: it may be overstated). A half without unlit pixels keeps the
+    assumption.
     """
     noise = detector.read_noise.copy()
+    level_variance = detector.unlit_level_variance or (0.0, 0.0)
     flat = residual.reshape(-1)
     for half in range(len(noise)):
         found = [where for of, _, _, where in detector.unlit.sections if of == half]
         if found:
-            noise[half] = robust_sigma(flat[np.concatenate(found)])
+            seen = robust_sigma(flat[np.concatenate(found)]) ** 2
+            noise[half] = np.sqrt(max(seen - level_variance[half], 0.25 * seen))
     return noise
 
 
@@ -255,7 +259,8 @@ def calibrate_plane(
     """
     halves = raw if raw.ndim == 3 else split_halves(raw)
     residual, offsets = residual_plane(halves, level, detector)
-    noise = detector.read_noise if detector.noise_measured else plane_noise(residual, detector)
+    known = detector.unlit_level_variance is None
+    noise = detector.read_noise if known else plane_noise(residual, detector)
     light_level = level - detector.pedestal
     charge = residual + light_level
     flags = detector.flags.copy()

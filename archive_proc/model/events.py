@@ -100,7 +100,7 @@ class RunEnded:
     counts: Mapping[str, int]
     """State -> processes; adds up to the plan."""
     stopped: str = ""
-    """Empty when it went to its end; else why not: SIGINT, SIGTERM, disk full, breaker, max failures."""
+    """Empty when it went to its end; else why not: SIGINT, SIGTERM, cancelled, disk full, max failures."""
     wall_s: float = 0.0
 
 

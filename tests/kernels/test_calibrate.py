@@ -173,7 +173,7 @@ def test_common_variance_holds_the_levels_and_the_flats_share() -> None:
 
 def test_noise_is_read_off_the_unlit_pixels_where_no_dark_tells() -> None:
     rng = np.random.default_rng(8)
-    one = replace(detector(), noise_measured=False, read_noise=np.full((2, NY, NX), 9.0, np.float32))
-    raw = (10.0 + rng.normal(0.0, 2.5, (2, NY, NX))).astype(np.float32)
+    one = replace(detector(), unlit_level_variance=(1.5, 1.5), read_noise=np.full((2, NY, NX), 9.0, np.float32))
+    raw = (10.0 + rng.normal(0.0, np.hypot(2.5, 1.5**0.5), (2, NY, NX))).astype(np.float32)
     done = calibrate_plane(raw, one.pedestal, one)
     assert np.nanmedian(done.variance) * (0.8 * 16.0) ** 2 == pytest.approx(2.5**2, rel=0.15)

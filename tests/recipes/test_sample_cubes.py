@@ -63,7 +63,7 @@ def test_differences_of_planes_scatter_as_their_variance_says(folder: Path) -> N
             radius = np.hypot(X - star[0], Y - star[1])
             for inner, outer in ((285, 360), (360, 430)):
                 zone = (radius > inner) & (radius < outer)
-                # Planes 2i and 2i + 1 share file and dither: what is common to all planes cancels (nearly, once shifted).
+                # Planes 2i and 2i + 1 share file and dither: what all planes share cancels (nearly, once shifted).
                 first, second = cube["flux"][0::2, channel][:, zone], cube["flux"][1::2, channel][:, zone]
                 total = cube["variance"][0::2, channel][:, zone] + cube["variance"][1::2, channel][:, zone]
                 pull = (first - second) / np.sqrt(total)

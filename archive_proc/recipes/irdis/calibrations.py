@@ -17,6 +17,7 @@ from archive_proc.kernels.calibrate import (
     USELESS,
     Detector,
     DetectorLevel,
+    UnlitPixels,
     detector_level,
     split_halves,
     unlit_pixels,
@@ -91,6 +92,7 @@ def detector_for(inputs: RecipeInputs, file: int) -> Detector:
     unlit = unlit_pixels(flags)
     witness = dark or background
     pedestal, noise = _pedestal_and_noise(witness, flags, gain, tables.read_noise_e / gain)
+    unmeasured = witness is None or not np.isfinite(witness.read_noise).all()
     slopes = flats[0].attrs.get("nonlinearity_per_adu") or (0.0, 0.0)
     return Detector(
         dit_s=true_dit(frame),
@@ -104,8 +106,19 @@ def detector_for(inputs: RecipeInputs, file: int) -> Detector:
         nonlinearity=(float(slopes[0]), float(slopes[1])),
         soft_limit=tables.soft_limit_adu,
         hard_limit=tables.hard_limit_adu,
-        noise_measured=witness is not None and bool(np.isfinite(witness.read_noise).all()),
+        unlit_level_variance=_unlit_variance(background or dark, unlit) if unmeasured else None,
     )
+
+
+def _unlit_variance(level: DetectorLevel | None, unlit: UnlitPixels) -> tuple[float, float]:
+    """Median variance of the subtracted level over each half's unlit pixels, ADU^2."""
+    if level is None:
+        return (0.0, 0.0)
+    found = []
+    for half in range(2):
+        where = [pixels for of, _, _, pixels in unlit.sections if of == half]
+        found.append(float(np.median(level.variance.reshape(-1)[np.concatenate(where)])) if where else 0.0)
+    return (found[0], found[1])
 
 
 def _pedestal_and_noise(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.errors import DataFailure
+from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.bad_pixels import flat_flags, lit_field, touched_field
 from archive_proc.kernels.calibrate import (
     DetectorLevel,
@@ -111,7 +112,7 @@ def lamp_stripe(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutp
             noise2 = dark.read_noise**2
             flags |= dark.flags
         combined = combine_planes(signal)
-        gain = inputs.frames[int(files[planes[0]])].gain or 1.75
+        gain = inputs.frames[int(files[planes[0]])].gain or load_tables().irdis.detector.gain_e_per_adu
         variance = (np.maximum(combined.mean, 0.0) / np.float32(gain) + noise2) / len(planes)
         levels.append(combined.mean)
         variances.append(variance + (dark.variance if dark is not None else 0.0))

@@ -1,0 +1,96 @@
+"""One small real night: full-size planes of one DB_H23 sequence with its calibrations, and archives made from it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from archive_proc.archive import Archive
+from archive_proc.catalog.selection import Selection
+from archive_proc.simulate.night import simulate_night
+from archive_proc.simulate.spec import Companion, NightSpec, SequenceSpec, Star
+from archive_proc.simulate.truth import Truth
+
+EVERYTHING = Selection()
+SERIAL = "serial"
+
+
+def small_night(directory: Path, *, order: str = "FCOOCS", ndit: int = 2, seed: int = 11) -> Truth:
+    """Nine planes on sky and their calibrations."""
+    sequence = SequenceSpec(
+        star=Star(
+            name="SIM_STAR",
+            ra_deg=341.25,
+            dec_deg=-33.26,
+            flux_adu_s=(1.2e7, 1.1e7),
+            companions=(Companion(700.0, 60.0, (5e-4, 5e-4)),),
+        ),
+        start=dt.datetime(2017, 9, 29, 3, 0),
+        filter="DB_H23",
+        order=order,
+        ndit=ndit,
+        flux_ndit=1,
+        sky_ndit=1,
+        gap_s=900.0,
+        ob_id=2100077,
+        program="0100.C-9998(A)",
+    )
+    return simulate_night(directory, NightSpec(sequences=(sequence,)), seed)
+
+
+def archive_of(root: Path, raw: Path) -> Archive:
+    """A new archive with the headers of `raw`."""
+    archive = Archive.init(root)
+    archive.ingest([raw], jobs=1)
+    return Archive.open(root)
+
+
+def run_serial(archive: Archive, **given: object) -> tuple[object, object]:
+    """Plan and run everything in this process; the plan and the last outcome."""
+    plan, outcomes = archive.run(EVERYTHING, site=archive.site(SERIAL), **given)  # type: ignore[arg-type]
+    return plan, outcomes[-1]
+
+
+def array_digests(archive: Archive) -> dict[str, str]:
+    """`product id/array` -> sha256 of the decoded values, of every sealed product."""
+    found = {}
+    for record in archive.layout.products.glob("*/*/process.json"):
+        content = json.loads(record.read_text())
+        for product in content["products"]:
+            for name, digest in product["array_digests"].items():
+                found[f"{record.parent.name}.{product['product_type']}/{name}"] = digest
+    return found
+
+
+def seals(archive: Archive) -> dict[str, bytes]:
+    """Process id -> its seal, byte by byte: a product made twice would have another."""
+    return {one.parent.name: one.read_bytes() for one in archive.layout.products.glob("*/*/seal.json")}
+
+
+def start(root: Path, *words: str) -> subprocess.Popen[str]:
+    """`archive-proc --archive ROOT WORDS` as a process of its own, leader of its group."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "archive_proc.cli.main", "--archive", str(root), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+
+
+def call(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The same, to its end."""
+    process = start(root, *words)
+    out, err = process.communicate(timeout=500)
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def copied(source: Path, to: Path) -> Path:
+    """A copy of a directory tree, links kept."""
+    return Path(shutil.copytree(source, to, symlinks=True))

@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The team's data: `$ARCHIVE_PROC_SHARED`, else `shared` beside the checkout. Tests that ask for it skip without it."""
+    """The data of `$ARCHIVE_PROC_SHARED`, else `shared` beside the checkout; tests that ask for them skip without."""
     named = os.environ.get("ARCHIVE_PROC_SHARED")
     found = Path(named) if named else Path(__file__).resolve().parents[2] / "shared"
     if not found.is_dir():

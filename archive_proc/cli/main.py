@@ -18,6 +18,7 @@ import click
 
 from archive_proc import __version__
 from archive_proc.errors import ArchiveProcError
+from archive_proc.execution.threads import limit_environment
 
 VERBS: tuple[tuple[str, str], ...] = (
     ("init", "Make an archive: settings and an empty tree."),
@@ -84,6 +85,8 @@ def program(context: click.Context, archive: str | None, quiet: bool) -> None:
 
 def main() -> NoReturn:
     """Run the program and leave with the documented exit status."""
+    # Before numpy is loaded: one thread a task, also where recipes run in this very process.
+    limit_environment()
     try:
         program.main(prog_name="archive-proc", standalone_mode=False)
         status = 0

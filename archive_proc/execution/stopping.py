@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and `cancel`: stop submitting, let running tasks end for a while, then end them between two blocks."""
+"""SIGINT, SIGTERM, `cancel`: stop submitting, let running tasks end for a while, then end them between two blocks."""
 
 from __future__ import annotations
 

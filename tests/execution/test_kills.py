@@ -160,9 +160,7 @@ def test_a_stop_signal_ends_gracefully_and_the_same_command_continues(
 def test_a_cancelled_run_ends_between_blocks_and_keeps_its_chunks(tmp_path: Path, backend: str) -> None:
     tonight = night(tmp_path, science=(200,), behave="slow:0.2")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / "toy_stopped.py"), str(tmp_path), backend], env=environment
-    )
+    process = subprocess.Popen([sys.executable, str(HERE / "toy_stopped.py"), str(tmp_path), backend], env=environment)
     assert wait_for(lambda: any(tonight.layout.pending.glob("*/receipts/block*.json")), process)
     (run,) = tonight.layout.runs.iterdir()
     (run / "stop").touch()

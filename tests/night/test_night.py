@@ -36,9 +36,7 @@ def test_the_cube_opens_in_xarray_alone_with_its_units_flags_and_angles(reduced:
     assert opened.flux.attrs["units"] == "adu s-1"
     assert opened.flags.dtype == np.uint16
     assert opened.time.dtype == np.float64
-    assert set(opened.file_id.values.tolist()) <= {
-        row for row in reduced.query("SELECT file_id FROM files")["file_id"].to_pylist()
-    }
+    assert set(opened.file_id.values.tolist()) <= set(reduced.query("SELECT file_id FROM files")["file_id"].to_pylist())
 
 
 def test_the_companion_stands_where_the_angles_say_and_not_where_the_other_sense_would_put_it(

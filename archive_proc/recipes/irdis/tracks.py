@@ -45,6 +45,8 @@ class TracksParameters:
     """Distance of the waffle diagonals' midpoints beyond which a CENTER is remarked (notes/irdis 4.3.4)."""
     worst_drift_mas: float = 10.0
     """Motion between CENTERs beyond which the sequence is remarked (notes/irdis 4.4.6)."""
+    worst_background_chi2: float = 5.0
+    """Reduced chi squared of the background fit beyond which the skies do not span what the planes show."""
 
 
 def gather(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
@@ -91,7 +93,12 @@ def close(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         {"relative_to": "median of the usable planes of the same frame_type"},
     )
     remarks = (*centers.remarks, *photometry.remarks, *psf_remarks, *_remarks(inputs, shared, centers))
-    qc = (*_center_qc(inputs, shared, centers), *photometry.qc, *psf_qc, *_background_qc(shared))
+    qc = (
+        *_center_qc(inputs, shared, centers),
+        *photometry.qc,
+        *psf_qc,
+        *_background_qc(shared, limits.worst_background_chi2),
+    )
     return RecipeResult(
         {"center": center, "photometry": fluxes, "psf": psf, "background": _background(inputs, shared, rows)},
         qc,
@@ -166,12 +173,14 @@ def _center_qc(inputs: RecipeInputs, rows: Arrays, centers: Centers) -> tuple[Qc
     return tuple(found)
 
 
-def _background_qc(rows: Arrays) -> tuple[QcValue, ...]:
+def _background_qc(rows: Arrays, worst: float) -> tuple[QcValue, ...]:
     found = []
     for half, name in enumerate(("left", "right")):
         chi2 = rows["chi2"][:, half]
         if np.isfinite(chi2).any():
-            found.append(QcValue("background", f"chi2_{name}", float(np.nanmedian(chi2)), "1"))
+            typical = float(np.nanmedian(chi2))
+            verdict = "warn" if typical > worst else "good"
+            found.append(QcValue("background", f"chi2_{name}", typical, "1", verdict, worst))
             level = float(np.nanmedian(rows["level"][:, half]))
             found.append(QcValue("background", f"level_{name}", level, "adu/s"))
     return tuple(found)

@@ -34,8 +34,11 @@ def command(
     for line in intake.lines:
         click.echo(line)
     if expected is not None:
-        for issue in archive.expected(expected):
+        differing = archive.expected(expected)
+        for issue in differing:
             click.echo(f"  {issue.code} {issue.subject_id}: {issue.message} -> {issue.remedy}")
+        if not differing:
+            click.echo("all expected files are here, and no other")
     if dry_run:
         click.echo("dry run: nothing was written")
     elif intake.manifest_id:

@@ -6,6 +6,7 @@ is done when its seal stands under `products/`.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 
@@ -29,6 +30,7 @@ from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId, ProcessId, RunId
 from archive_proc.model.processes import Plan, PlannedProcess
 from archive_proc.settings import SiteProfile
+from archive_proc.storage.forms import SHARD_PLANES
 from archive_proc.storage.journal import JournalWriter
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.runs import RunFile, new_run_id, write_run
@@ -77,7 +79,7 @@ def _run(
     schedule = Schedule(plan.processes)
     stop_file = layout.run_dir(run_id) / STOP_NAME
     with Stopper(stop_file, options.stop_grace_s) as stopper:
-        backend = backend_for(site, lambda: stopper.now, len(wanted))
+        backend = backend_for(site, lambda: stopper.now, wanted)
         write_run(
             layout,
             RunFile(
@@ -143,13 +145,15 @@ def processes_to_run(plan: Plan, layout: Layout) -> list[PlannedProcess]:
     return [found[process_id] for process_id in sorted(found)]
 
 
-def backend_for(site: SiteProfile, should_stop: Callable[[], bool], n_processes: int) -> Backend:
+def backend_for(site: SiteProfile, should_stop: Callable[[], bool], to_run: Sequence[PlannedProcess]) -> Backend:
     """The back end of a site profile; serial, too, when there is nothing to run: no cluster is started for that."""
-    if site.backend == "serial" or not n_processes:
+    if site.backend == "serial" or not to_run:
         return SerialBackend(should_stop)
     from archive_proc.execution.clusters import DaskLocal
 
-    return DaskLocal(site.workers or os.cpu_count() or 1, site.memory_per_worker_gb)
+    # Never more workers than there are blocks of planes to work on.
+    useful = sum(max(1, math.ceil(one.prediction.planes / SHARD_PLANES)) for one in to_run)
+    return DaskLocal(min(site.workers or os.cpu_count() or 1, useful), site.memory_per_worker_gb)
 
 
 def _frames_of(processes: Sequence[PlannedProcess], frames: Mapping[FileId, RawFrame]) -> list[RawFrame]:

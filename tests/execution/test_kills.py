@@ -139,7 +139,7 @@ def workers_of(tonight: Night, but: set[int]) -> list[int]:
 def test_a_stop_signal_ends_gracefully_and_the_same_command_continues(
     tmp_path: Path, backend: str, number: int, status: int
 ) -> None:
-    tonight = night(tmp_path, science=(200,), behave="slow:0.2")
+    tonight = night(tmp_path, science=(200,), behave="slow:0.1")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
     command = [sys.executable, str(HERE / "toy_stopped.py"), str(tmp_path), backend]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
@@ -158,7 +158,7 @@ def test_a_stop_signal_ends_gracefully_and_the_same_command_continues(
 
 @pytest.mark.parametrize("backend", ["serial", "local"])
 def test_a_cancelled_run_ends_between_blocks_and_keeps_its_chunks(tmp_path: Path, backend: str) -> None:
-    tonight = night(tmp_path, science=(200,), behave="slow:0.2")
+    tonight = night(tmp_path, science=(200,), behave="slow:0.1")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
     process = subprocess.Popen([sys.executable, str(HERE / "toy_stopped.py"), str(tmp_path), backend], env=environment)
     assert wait_for(lambda: any(tonight.layout.pending.glob("*/receipts/block*.json")), process)

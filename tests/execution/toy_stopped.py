@@ -11,7 +11,7 @@ from archive_proc.execution.executor import execute
 
 
 def main() -> int:
-    tonight = night(Path(sys.argv[1]), science=(200,), behave="slow:0.2")
+    tonight = night(Path(sys.argv[1]), science=(200,), behave="slow:0.1")
     return execute(
         tonight.plan,
         tonight.layout,

@@ -1,0 +1,107 @@
+"""Which planes a block sees: neighbours by rule, stripes of rows, whatever lies in memory or in a file."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_night import HEIGHT, WIDTH, write_raw
+
+from archive_proc.errors import DataFailure
+from archive_proc.execution.cache import ProductCache
+from archive_proc.execution.inputs import raw_table
+from archive_proc.execution.planes import RawPlanes, Stripes, compare_digests, file_digests
+from archive_proc.execution.sweeps import chosen_rows, halo_rows, shards, stripes
+from archive_proc.model.frames import Arm, RawFrame
+from archive_proc.model.processes import Subject
+from archive_proc.recipes.recipe import Halo, RecipeInputs
+from archive_proc.storage.fits import read_planes
+from archive_proc.storage.products import LoadedProduct
+
+
+def planes_of(tmp_path: Path, *counts: int) -> tuple[tuple[RawFrame, ...], RawPlanes]:
+    frames = write_raw(tmp_path, counts)
+    paths = [tmp_path / f"{number:02d}.raw" for number in range(len(counts))]
+    return frames, RawPlanes(frames, paths, raw_table(frames, ()), read_planes)
+
+
+def inputs_of(frames: tuple[RawFrame, ...], excluded: tuple[tuple[int, int], ...] = ()) -> RecipeInputs:
+    return RecipeInputs(
+        subject=Subject("observation", "o", Arm.IRDIS),
+        parameters=None,
+        frames=frames,
+        frame_roles=("OBJECT",) * len(frames),
+        planes=raw_table(frames, excluded),
+        calibrations={},
+    )
+
+
+def test_a_halo_is_a_rule_on_planes_that_keeps_to_file_or_dither(tmp_path: Path) -> None:
+    frames, _ = planes_of(tmp_path, 3, 4, 5)
+    dithered = tuple(dataclasses.replace(one, dith_x=float(n != 1)) for n, one in enumerate(frames))
+    inputs = inputs_of(dithered, excluded=((0, 1),))
+    rows = np.arange(3, 5, dtype=np.int32)
+    assert halo_rows(inputs, rows, Halo(0)).tolist() == []
+    assert halo_rows(inputs, rows, Halo(2, "any")).tolist() == [0, 2, 5, 6]
+    assert halo_rows(inputs, rows, Halo(2, "file")).tolist() == [5, 6]
+    assert halo_rows(inputs, np.array([2], np.int32), Halo(2, "dither")).tolist() == [0, 7, 8]
+
+
+def test_stripes_are_the_same_from_memory_and_from_the_scratch_file(tmp_path: Path) -> None:
+    _, planes = planes_of(tmp_path, 3, 4)
+    rows = np.array([0, 2, 3, 6], np.int32)
+    whole = planes.read(rows)["raw"]
+    before = planes.bytes_read
+    scratch = tmp_path / "planes.scratch"
+    with Stripes(planes, rows, scratch, spill_bytes=10**9) as held, Stripes(planes, rows, scratch, 0) as spilled:
+        assert scratch.stat().st_size == whole.nbytes
+        assert planes.bytes_read - before == 2 * whole.nbytes
+        for first, stop in ((0, 3), (3, 64)):
+            np.testing.assert_array_equal(held.read(first, stop), whole[:, first:stop])
+            np.testing.assert_array_equal(spilled.read(first, stop), whole[:, first:stop])
+    assert not scratch.exists()
+    assert stripes(130) == ((0, 64), (64, 128), (128, 130))
+    assert shards(33) == ((0, 16), (16, 32), (32, 33))
+
+
+def test_the_digest_of_a_file_needs_all_its_planes_and_any_order(tmp_path: Path) -> None:
+    frames, planes = planes_of(tmp_path, 3, 2)
+    planes.digesting = True
+    planes.read(np.array([4, 1, 0], np.int32))
+    assert file_digests(frames, planes.plane_digests()) == {}
+    planes.read(np.array([2], np.int32))
+    found = file_digests(frames, planes.plane_digests())
+    assert list(found) == [frames[0].file_id]
+    compare_digests(found, {**found, "another": "0"})
+    with pytest.raises(DataFailure, match=frames[0].file_id):
+        compare_digests(found, {frames[0].file_id: "0" * 64})
+
+
+def test_a_master_uses_usable_planes_only(tmp_path: Path) -> None:
+    frames, _ = planes_of(tmp_path, 3)
+    assert chosen_rows(raw_table(frames, ((0, 1),)), "group g").tolist() == [0, 2]
+    with pytest.raises(DataFailure, match="AP-RUN-024"):
+        chosen_rows(raw_table(frames, ((0, 0), (0, 1), (0, 2))), "group g")
+
+
+def test_files_of_another_size_are_named(tmp_path: Path) -> None:
+    frames, _ = planes_of(tmp_path, 1, 1)
+    odd = (frames[0], dataclasses.replace(frames[1], naxis1=WIDTH + 1))
+    with pytest.raises(DataFailure, match=rf"AP-RUN-021.*{WIDTH} x {HEIGHT}, {WIDTH + 1} x {HEIGHT}"):
+        RawPlanes(odd, [tmp_path, tmp_path], raw_table(odd, ()), read_planes)
+
+
+def test_the_cache_forgets_the_least_recently_used() -> None:
+    cache = ProductCache(limit_bytes=2000)
+
+    def product(kilobytes: float) -> LoadedProduct:
+        return LoadedProduct({"a": np.zeros(int(kilobytes * 125))}, {}, ())
+
+    for key in ("a", "b", "a", "c"):
+        cache.get(key, lambda: product(0.9))
+    assert cache.get("a", lambda: product(0.9))[1] is False
+    assert cache.get("b", lambda: product(0.9))[1] is True
+    assert cache.get("huge", lambda: product(3))[1] is True
+    assert cache.held_bytes <= 2000

@@ -25,6 +25,7 @@ from archive_proc.execution.threads import THREAD_VARIABLES
 from archive_proc.execution.worker import run_task
 
 START_TIMEOUT_S = 120.0
+START_TRIES = 3
 _RESULT_TIMEOUT_S = 10.0
 """For fetching 1 kB. An answer that died with its worker would be waited for until Dask has run the task again."""
 
@@ -69,37 +70,44 @@ class DaskLocal:
         self._open = contextlib.ExitStack()
 
     def start(self) -> None:
-        """Start scheduler and workers. Raises TemporaryError (AP-RUN-030) when they do not come up."""
+        """Start scheduler and workers. Raises TemporaryError (AP-RUN-030) when they do not come up in three tries."""
+        for left in reversed(range(START_TRIES)):
+            try:
+                self._start()
+                return
+            except (OSError, TimeoutError, RuntimeError) as problem:
+                # A worker that dies while it starts (killed, out of memory) takes the whole cluster's start with it.
+                self.stop()
+                if not left:
+                    raise TemporaryError(
+                        "AP-RUN-030",
+                        f"the worker processes did not start: {problem}",
+                        subject="site local",
+                        remedy="try again, or run with --site serial",
+                    ) from problem
+
+    def _start(self) -> None:
         scratch = tempfile.mkdtemp(prefix="archive-proc-dask-")
         self._open.callback(shutil.rmtree, scratch, ignore_errors=True)
         self._open.enter_context(dask.config.set(SETTINGS))
-        try:
-            self._cluster = self._open.enter_context(
-                distributed.LocalCluster(  # type: ignore[no-untyped-call]  # dask ships no types
-                    n_workers=self.workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    memory_limit=self._memory_bytes or None,
-                    # No dashboard; what remains of the scheduler's HTTP server takes any free port of loopback.
-                    dashboard_address="127.0.0.1:0",
-                    scheduler_kwargs={"dashboard": False},
-                    host="127.0.0.1",
-                    local_directory=scratch,
-                    silence_logs=logging.CRITICAL,
-                )
+        self._cluster = self._open.enter_context(
+            distributed.LocalCluster(  # type: ignore[no-untyped-call]  # dask ships no types
+                n_workers=self.workers,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=self._memory_bytes or None,
+                # No dashboard; what remains of the scheduler's HTTP server takes any free port of loopback.
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
+                host="127.0.0.1",
+                local_directory=scratch,
+                silence_logs=logging.CRITICAL,
             )
-            client = distributed.Client(self._cluster, set_as_default=False)  # type: ignore[no-untyped-call]  # as above
-            self._client = self._open.enter_context(client)
-            self._client.register_plugin(_IgnoreInterrupt())
-            self._client.wait_for_workers(1, timeout=START_TIMEOUT_S)
-        except (OSError, TimeoutError, RuntimeError) as problem:
-            self.stop()
-            raise TemporaryError(
-                "AP-RUN-030",
-                f"the worker processes did not start: {problem}",
-                subject="site local",
-                remedy="try again, or run with --site serial",
-            ) from problem
+        )
+        client = distributed.Client(self._cluster, set_as_default=False)  # type: ignore[no-untyped-call]  # as above
+        self._client = self._open.enter_context(client)
+        self._client.register_plugin(_IgnoreInterrupt())
+        self._client.wait_for_workers(1, timeout=START_TIMEOUT_S)
 
     def submit(self, call: TaskCall, priority: float) -> None:
         """Send ids to a worker. A key of its own each time: Dask must never merge two attempts."""

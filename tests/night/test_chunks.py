@@ -1,0 +1,31 @@
+"""The real recipes give the same arrays whatever the chunks, the workers and the site."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import nights
+import pytest
+
+from archive_proc.archive import Archive
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_chunks_workers_and_sites_give_equal_arrays(tmp_path: Path) -> None:
+    truth = nights.small_night(tmp_path / "raw", order="FCOOCS", ndit=9, seed=3)
+    digests = []
+    for number, (site, workers, planes) in enumerate([("serial", 1, 1600), ("local", 3, 16)]):
+        archive = nights.archive_of(tmp_path / f"A{number}", truth.directory)
+        # Three workers on a small machine: the prediction's margin is for bigger planes than these.
+        profile = msgspec.structs.replace(archive.site(site, workers), memory_per_worker_gb=3.0)
+        _, outcomes = archive.run(nights.EVERYTHING, site=profile, chunk_planes=planes)
+        assert outcomes[-1].exit_status == 0, [one.message for one in outcomes[-1].failures]
+        archive = Archive.open(archive.root)
+        records = [json.loads(one.read_text()) for one in archive.layout.products.glob("*/*/process.json")]
+        cut = {one["process"]["recipe"] for one in records if one["tasks"] > 1}
+        assert cut == ({"irdis_tracks", "irdis_science", "irdis_centered"} if planes == 16 else set())
+        digests.append(nights.array_digests(archive))
+    assert digests[0] == digests[1]

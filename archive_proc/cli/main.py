@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import click
 
-from archive_proc import __version__
+from archive_proc.version import __version__
 from archive_proc.errors import ArchiveProcError
 from archive_proc.execution.threads import limit_environment
 

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-import archive_proc
 from archive_proc.errors import DataFailure
 from archive_proc.execution.cookbooks import Cookbook
 from archive_proc.execution.environment import code_fingerprint, environment
@@ -38,6 +37,7 @@ from archive_proc.storage.products import (
 )
 from archive_proc.storage.records import RECORD_NAME, write_record
 from archive_proc.storage.seal import commit, drop_leftovers, make_seal, object_names, remove_tree, verify
+from archive_proc.version import __version__
 
 LOG_NAME = "log.txt"
 SCHEMA_VERSION = 1
@@ -186,7 +186,7 @@ def base_attrs(closing: Closing, product_type: str) -> dict[str, Any]:
         "tables_digest": process.tables_digest,
         "inputs": [[one.role, one.input_id, one.content] for one in process.inputs],
         "excluded_planes": [list(one) for one in process.excluded_planes],
-        "package": archive_proc.__version__,
+        "package": __version__,
     }
     releases = [frame.release_date for frame in frames if frame.release_date]
     first = frames[0] if frames else None
@@ -281,7 +281,7 @@ def _record(
         plan_id=spec.plan_id,
         attempt=spec.attempt,
         asked_by=spec.asked_by,
-        package_version=archive_proc.__version__,
+        package_version=__version__,
         code_fingerprint=code_fingerprint(closing.cookbook.module.__file__),
         environment=environment(),
         host=writer.host,

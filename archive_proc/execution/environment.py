@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-import archive_proc
 from archive_proc.execution.threads import THREAD_VARIABLES
 from archive_proc.model.records import Environment
+from archive_proc.version import PACKAGE
 
 PACKAGES = (
     "numpy",
@@ -72,7 +72,7 @@ def _blas() -> str:
 @cache
 def code_fingerprint(cookbook_file: str | None) -> str:
     """sha256 over the package's source files, and over the cookbook's where it lies outside the package."""
-    package = Path(archive_proc.__file__).parent
+    package = PACKAGE
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*")):
         if path.suffix in (".py", ".toml"):

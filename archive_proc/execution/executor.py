@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-import archive_proc
 from archive_proc.execution.attempting import Attempts
 from archive_proc.execution.backends import Backend, SerialBackend
 from archive_proc.execution.driver import Driver, worker_settings
@@ -35,6 +34,7 @@ from archive_proc.storage.journal import JournalWriter
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.runs import RunFile, new_run_id, write_run
 from archive_proc.storage.seal import is_sealed
+from archive_proc.version import __version__
 
 STOP_NAME = "stop"
 
@@ -88,7 +88,7 @@ def _run(
                 asked_by=options.asked_by,
                 site=site.name,
                 created_at=utc_now(),
-                package_version=archive_proc.__version__,
+                package_version=__version__,
             ),
         )
         with JournalWriter(layout.journal(run_id)) as journal:
@@ -172,7 +172,7 @@ def _started(
         backend=backend.name,
         workers=backend.workers,
         asked_by=options.asked_by,
-        package_version=archive_proc.__version__,
+        package_version=__version__,
         host=host_name(),
         pid=this_writer().pid,
         processes=len(plan.processes),

@@ -6,15 +6,15 @@ import errno
 import traceback
 from pathlib import Path
 
-import archive_proc
 from archive_proc.errors import DataFailure, ProcessFailure
 from archive_proc.execution.calls import FailureFacts
 from archive_proc.execution.liveness import Writer
 from archive_proc.model.processes import Cause, QcValue
+from archive_proc.version import PACKAGE
 
 TRACEBACK_LINES = 30
 
-_PACKAGE = Path(archive_proc.__file__).parent
+_PACKAGE = PACKAGE
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _INFRA = frozenset(
     {

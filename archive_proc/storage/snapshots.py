@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from archive_proc import __version__
+from archive_proc.version import __version__
 from archive_proc.errors import InputError, NotFoundError
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.tables import PERIOD_COLUMN, TABLES, Table, cast, empty

@@ -251,7 +251,7 @@ class Archive:
 
     def cancel(self, run: str | None = None) -> RunId:
         """Ask the driver of a run (the latest) to stop gracefully."""
-        from archive_proc.flow.running import cancel
+        from archive_proc.flow.runs import cancel
 
         run_id = self.run_id(run)
         cancel(self.layout, run_id)
@@ -265,7 +265,7 @@ class Archive:
 
     def run_id(self, text: str | None) -> RunId:
         """The run whose id begins so; the latest where nothing is given. Raises NotFoundError AP-CLI-009."""
-        from archive_proc.flow.running import named_run
+        from archive_proc.flow.runs import named_run
 
         return named_run(self.layout, text)
 

@@ -16,9 +16,9 @@ from typing import NoReturn
 
 import click
 
-from archive_proc.version import __version__
 from archive_proc.errors import ArchiveProcError
 from archive_proc.execution.threads import limit_environment
+from archive_proc.version import __version__
 
 VERBS: tuple[tuple[str, str], ...] = (
     ("init", "Make an archive: settings and an empty tree."),

@@ -23,7 +23,7 @@ from archive_proc.execution.outcome import RunOptions, RunOutcome
 from archive_proc.execution.preflight import preflight
 from archive_proc.execution.progress import progress_for
 from archive_proc.execution.schedule import Schedule
-from archive_proc.execution.stopping import Stopper
+from archive_proc.execution.stopping import STOP_NAME, Stopper
 from archive_proc.model.events import RunEnded, RunStarted
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId, ProcessId, RunId
@@ -35,8 +35,6 @@ from archive_proc.storage.layout import Layout
 from archive_proc.storage.runs import RunFile, new_run_id, write_run
 from archive_proc.storage.seal import is_sealed
 from archive_proc.version import __version__
-
-STOP_NAME = "stop"
 
 
 def execute(

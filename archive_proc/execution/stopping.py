@@ -11,6 +11,9 @@ from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+STOP_NAME = "stop"
+"""File of a run's directory that asks its driver to stop: `cancel` makes it."""
+
 
 class Stopper:
     """Why and since when a run is stopping. As a context manager it answers the signals (main thread only)."""

@@ -1,4 +1,4 @@
-"""Doing it: rounds of plan and run, resume, cancel; the catalog is published as work goes on."""
+"""Doing it: rounds of plan and run, resume; the catalog is published as work goes on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archive_proc.errors import NotFoundError
-from archive_proc.execution.executor import STOP_NAME, execute
+from archive_proc.execution.executor import execute
 from archive_proc.execution.lock import Lease, acquire
 from archive_proc.execution.outcome import EarlierFailure, RunOptions, RunOutcome
 from archive_proc.flow.campaign import Campaign
@@ -21,7 +21,7 @@ from archive_proc.settings import SiteProfile
 from archive_proc.storage.atomic import write_bytes
 from archive_proc.storage.journal import iter_journals, read_journal
 from archive_proc.storage.layout import Layout
-from archive_proc.storage.runs import read_run, run_ids
+from archive_proc.storage.runs import read_run
 
 ROUNDS = 3
 """Times `run SELECTION` plans again after a calibration was refused (DESIGN 4)."""
@@ -87,27 +87,6 @@ def run_plan(campaign: Campaign, plan: Plan, order: Order, run_id: RunId | None 
 def resume(campaign: Campaign, run_id: RunId, order: Order) -> RunOutcome:
     """Continue a run: same plan, only what is missing."""
     return run_plan(campaign, load_plan(campaign.layout, read_run(campaign.layout, run_id).plan_id), order, run_id)
-
-
-def cancel(layout: Layout, run_id: RunId) -> None:
-    """Ask the driver of a run to stop: running tasks may end, nothing new starts."""
-    read_run(layout, run_id)
-    (layout.run_dir(run_id) / STOP_NAME).touch()
-
-
-def named_run(layout: Layout, text: str | None) -> RunId:
-    """The run whose id begins so (`run:` before it or not), the latest where nothing is given.
-
-    Raises NotFoundError (AP-CLI-009) where there is none, or several.
-    """
-    runs = run_ids(layout)
-    start = (text or "").removeprefix("run:")
-    found = [one for one in runs if one.startswith(start)] if start else list(runs[-1:])
-    if len(found) != 1:
-        what = "no such run" if not found else f"{len(found)} runs begin so"
-        remedy = f"latest: run:{runs[-1][:12]}" if runs else "archive-proc run"
-        raise NotFoundError("AP-CLI-009", what, subject=text or "run", remedy=remedy)
-    return found[0]
 
 
 def standing_failures(layout: Layout) -> dict[ProcessId, EarlierFailure]:

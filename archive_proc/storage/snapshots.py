@@ -21,11 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from archive_proc.version import __version__
 from archive_proc.errors import InputError, NotFoundError
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.tables import PERIOD_COLUMN, TABLES, Table, cast, empty
 from archive_proc.storage.views import views_sql
+from archive_proc.version import __version__
 
 KEPT_SNAPSHOTS = 20
 KEPT_FOR = dt.timedelta(hours=24)

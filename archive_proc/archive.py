@@ -140,11 +140,16 @@ class Archive:
             self._publish()
         return intake
 
-    def expected(self, manifest: str | Path) -> tuple[Issue, ...]:
-        """Compare a campaign's list of raw files with what was ingested: issues for missing and surplus ones."""
-        from archive_proc.ingest.expected import compare, read_expected
+    def expect(self, manifest: str | Path) -> tuple[Issue, ...]:
+        """Keep a campaign's list of raw files; the issues of its missing and surplus ones now, and at every `check`.
 
-        return compare(read_expected(Path(manifest)), self.campaign.raw_frames).issues
+        Raises InputError AP-ING-042 for a file that is no list of archive names.
+        """
+        from archive_proc.flow.expecting import expect
+
+        expect(self.layout, Path(manifest))
+        self._renew()
+        return tuple(one for one in self.campaign.early_issues if one.code in ("AP-ING-040", "AP-ING-041"))
 
     # -- what the rules say -----------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from archive_proc.catalog.standing import standing
 from archive_proc.decisions.effects import Decisions, apply_corrections, decide
 from archive_proc.decisions.overrides import Override, parse_overrides
 from archive_proc.decisions.validate import Known, validate
+from archive_proc.flow.expecting import expectation_issues, expected_manifests
 from archive_proc.flow.understanding import Understanding
 from archive_proc.ingest.examine import frame_issues
 from archive_proc.instruments.tables import Tables, load_tables
@@ -194,7 +195,13 @@ def open_campaign(
         file_targets={**pointed.of_file, **sequence_targets(found, pointed)},
         overrides=overrides,
         decisions=decisions,
-        early_issues=(*merged.issues, *frame_issues(frames), *unclear, *odd),
+        early_issues=(
+            *merged.issues,
+            *expectation_issues(expected_manifests(layout), merged.frames),
+            *frame_issues(frames),
+            *unclear,
+            *odd,
+        ),
     )
 
 

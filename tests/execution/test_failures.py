@@ -105,7 +105,10 @@ def test_a_process_that_kills_its_worker_gets_one_more_try_and_takes_nobody_alon
     assert failure.cause is cause
     assert "killed its worker" in failure.message
     events = read_journal(tonight.layout.journal(outcome.run_id)).events
-    assert [one.process_id for one in events if isinstance(one, ProcessFailed)] == [poison.process_id] * 2
+    failed = [one for one in events if isinstance(one, ProcessFailed)]
+    assert {one.process_id for one in failed} == {poison.process_id}, "nobody else is blamed"
+    # Two chunks of the first attempt may kill a worker each at the same moment: one kill, two lines.
+    assert [one.final for one in failed] in ([False, True], [False, False, True])
 
 
 def test_five_equal_faults_pause_the_recipe(tmp_path: Path) -> None:

@@ -82,11 +82,6 @@ def test_lamp_files_have_no_pointing_and_a_closed_shutter(tmp_path):
     assert frame.release_date == frame.date_obs
 
 
-def test_a_science_frame_without_pointing_is_an_issue(tmp_path):
-    frame = frame_of(write_raw(tmp_path / NAME, RA=None))
-    assert [(one.code, "RA" in one.message) for one in frame_issues([frame])] == [("AP-ING-052", True)]
-
-
 @pytest.mark.parametrize("year", range(2014, 2041))
 def test_a_night_begins_at_sixteen_hours_ut(year):
     before = dt.datetime(year, 4, 1, 15, 59, 59, 999000)

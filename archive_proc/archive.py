@@ -10,7 +10,6 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +81,7 @@ class Archive:
         self.root = root
         self.settings = settings
         self.layout = Layout(root)
+        self._read: tuple[object, Campaign] | None = None
 
     def __repr__(self) -> str:
         return f"Archive({str(self.root)!r})"
@@ -136,7 +136,6 @@ class Archive:
             return take_in(self.layout, self.settings, given, asked)
         with acquire(self.layout, "ingest"):
             intake = take_in(self.layout, self.settings, given, asked)
-            self._renew()
             self._publish()
         return intake
 
@@ -148,17 +147,20 @@ class Archive:
         from archive_proc.flow.expecting import expect
 
         expect(self.layout, Path(manifest))
-        self._renew()
         return tuple(one for one in self.campaign.early_issues if one.code in ("AP-ING-040", "AP-ING-041"))
 
     # -- what the rules say -----------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def campaign(self) -> Campaign:
-        """The archive as rules and decisions read it, computed once."""
+        """The archive as rules and decisions read it; anew only where settings, manifests or overrides changed."""
         from archive_proc.flow.campaign import open_campaign
 
-        return open_campaign(self.layout, self.settings)
+        state = _state(self.layout)
+        if self._read is None or self._read[0] != state:
+            self.settings = Archive.open(self.root).settings
+            self._read = (state, open_campaign(self.layout, self.settings))
+        return self._read[1]
 
     def select(self, selection: Selection) -> tuple[ObsId, ...]:
         """The observations of a selection, by time.
@@ -231,6 +233,8 @@ class Archive:
 
         Raises LockedError AP-RUN-001 while another driver lives, PreconditionError before work starts.
         """
+        from archive_proc.catalog.selection import select
+        from archive_proc.execution.lock import acquire
         from archive_proc.flow.running import Order, run_selection
 
         order = Order(
@@ -240,7 +244,11 @@ class Archive:
             progress=progress,
             chunk_planes=chunk_planes,
         )
-        return run_selection(self.campaign, self.select(selection), to, selection.words, order)
+        with acquire(self.layout, f"run {selection.words}") as lease:
+            # Inside the lease: nobody can ingest between what is read here and what is run.
+            self._publish()
+            wanted = select(self.layout, selection)
+            return run_selection(self.campaign, wanted, to, selection.words, order, lease)
 
     def run_plan(self, plan: Plan, *, site: SiteProfile | None = None, progress: bool = False) -> RunOutcome:
         """Execute a saved plan exactly."""
@@ -328,7 +336,7 @@ class Archive:
         with acquire(self.layout, "rebuild"):
             rebuild(self.layout, self.campaign.understanding)
             # What processes refused is known only now: associations are settled with it.
-            self._renew()
+            self._read = None
             return rebuild(self.layout, self.campaign.understanding)
 
     def verify(self, *, deep: bool = False) -> tuple[Issue, ...]:
@@ -350,11 +358,6 @@ class Archive:
 
         publish(self.layout, self.campaign.understanding)
 
-    def _renew(self) -> None:
-        """Forget what was computed before the last ingest."""
-        self.settings = Archive.open(self.root).settings
-        self.__dict__.pop("campaign", None)
-
     def _plan_id(self, text: str) -> PlanId:
         from archive_proc.model.ids import PlanId
 
@@ -373,6 +376,12 @@ def _shipped_sites() -> Path:
     package = Path(str(importlib.resources.files("archive_proc")))
     packed = package / "_shipped" / "cluster"
     return packed if packed.is_dir() else package.parent / "cluster"
+
+
+def _state(layout: Layout) -> object:
+    """What a campaign is read from, as names, sizes and times: only a hint to read again, never identity."""
+    files = [layout.archive_toml, *layout.manifests.glob("*"), *layout.overrides.glob("*.yaml")]
+    return tuple(sorted((str(one), found.st_size, found.st_mtime_ns) for one in files if (found := one.stat())))
 
 
 def _tomls(directory: Path) -> list[Path]:

@@ -65,7 +65,8 @@ def associate(
     """Associations of all groups whose mode is reduced.
 
     `refused`: calibration groups that failed their checks before; each rule takes the next (DESIGN 4, rounds).
-    Issues: the rule's `on_missing` code for an unfilled role, AP-CAL-010 where a fallback stands in.
+    Issues: the rule's `on_missing` code for an unfilled role, AP-CAL-010 where a fallback stands in, AP-CAL-011 for a
+    chosen group of more files than the rule wants.
     """
     by_id = frames if isinstance(frames, Mapping) else {one.file_id: one for one in frames}
     index = GroupIndex(groups, observations, by_id, tables, decisions or NoDecisions(), refused)
@@ -73,6 +74,7 @@ def associate(
     refusals: list[Refusal] = []
     counts: list[RefusalCount] = []
     issues: list[Issue] = []
+    crowded: dict[tuple[GroupId, str], Issue] = {}
     pinned_by: dict[tuple[GroupId, str, GroupId], str] = {}
     for group in index.groups:
         for rule in tables.rules:
@@ -86,11 +88,12 @@ def associate(
                 refusals += some
                 counts.append(count)
                 issues += _issues(rule, consumer, found, some, index)
+                crowded |= _crowded(rule, found, index)
     return Associations(
         chosen=tuple(sorted(chosen, key=lambda a: (a.consumer_group_id, a.role, a.selector, a.calib_group_id))),
         refusals=tuple(sorted(refusals, key=_place_of_refusal)),
         refusal_counts=tuple(sorted(counts, key=lambda c: (c.consumer_group_id, c.role, c.selector, c.rule_id))),
-        issues=tuple(sorted(issues, key=lambda i: (i.code, i.subject_id, i.message))),
+        issues=tuple(sorted([*issues, *crowded.values()], key=lambda i: (i.code, i.subject_id, i.message))),
         pinned_by=pinned_by,
     )
 
@@ -147,17 +150,19 @@ def _pinned(rule: RuleRow, consumer: Consumer, index: GroupIndex) -> Chosen:
     first = index.frames[consumer.file_ids[0]]
     found: list[tuple[ExposureGroup, CandidateRow, int, int]] = []
     pins: dict[GroupId, str] = {}
-    for pin in index.decisions.pins:
-        if pin.role != rule.role or not pin.match.fits_group(consumer.group, index.obs_ids(consumer.group), first):
-            continue
-        for group in index.in_time(types)[1]:
-            if pin.names(group) and group.group_id not in pins and index.usable_files(group):
-                row = next(one for one in rule.candidate if one.frame_type == group.frame_type)
-                away = abs(group.mjd_mid - consumer.mjd)
-                scope = index.scope_rank(row.scope, consumer, group) if row.scope else None
-                level = OUTSIDE_LEVEL if row.scope and scope is None else level_of(rule, row, scope, away)
-                found.append((group, row, level, 1))
-                pins[group.group_id] = pin.override_id
+    for group in index.pinned_groups(types):
+        for pin in index.pins_on[group.group_id]:
+            if pin.role != rule.role or not index.usable_files(group):
+                continue
+            if not pin.match.fits_group(consumer.group, index.obs_ids(consumer.group), first):
+                continue
+            row = next(one for one in rule.candidate if one.frame_type == group.frame_type)
+            away = abs(group.mjd_mid - consumer.mjd)
+            scope = index.scope_rank(row.scope, consumer, group) if row.scope else None
+            level = OUTSIDE_LEVEL if row.scope and scope is None else level_of(rule, row, scope, away)
+            found.append((group, row, level, 1))
+            pins[group.group_id] = pin.override_id
+            break
     return Chosen(tuple(found), pins=pins)
 
 
@@ -206,6 +211,29 @@ def _issues(
         message = f"{rule.role}{_of(consumer)}: none at this DIT; level and rate from DITs {dits} ({found.method})"
         return [_issue("AP-CAL-010", "warning", consumer, index, message, missing.remedy)]
     return []
+
+
+def _crowded(rule: RuleRow, found: Chosen, index: GroupIndex) -> dict[tuple[GroupId, str], Issue]:
+    """AP-CAL-011, once a calibration group and rule however many consumers it has.
+
+    A note and no cut: a master is one for all its consumers, and which files it is made of cannot hang on one of them.
+    """
+    if rule.max_files is None:
+        return {}
+    return {
+        (group.group_id, rule.id): Issue(
+            code="AP-CAL-011",
+            severity="note",
+            subject_kind="group",
+            subject_id=group.group_id,
+            message=f"{group.frame_type} of {group.night.isoformat()} has {index.usable_files(group)} files; "
+            f"{rule.id} wants at most {rule.max_files}",
+            remedy="none needed: all are used; quarantine those that do not belong together",
+            group_id=group.group_id,
+        )
+        for group, *_ in found.groups
+        if index.usable_files(group) > rule.max_files
+    }
 
 
 def _lack(rule: RuleRow, consumer: Consumer, refusals: Sequence[Refusal], index: GroupIndex) -> str:

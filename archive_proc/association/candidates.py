@@ -16,7 +16,7 @@ from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId, GroupId, ObsId
 from archive_proc.model.observations import ExposureGroup, Observation
 
-_Times = tuple[Sequence[float], Sequence[ExposureGroup]]
+Times = tuple[Sequence[float], Sequence[ExposureGroup]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Criterion:
     """One test of a candidate."""
 
     name: str
-    """The column, or only_if, where, scope, window, min_files, quarantined, banned, refused_by_qc."""
+    """The column, or only_if, where, scope, window, min_files, quarantined, whole, banned, refused_by_qc."""
     wanted: str
     found: str
     passed: bool
@@ -60,6 +60,7 @@ class GroupIndex:
     ) -> None:
         self.frames, self.tables, self.decisions, self.refused = frames, tables, decisions, refused
         self.groups = sorted(groups, key=lambda one: (one.mjd_mid, one.group_id))
+        self._by_id = {one.group_id: one for one in self.groups}
         self.by_type: defaultdict[str, list[ExposureGroup]] = defaultdict(list)
         for one in self.groups:
             self.by_type[one.frame_type].append(one)
@@ -68,9 +69,13 @@ class GroupIndex:
             for group_id in dict.fromkeys(entry.group_id for entry in found.files):
                 self.observations_of[group_id].append(found)
         self.run_of = self._runs()
-        self._matching: dict[tuple[str, str, tuple[str, ...]], dict[tuple[Value, ...], _Times]] = {}
-        self._times: dict[tuple[str, ...], _Times] = {}
+        self._matching: dict[tuple[str, str, tuple[str, ...]], dict[tuple[Value, ...], Times]] = {}
+        self._other_dits: dict[tuple[str, str, tuple[tuple[str, Value], ...]], Mapping[int, Times]] = {}
+        self._times: dict[tuple[str, ...], Times] = {}
         self._ids: dict[tuple[str, ...], frozenset[GroupId]] = {}
+        self._usable: dict[GroupId, int] = {}
+        self.pins_on = self._spoken_of(decisions.pins)
+        self.bans_on = self._spoken_of(decisions.bans)
 
     def _runs(self) -> dict[GroupId, str]:
         roles = ("OBJECT", "CENTER", "FLUX", "SKY")
@@ -84,15 +89,39 @@ class GroupIndex:
         runs = executions((self.frames[one] for one in some), place_of, self.tables)
         return {some[one.file_id]: run.key for run in runs for one in run.frames}
 
+    def _spoken_of(self, some: Sequence[CalibrationDecision]) -> dict[GroupId, list[CalibrationDecision]]:
+        """Decisions by the calibration groups they name, in order of time: asked once, not for every consumer."""
+        found: defaultdict[GroupId, list[CalibrationDecision]] = defaultdict(list)
+        for group in self.groups if some else ():
+            for one in some:
+                if one.names(group):
+                    found[group.group_id].append(one)
+        return dict(found)
+
+    def pinned_groups(self, frame_types: tuple[str, ...]) -> list[ExposureGroup]:
+        """Groups of these types that some pin names, in order of time."""
+        return self._named(self.pins_on, frame_types)
+
+    def banned_groups(self, frame_types: tuple[str, ...]) -> list[ExposureGroup]:
+        """Groups of these types that some ban names, in order of time."""
+        return self._named(self.bans_on, frame_types)
+
+    def _named(self, some: Iterable[GroupId], frame_types: tuple[str, ...]) -> list[ExposureGroup]:
+        named = (self._by_id[one] for one in some)
+        return [one for one in named if one.frame_type in frame_types]
+
     def obs_ids(self, group: ExposureGroup) -> tuple[ObsId, ...]:
         """The observations a group belongs to."""
         return tuple(one.obs_id for one in self.observations_of.get(group.group_id, ()))
 
     def usable_files(self, group: ExposureGroup) -> int:
-        """Files that nobody quarantined."""
-        return sum(one not in self.decisions.quarantined for one in group.file_ids)
+        """Files that a master can be made of: not quarantined, not truncated, with planes."""
+        if group.group_id not in self._usable:
+            left = (self.frames[one] for one in group.file_ids if one not in self.decisions.quarantined)
+            self._usable[group.group_id] = sum(not one.truncated and one.n_planes > 0 for one in left)
+        return self._usable[group.group_id]
 
-    def in_time(self, frame_types: tuple[str, ...]) -> _Times:
+    def in_time(self, frame_types: tuple[str, ...]) -> Times:
         """All groups of these types and their times, in order of time."""
         if frame_types not in self._times:
             some = [one for name in dict.fromkeys(frame_types) for one in self.by_type.get(name, ())]
@@ -106,23 +135,46 @@ class GroupIndex:
             self._ids[frame_types] = frozenset(one.group_id for one in self.in_time(frame_types)[1])
         return self._ids[frame_types]
 
-    def matching(self, candidate: CandidateRow, consumer: Consumer, rule: RuleRow) -> _Times:
+    def matching(self, candidate: CandidateRow, consumer: Consumer, rule: RuleRow) -> Times:
         """Groups of the candidate's type that agree with the consumer in every match column, in order of time."""
         columns = match_columns(candidate, consumer)
-        where = repr(sorted(candidate.where.items()))
-        key = (candidate.frame_type, where, columns)
+        boxes_of = self._boxes(candidate, columns, rule)
+        wanted = [boxes_of[one] for one in self._tolerated(columns, consumer, rule) if one in boxes_of]
+        if len(wanted) == 1:
+            return wanted[0]
+        some = sorted((one for _, several in wanted for one in several), key=lambda one: (one.mjd_mid, one.group_id))
+        return [one.mjd_mid for one in some], some
+
+    def other_dits(self, candidate: CandidateRow, consumer: Consumer, rule: RuleRow) -> Mapping[int, Times]:
+        """Groups of the candidate's type that agree with the consumer in every match column but `dit_ms`, by DIT, ms.
+
+        `match_thermal` is not looked at: no fallback holds thermal light.
+        """
+        columns = candidate.match
+        others = tuple((column, consumer.values[column]) for column in columns if column != "dit_ms")
+        key = (candidate.frame_type, repr(sorted(candidate.where.items())), others)
+        if key not in self._other_dits:
+            found: dict[int, Times] = {}
+            for values, some in self._boxes(candidate, columns, rule).items():
+                of_box = dict(zip(columns, values, strict=True))
+                dit = of_box.pop("dit_ms")
+                if isinstance(dit, int) and dit > 0 and tuple(of_box.items()) == others:
+                    found[dit] = some
+            self._other_dits[key] = found
+        return self._other_dits[key]
+
+    def _boxes(
+        self, candidate: CandidateRow, columns: tuple[str, ...], rule: RuleRow
+    ) -> Mapping[tuple[Value, ...], Times]:
+        """Groups of the candidate's type by their values of these columns, each in order of time."""
+        key = (candidate.frame_type, repr(sorted(candidate.where.items())), columns)
         if key not in self._matching:
             boxes: defaultdict[tuple[Value, ...], list[ExposureGroup]] = defaultdict(list)
             for one in self.by_type.get(candidate.frame_type, ()):
                 if one.arm.value == rule.arm and self._where(candidate, one):
                     boxes[tuple(group_value(one, c, self.frames, self.tables) for c in columns)].append(one)
             self._matching[key] = {values: ([one.mjd_mid for one in some], some) for values, some in boxes.items()}
-        boxes_of = self._matching[key]
-        wanted = [boxes_of[one] for one in self._tolerated(columns, consumer, rule) if one in boxes_of]
-        if len(wanted) == 1:
-            return wanted[0]
-        some = sorted((one for _, several in wanted for one in several), key=lambda one: (one.mjd_mid, one.group_id))
-        return [one.mjd_mid for one in some], some
+        return self._matching[key]
 
     def _where(self, candidate: CandidateRow, group: ExposureGroup) -> bool:
         return all(
@@ -160,10 +212,11 @@ class GroupIndex:
 
     def banned(self, rule: RuleRow, consumer: Consumer, group: ExposureGroup) -> CalibrationDecision | None:
         """The ban that keeps a group from this consumer, None where there is none."""
-        first = self.frames[consumer.file_ids[0]]
-        for ban in self.decisions.bans:
-            spoken_of = (not ban.role or ban.role == rule.role) and ban.names(group)
-            if spoken_of and ban.match.fits_group(consumer.group, self.obs_ids(consumer.group), first):
+        for ban in self.bans_on.get(group.group_id, ()):
+            first = self.frames[consumer.file_ids[0]]
+            if (not ban.role or ban.role == rule.role) and ban.match.fits_group(
+                consumer.group, self.obs_ids(consumer.group), first
+            ):
                 return ban
         return None
 
@@ -171,8 +224,11 @@ class GroupIndex:
         self, rule: RuleRow, candidate: CandidateRow, consumer: Consumer, group: ExposureGroup
     ) -> Iterator[Criterion]:
         """Every criterion of a rule for one group, in the order in which the first failed one is the reason."""
+        n_files = len(group.file_ids)
+        left = sum(one not in self.decisions.quarantined for one in group.file_ids)
+        yield Criterion("quarantined", "files left", f"{left} of {n_files}", left > 0)
         usable = self.usable_files(group)
-        yield Criterion("quarantined", "files left", f"{usable} of {len(group.file_ids)}", usable > 0)
+        yield Criterion("whole", ">= 1", f"{usable} of {n_files}", usable > 0)
         ban = self.banned(rule, consumer, group)
         yield Criterion("banned", "no", ban.override_id if ban else "no", ban is None)
         bad = group.group_id in self.refused
@@ -214,10 +270,10 @@ class GroupIndex:
             return False
         if rule.levels_days and abs(group.mjd_mid - consumer.mjd) > rule.levels_days[-1]:
             return False
-        return not self.decisions.bans or self.banned(rule, consumer, group) is None
+        return self.banned(rule, consumer, group) is None
 
 
-def nearest_first(times: _Times, mjd: float) -> Iterator[ExposureGroup]:
+def nearest_first(times: Times, mjd: float) -> Iterator[ExposureGroup]:
     """Groups by absolute distance in time; equal distances by earlier time, then id."""
     moments, groups = times
     right = bisect_left(moments, mjd)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from archive_proc.association.candidates import Consumer, GroupIndex, level_of
-from archive_proc.association.values import group_value
+from archive_proc.association.candidates import Consumer, GroupIndex, Times, level_of, nearest_first
 from archive_proc.instruments.rows import CandidateRow, RuleRow
 from archive_proc.model.observations import ExposureGroup
 
@@ -36,17 +35,11 @@ def rate_from_other_dits(
         holds_light = len(candidate.match) > 1
         if consumer.thermal and holds_light:
             continue
-        others = [column for column in candidate.match if column != "dit_ms"]
-        for group in index.by_type.get(candidate.frame_type, ()):
-            dit = group_value(group, "dit_ms", index.frames, index.tables)
-            away = abs(group.mjd_mid - consumer.mjd)
-            if not isinstance(dit, int) or dit <= 0 or dit == wanted:
+        for dit, times in index.other_dits(candidate, consumer, rule).items():
+            group = _first_that_passes(rule, candidate, consumer, index, times) if dit != wanted else None
+            if group is None:
                 continue
-            if any(group_value(group, c, index.frames, index.tables) != consumer.values[c] for c in others):
-                continue
-            if not index.passes(rule, candidate, consumer, group):
-                continue
-            found = (away, group.mjd_mid, group.group_id, group, candidate)
+            found = (abs(group.mjd_mid - consumer.mjd), group.mjd_mid, group.group_id, group, candidate)
             if dit not in nearest or found[:3] < nearest[dit][:3]:
                 nearest[dit] = found
 
@@ -58,3 +51,15 @@ def rate_from_other_dits(
     if len(taken) < MIN_DITS:
         return []
     return [(nearest[dit][3], nearest[dit][4]) for dit in sorted(taken)]
+
+
+def _first_that_passes(
+    rule: RuleRow, candidate: CandidateRow, consumer: Consumer, index: GroupIndex, times: Times
+) -> ExposureGroup | None:
+    """The nearest group that every criterion but the DIT lets through; the search ends with the widest window."""
+    for group in nearest_first(times, consumer.mjd):
+        if rule.levels_days and abs(group.mjd_mid - consumer.mjd) > rule.levels_days[-1]:
+            return None
+        if index.passes(rule, candidate, consumer, group):
+            return group
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from archive_proc.association.executions import Place, cut_in_time, executions, in_time
+from archive_proc.association.executions import Execution, Place, cut_in_time, executions, in_time
 from archive_proc.association.targets import resolve_targets
 from archive_proc.association.values import Value, values_of
 from archive_proc.instruments.rows import FrameTypeRow, pattern_fits
@@ -33,34 +33,45 @@ def group(
     for row in tables.frame_types:
         rows.setdefault(row.name, row)
     place_of: Mapping[FileId, Place] = resolve_targets(classified, tables).of_file
-    run_of: dict[FileId, str] = {}
+    run_of: dict[FileId, Execution] = {}
     for run in executions((one.frame for one in classified if one.role in _SEQUENCE_ROLES), place_of, tables):
-        run_of.update((one.file_id, run.key) for one in run.frames)
+        run_of.update((one.file_id, run) for one in run.frames)
     boxes: defaultdict[tuple[str, str, int | None, _Keys], list[RawFrame]] = defaultdict(list)
     for one in classified:
         row = rows[one.frame_type]
         keys = values_of(one.frame, row.group_keys, tables)
         boxes[one.frame_type, _box(one, row, run_of, place_of, tables), one.frame.ob_id, keys].append(one.frame)
-    found = []
+    parts: defaultdict[tuple[GroupId, str, int | None, _Keys], list[RawFrame]] = defaultdict(list)
     for (name, box, ob_id, keys), frames in boxes.items():
         for part in _blocks(frames, box, tables):
-            made = _group(part, rows[name], by_id, ob_id, keys, quarantined)
-            if made is not None:
-                found.append(made)
+            group_id = _group_id(part, name, box, ob_id, keys)
+            # Headers that contradict each other put frames of one template in two boxes: what has one id is one group.
+            parts[group_id, name, ob_id, keys] += part
+    found = []
+    for (group_id, name, ob_id, keys), part in parts.items():
+        made = _group(group_id, in_time(part), rows[name], by_id, ob_id, keys, quarantined)
+        if made is not None:
+            found.append(made)
     return tuple(sorted(found, key=lambda one: (one.mjd_start, one.group_id)))
 
 
 def _box(
     one: ClassifiedFrame,
     row: FrameTypeRow,
-    run_of: Mapping[FileId, str],
+    run_of: Mapping[FileId, Execution],
     place_of: Mapping[FileId, Place],
     tables: Tables,
 ) -> str:
-    """What frames must share beside type, OB id and keys; `block` and `cut` are cut in time afterwards."""
+    """What frames must share beside type, OB id and keys; `block` and `cut` are cut in time afterwards.
+
+    `part`: of a template that was cut in time already, so that its start does not name the group.
+    """
     frame = one.frame
     if row.block == "ob":
-        return f"ob {run_of[frame.file_id]}" if frame.file_id in run_of else "cut"
+        run = run_of.get(frame.file_id)
+        if run is None:
+            return "cut"
+        return f"{'part' if run.ob_start is None else 'ob'} {run.key}"
     if one.role in _CALIBRATION_ROLES and is_generic(frame, tables):
         return "block"
     if frame.tpl_start is not None:
@@ -101,7 +112,16 @@ def _chained(frames: Iterable[RawFrame], gap: float) -> list[list[RawFrame]]:
     return [in_time(part) for part in parts]
 
 
+def _group_id(frames: Sequence[RawFrame], name: str, box: str, ob_id: int | None, keys: _Keys) -> GroupId:
+    """From the first template start; from the first file where there is none, or where a template may be cut in two."""
+    starts = [one.tpl_start for one in frames if one.tpl_start is not None]
+    by_file = not starts or box.startswith(("cut", "part"))
+    began = frames[0].file_id if by_file else min(starts).isoformat()
+    return GroupId(digest32("group", frames[0].arm.value, name, ob_id, began, [value for _, value in keys]))
+
+
 def _group(
+    group_id: GroupId,
     frames: Sequence[RawFrame],
     row: FrameTypeRow,
     by_id: Mapping[FileId, ClassifiedFrame],
@@ -110,14 +130,12 @@ def _group(
     quarantined: frozenset[FileId],
 ) -> ExposureGroup | None:
     first = frames[0]
-    starts = [one.tpl_start for one in frames if one.tpl_start is not None]
-    began = min(starts).isoformat() if starts else first.file_id
     left = [one for one in frames if one.file_id not in quarantined]
     if not left:
         return None
     kind = by_id[first.file_id]
     return ExposureGroup(
-        group_id=GroupId(digest32("group", first.arm.value, row.name, ob_id, began, [value for _, value in keys])),
+        group_id=group_id,
         arm=first.arm,
         frame_type=row.name,
         role=row.role,

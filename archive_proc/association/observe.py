@@ -142,7 +142,10 @@ def _observation(
     public = [one.release_date for one in left if one.release_date is not None]
     seen_through = filter_of(first, tables)
     return Observation(
-        obs_id=ObsId(digest32("obs", run.arm.value, run.ob_id, start, [list(pair) for pair in science.setup])),
+        obs_id=ObsId(
+            # The mode too: imaging and polarimetry of one OB may share every column of the setup.
+            digest32("obs", run.arm.value, run.ob_id, start, science.mode, [list(pair) for pair in science.setup])
+        ),
         arm=run.arm,
         target_id=next((one for one in pointed if one is not None), None),
         object_raw=first.object_raw,
@@ -170,6 +173,7 @@ def _observation(
         tau0_s=tau0_s(left),
         ao_open_fraction=ao_open_fraction(left),
         complete=completeness_of(left, templates, tables),
+        quarantined_science=tuple(one.file_id for one in science.frames if one.file_id in quarantined),
         public_at=max(public) if public else None,
         paired_obs_id=None,
     )

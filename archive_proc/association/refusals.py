@@ -30,12 +30,11 @@ def refusals_of(
         if len(refused) == NEAREST:
             break
     listed = {one.candidate_group_id for one in refused}
-    if index.decisions.bans:
-        refused += [
-            _refusal(rule, consumer, found, group, index)
-            for group in times[1]
-            if group.group_id not in listed | skipped and index.banned(rule, consumer, group) is not None
-        ]
+    refused += [
+        _refusal(rule, consumer, found, group, index)
+        for group in index.banned_groups(types)
+        if group.group_id not in listed | skipped and index.banned(rule, consumer, group) is not None
+    ]
     count = RefusalCount(
         consumer_group_id=consumer.group.group_id,
         selector=consumer.selector,

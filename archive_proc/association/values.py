@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from archive_proc.instruments.tables import Tables
 from archive_proc.model.frames import Arm, RawFrame
@@ -29,6 +30,19 @@ def column_value(frame: RawFrame, column: str, tables: Tables) -> Value:
     if isinstance(value, str | int | float):
         return value
     return None if value is None else str(value)
+
+
+def with_filters(frames: Iterable[RawFrame], tables: Tables) -> tuple[RawFrame, ...]:
+    """IRDIS frames whose header lacks `INS COMB IFLT` with the one that their wheels make, in the order given.
+
+    Made once, after header corrections and before anything reads the frames: rules, keys and recipes then see one
+    filter. Frames whose wheels make no combination, and all others, are the same objects.
+    """
+    found = []
+    for one in frames:
+        name = column_value(one, "inst_filter", tables) if one.inst_filter is None else None
+        found.append(replace(one, inst_filter=name) if isinstance(name, str) else one)
+    return tuple(found)
 
 
 def group_value(group: ExposureGroup, column: str, frames: Mapping[FileId, RawFrame], tables: Tables) -> Value:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from archive_proc.bench.background import Blocks, background_figures, removed_light, sky_light
+from archive_proc.bench.background import Blocks, background_figures, removed_light, sky_light, true_flat_figures
 from archive_proc.bench.comparison import angle_figure, centre_figures, photometry_figures, spot_centroids
 from archive_proc.bench.figures import Figure, Report, across_seeds
 from archive_proc.bench.raw_planes import RawPlanes
@@ -71,8 +71,10 @@ def measure(case: str, truth: SequenceTruth, reduction: Reduction, raw: RawPlane
     centres = None if reduction.center is None else found_centres(reduction.center)
     frames = None if reduction.science is None else found_frames(reduction.science)
     sky = _median_sky(truth, raw)
+    removed = _removed(truth, reduction, raw)
     figures = [
-        *background_figures(case, truth, _removed(truth, reduction, raw), sky),
+        *background_figures(case, truth, [(row, own) for row, own, _ in removed], sky),
+        *true_flat_figures(case, truth, [(row, other) for row, _, other in removed]),
         *centre_figures(case, truth, centres, _naive_centres(truth, raw)),
         angle_figure(case, truth, frames),
         *photometry_figures(case, truth, frames),
@@ -82,7 +84,8 @@ def measure(case: str, truth: SequenceTruth, reduction: Reduction, raw: RawPlane
     return tuple(figures)
 
 
-def _removed(truth: SequenceTruth, reduction: Reduction, raw: RawPlanes) -> list[tuple[int, Blocks]]:
+def _removed(truth: SequenceTruth, reduction: Reduction, raw: RawPlanes) -> list[tuple[int, Blocks, Blocks]]:
+    """Per science plane: row of truth, what was removed by the product's own flat, and by the true one."""
     if reduction.science is None:
         return []
     flat = None if reduction.flat is None else flat_response(reduction.flat)
@@ -90,12 +93,16 @@ def _removed(truth: SequenceTruth, reduction: Reduction, raw: RawPlanes) -> list
     for plane in cube_planes(reduction.science):
         row = int(truth.rows(np.array([plane.file_id]), np.array([plane.plane]))[0])
         if row >= 0 and truth.in_sequence[row]:
-            found.append((row, removed_light(raw.plane(plane.file_id, plane.plane), plane, truth, flat)))
+            frame = raw.plane(plane.file_id, plane.plane)
+            true = removed_light(frame, plane, truth)
+            found.append((row, true if flat is None else removed_light(frame, plane, truth, flat), true))
     return found
 
 
 def _median_sky(truth: SequenceTruth, raw: RawPlanes) -> Blocks | None:
     """Blocks of the median of all sky planes with the science DIT; None without any."""
+    if not truth.in_sequence.any():
+        return None
     dit = truth.dit[truth.in_sequence][0]
     rows = [row for row, kind in enumerate(truth.frame_type) if kind == "SKY" and abs(truth.dit[row] - dit) < 1e-3]
     if not rows:

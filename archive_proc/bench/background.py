@@ -146,6 +146,28 @@ def background_figures(
     return tuple(figures)
 
 
+def true_flat_figures(case: str, truth: SequenceTruth, removed: Iterable[tuple[int, Blocks]]) -> tuple[Figure, ...]:
+    """Rms error near the star if light is what the true flat says, per half; no aim.
+
+    The lamp does not light the field evenly. Its slope is in every flat and multiplies starlight: a photometric error
+    of percents over the field, which these figures show as light left or lost under the star.
+    """
+    errors: dict[tuple[int, str], list[Blocks]] = {}
+    for row, blocks in removed:
+        _sort_by_zone(errors, truth, row, blocks)
+    zone = ZONES[0][0]
+    return tuple(
+        Figure(
+            case=case,
+            name=f"background {zone} rms with the true flat, {side}",
+            value=_rms(errors.get((half, zone), [])),
+            unit="ADU",
+            n=sum(one.size for one in errors.get((half, zone), [])),
+        )
+        for half, side in enumerate(HALVES)
+    )
+
+
 def _sort_by_zone(found: dict[tuple[int, str], list[Blocks]], truth: SequenceTruth, row: int, blocks: Blocks) -> None:
     """Append one plane's errors, (blocks,) each, to (half, zone)."""
     for half in range(2):

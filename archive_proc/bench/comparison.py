@@ -137,7 +137,7 @@ def _wrapped(degrees: Float) -> Float:
 
 
 def photometry_figures(case: str, truth: SequenceTruth, found: FoundFrames | None) -> tuple[Figure, ...]:
-    """Scatter of relative flux over the truth, science planes, beside doing nothing; percent."""
+    """Scatter of relative flux over the truth, science planes, beside doing nothing (factor 1 over truth); percent."""
     figures = []
     rows = np.empty(0, np.int64)
     if found is not None:
@@ -157,7 +157,7 @@ def photometry_figures(case: str, truth: SequenceTruth, found: FoundFrames | Non
                 value=value,
                 unit="%",
                 reference="doing nothing",
-                reference_value=_relative_scatter(truth.core[truth.in_sequence, half]),
+                reference_value=_relative_scatter(1.0 / truth.core[truth.in_sequence, half]),
                 n=n,
             )
         )

@@ -100,5 +100,5 @@ def _unknown(connection: duckdb.DuckDBPyConnection, text: str, start: str, kinds
         "AP-CAT-005",
         f"no id begins like this{words}",
         subject=text,
-        remedy='look it up: archive-proc query --saved star_history, or query "FROM observations"',
+        remedy='look it up: archive-proc query --saved star-history, or query "FROM observations"',
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import textwrap
 from collections.abc import Callable, Sequence
 
 import duckdb
@@ -13,6 +15,7 @@ from archive_proc.storage.layout import Layout
 from archive_proc.storage.tables import TABLES
 from archive_proc.storage.views import quoted_name
 
+_PAGE = 118
 MOST_LINES = 40
 """Lines of one section before it says how many there are more."""
 
@@ -35,7 +38,11 @@ class _Page:
                 if value is None or value in ([], "", "[]", "{}"):
                     continue
                 unit = f" {one.unit}" if one.unit else ""
-                self.lines.append(f"  {one.name:<18} {_cell(value)}{unit}")
+                start = f"  {one.name:<18} "
+                self.lines += textwrap.wrap(
+                    f"{_cell(value)}{unit}", _PAGE, initial_indent=start, subsequent_indent=" " * len(start),
+                    break_on_hyphens=False, break_long_words=False,
+                )  # fmt: skip
 
     def section(self, title: str, sql: str) -> None:
         """Rows of a query as aligned columns under a heading; nothing where there is no row."""
@@ -270,4 +277,24 @@ def _cell(value: object) -> str:
         return value.isoformat(sep=" ", timespec="milliseconds")
     if isinstance(value, Sequence) and not isinstance(value, str):
         return " ".join(_cell(one) for one in value)
-    return "".join(one if one.isprintable() else "�" for one in str(value))
+    text = _flat(json.loads(value)) if isinstance(value, str) and _is_tree(value) else str(value)
+    return "".join(one if one.isprintable() else "�" for one in text)
+
+
+def _is_tree(text: str) -> bool:
+    if not (text.startswith("{") and text.endswith("}")):
+        return False
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _flat(tree: object) -> str:
+    """A JSON object in words: `dit_s 16, packages (numpy 2.4, zarr 3.1)`."""
+    if not isinstance(tree, dict):
+        return _cell(tree)
+    parts = (
+        f"{name} ({_flat(one)})" if isinstance(one, dict) else f"{name} {_flat(one)}" for name, one in tree.items()
+    )
+    return ", ".join(parts)

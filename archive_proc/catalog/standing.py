@@ -5,29 +5,40 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from operator import itemgetter
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from archive_proc.catalog.connection import open_over
-from archive_proc.model.ids import ProcessId
+from archive_proc.catalog.keyed_rows import KeyedRows
+from archive_proc.model.ids import ID_DIGITS, ProcessId
 from archive_proc.model.processes import Parameter, ProcessInput
 from archive_proc.planning.known import KnownProcess, KnownProducts, Slot
 from archive_proc.planning.plan import Standing
 from archive_proc.planning.resources import CostHistory, History
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.seal import sealed_processes
-from archive_proc.storage.snapshots import Snapshot, find_current, read_table
+from archive_proc.storage.snapshots import Snapshot, find_current, part_name, read_table
 from archive_proc.storage.tables import TABLES
+
+_PROCESS = (
+    "process_id", "recipe", "recipe_version", "tables_digest", "param_hash", "period_date", "excluded_planes",
+    "corrections", "override_ids",
+)  # fmt: skip
+_INPUT = (
+    "process_id", "seq", "role", "kind", "input_id", "content_id", "serves", "frame_role", "level", "dt_days", "method",
+)  # fmt: skip
+"""What a KnownProcess is put together from."""
 
 
 class CurrentSlots(Mapping[Slot, KnownProcess]):
-    """What fills each slot. Facts of a process are put together when asked for: a plan asks for few of them."""
+    """What fills each slot. Facts of a process are put together when asked for."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._known: dict[ProcessId, KnownProcess] = {}
-        self._tables: dict[str, pa.Table] = {}
+        self._inputs: dict[str, KeyedRows] = {}
+        """By part: most plans ask for processes of few periods."""
 
     @cached_property
     def _filled(self) -> dict[Slot, ProcessId]:
@@ -50,28 +61,37 @@ class CurrentSlots(Mapping[Slot, KnownProcess]):
     def __len__(self) -> int:
         return len(self._filled)
 
-    def _rows(self, name: str, column: str, value: str) -> list[dict[str, object]]:
-        if name not in self._tables:
-            self._tables[name] = read_table(self._snapshot, TABLES[name])
-        table = self._tables[name]
-        found: list[dict[str, object]] = table.filter(pc.equal(table.column(column), value)).to_pylist()
-        return found
+    @cached_property
+    def _processes(self) -> KeyedRows:
+        return KeyedRows(read_table(self._snapshot, TABLES["processes"], columns=list(_PROCESS)), "process_id")
+
+    @cached_property
+    def _parameters(self) -> Mapping[str, Mapping[str, Parameter]]:
+        rows = read_table(self._snapshot, TABLES["parameter_sets"], columns=["param_hash", "params"])
+        found = zip(rows.column("param_hash").to_pylist(), rows.column("params").to_pylist(), strict=True)
+        return {digest: {name: _parameter(value) for name, value in json.loads(text).items()} for digest, text in found}
+
+    def _inputs_of(self, pid: ProcessId, period: int | None) -> tuple[ProcessInput, ...]:
+        table = TABLES["process_inputs"]
+        part = part_name(table, period)
+        if part not in self._inputs:
+            rows = read_table(self._snapshot, table, parts=[part], columns=list(_INPUT))
+            self._inputs[part] = KeyedRows(rows, "process_id")
+        rows_of = sorted(self._inputs[part].of(pid), key=itemgetter(1))
+        return tuple(_input(*row[2:]) for row in rows_of)
 
     def _facts(self, pid: ProcessId) -> KnownProcess:
-        row = self._rows("processes", "process_id", pid)[0]
-        sets = self._rows("parameter_sets", "param_hash", str(row["param_hash"]))
-        inputs = sorted(self._rows("process_inputs", "process_id", pid), key=lambda one: int(str(one["seq"])))
-        overrides = row["override_ids"]
+        _, recipe, version, digest, params, period, excluded, corrections, overrides = self._processes.of(pid)[0]
         return KnownProcess(
             process_id=pid,
-            recipe=str(row["recipe"]),
-            recipe_version=str(row["recipe_version"]),
-            parameters={name: _parameter(value) for name, value in json.loads(str(sets[0]["params"])).items()},
-            tables_digest=str(row["tables_digest"]),
-            inputs=tuple(_input(one) for one in inputs),
-            excluded_planes=tuple((int(a), int(b)) for a, b in json.loads(str(row["excluded_planes"]))),
-            corrections=tuple((a, b, c) for a, b, c in json.loads(str(row["corrections"]))),
-            override_ids=tuple(overrides) if isinstance(overrides, list) else (),
+            recipe=recipe,
+            recipe_version=version,
+            parameters=self._parameters[params],
+            tables_digest=digest,
+            inputs=self._inputs_of(pid, period),
+            excluded_planes=tuple((int(a), int(b)) for a, b in json.loads(excluded)),
+            corrections=tuple((a, b, c) for a, b, c in json.loads(corrections)),
+            override_ids=tuple(overrides or ()),
         )
 
 
@@ -79,23 +99,27 @@ def _parameter(value: object) -> Parameter:
     return tuple(value) if isinstance(value, list) else value  # type: ignore[return-value]  # JSON of a Parameter
 
 
-def _input(row: Mapping[str, object]) -> ProcessInput:
-    content, serves = row["content_id"], row["serves"]
-    return ProcessInput(
-        role=str(row["role"]),
-        kind=str(row["kind"]),
-        input_id=str(row["input_id"]),
-        content=content.hex() if isinstance(content, bytes) else str(row["input_id"]),
-        serves=tuple(serves) if isinstance(serves, list) else (),
-        frame_role=str(row["frame_role"] or ""),
-        level=int(str(row["level"])),
-        dt_days=float(str(row["dt_days"])),
-        method=str(row["method"]),
-    )
+def _input(
+    role: str,
+    kind: str,
+    input_id: str,
+    content: bytes | None,
+    serves: list[int] | None,
+    frame_role: str | None,
+    level: int,
+    dt_days: float,
+    method: str,
+) -> ProcessInput:
+    """An input from its columns of `process_inputs`, in the order of _INPUT."""
+    shown = input_id if content is None else content.hex()
+    return ProcessInput(role, kind, input_id, shown, tuple(serves or ()), frame_role or "", level, dt_days, method)
 
 
-def standing(layout: Layout, as_of: str) -> Standing:
-    """What stands beside the raw frames when a plan is made; nothing but the seals where no catalog is published."""
+def standing(layout: Layout, as_of: str, retry: bool = False) -> Standing:
+    """What stands beside the raw frames when a plan is made; nothing but the seals where no catalog is published.
+
+    `retry`: nothing counts as refused, so that calibrations which refused themselves before are tried again.
+    """
     snapshot = find_current(layout)
     sealed = frozenset(sealed_processes(layout))
     if snapshot is None:
@@ -103,23 +127,39 @@ def standing(layout: Layout, as_of: str) -> Standing:
     return Standing(
         known=KnownProducts(sealed, CurrentSlots(snapshot)),
         history=cost_history(snapshot),
-        refused=refused(snapshot),
+        refused=frozenset() if retry else refused(snapshot),
         as_of=as_of,
     )
 
 
 def refused(snapshot: Snapshot) -> frozenset[ProcessId]:
-    """Processes that their own checks refused (cause data): their calibration groups are not used again."""
-    rows = read_table(snapshot, TABLES["processes"], columns=["process_id", "state", "cause"])
+    """Processes that the checks of their recipe refused: their calibration groups are not used again.
+
+    A verdict is a failure with cause data and measured values (rows of `qc` with verdict `refuse`). A file that could
+    not be read, or a header without a value, says nothing about the calibration and is no verdict.
+    """
+    rows = read_table(snapshot, TABLES["processes"], columns=["process_id", "state", "cause", "code"])
     hit = pc.and_(pc.equal(rows.column("state"), "failed"), pc.equal(rows.column("cause"), "data"))
-    return frozenset(ProcessId(one) for one in rows.filter(pc.fill_null(hit, False)).column("process_id").to_pylist())
+    rows = rows.filter(pc.fill_null(hit, False))
+    if not rows.num_rows:
+        return frozenset()
+    measured = read_table(snapshot, TABLES["qc"], columns=["product_id", "verdict"])
+    measured = measured.filter(pc.fill_null(pc.equal(measured.column("verdict"), "refuse"), False))
+    judged = {one[:ID_DIGITS] for one in measured.column("product_id").to_pylist()}
+    found = zip(rows.column("process_id").to_pylist(), rows.column("code").to_pylist(), strict=True)
+    return frozenset(ProcessId(one) for one, code in found if one in judged and not _of_reading(code or ""))
+
+
+def _of_reading(code: str) -> bool:
+    """Whether a failure of this code came about on the way to the data, whatever was measured."""
+    return code.startswith(("AP-ING-", "AP-RUN-", "AP-STO-"))
 
 
 _HISTORY = """
 SELECT p.recipe, count(*), quantile_cont(p.cpu_s / p.planes, [0.1, 0.5, 0.9]), quantile_cont(p.max_rss_mb, 0.95) / 1000,
   quantile_cont(p.bytes_written / p.planes, 0.5)
 FROM processes p JOIN recipes r ON r.recipe = p.recipe AND r.version = p.recipe_version AND r.is_latest
-WHERE p.state = 'done' AND p.planes > 0 GROUP BY p.recipe
+WHERE p.state = 'done' AND p.planes > 0 AND p.committed_at IS NOT NULL GROUP BY p.recipe
 """
 
 

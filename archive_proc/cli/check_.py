@@ -7,16 +7,19 @@ import sys
 import click
 
 from archive_proc.catalog.selection import Selection
+from archive_proc.cli.fitting import folded
 from archive_proc.cli.options import opened, print_rows, selection_options
 
 
 @click.command("check")
 @selection_options
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json", "jsonl"]), default="table")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--all", "every", is_flag=True, help="Every issue on its own line, not grouped by code.")
 @click.pass_context
-def command(context: click.Context, selection: Selection, form: str, every: bool) -> None:
+def command(context: click.Context, selection: Selection, form: str, as_json: bool, every: bool) -> None:
     """List issues with remedies: frames, sequences, calibrations. No pixel is read. Exits 4 when one blocks."""
+    form = "json" if as_json else form
     archive = opened(context)
     issues = archive.check(selection)
     if form != "table":
@@ -39,14 +42,14 @@ def _print(issues: tuple[object, ...], every: bool) -> None:
         some = [one for one in known if (one.severity, one.code) == (severity, code)]
         click.echo(f"{severity:<8}  {code}  {len(some)}")
         for one in some if every else some[:3]:
-            click.echo(f"    {one.subject_kind} {_short(one.subject_kind, one.subject_id)}: {one.message}")
+            click.echo(folded(f"    {_short(one.subject_kind, one.subject_id)}: {one.message}", 6))
         if len(some) > 3 and not every:
             click.echo(f"    ... and {len(some) - 3} more (--all)")
         for remedy in dict.fromkeys(one.remedy for one in some if one.remedy):
-            click.echo(f"    -> {remedy}")
+            click.echo(folded(f"    -> {remedy}", 7))
     click.echo("archive-proc help CODE explains a code")
 
 
 def _short(kind: str, subject: str) -> str:
     prefix = {"observation": "obs", "group": "group", "process": "proc"}.get(kind)
-    return f"{prefix}:{subject[:12]}" if prefix else subject
+    return f"{prefix}:{subject[:12]}" if prefix else f"{kind} {subject}"

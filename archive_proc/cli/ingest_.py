@@ -53,9 +53,9 @@ def command(
         _compared(archive.campaign.early_issues)
     if dry_run:
         click.echo("dry run: nothing was written")
-    elif intake.manifest_id:
+    elif intake.result.frames or intake.result.unchanged:
         campaign = archive.campaign
-        reduced = sum(one.reduced for one in campaign.observations)
+        reduced = sum(map(campaign.understanding.has_recipe, campaign.observations))
         click.echo(
             f"{len(campaign.raw_frames)} raw frames in {len(campaign.groups)} exposure groups, "
             f"{len(campaign.observations)} observations ({reduced} can be reduced)"

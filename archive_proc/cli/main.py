@@ -12,7 +12,7 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
@@ -42,8 +42,19 @@ VERBS: tuple[tuple[str, str], ...] = (
 )
 
 
+class ReaderGone(Exception):
+    """Whoever read our output has closed it (`| head`): nothing went wrong here."""
+
+
 class Verbs(click.Group):
     """A group that lists verbs from `VERBS` and imports the one that is called."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the verb. Raises ReaderGone for a broken pipe, which click would answer with exit status 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as gone:
+            raise ReaderGone from gone
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Verbs in the order people use them."""
@@ -70,7 +81,7 @@ class Verbs(click.Group):
 @click.version_option(__version__, prog_name="archive-proc")
 @click.pass_context
 def program(context: click.Context, archive: str | None, quiet: bool) -> None:
-    r"""Reprocess the VLT/SPHERE archive: raw files in, calibrated cubes and an SQL catalog out.
+    """Reprocess the VLT/SPHERE archive: raw files in, calibrated cubes and an SQL catalog out.
 
     \b
     archive-proc init sphere              an archive: settings and an empty tree
@@ -79,7 +90,7 @@ def program(context: click.Context, archive: str | None, quiet: bool) -> None:
     archive-proc check                    what is incomplete, with remedies
     archive-proc run                      the same command continues after any stop
     archive-proc query --saved list       questions with a name; or your own SQL
-    """
+    """  # noqa: D301 - click wants the control character itself
     context.obj = {"archive": archive, "quiet": quiet}
 
 
@@ -90,6 +101,8 @@ def main() -> NoReturn:
     try:
         program.main(prog_name="archive-proc", standalone_mode=False)
         status = 0
+    except SystemExit as leave:
+        status = int(leave.code or 0)
     except ArchiveProcError as answer:
         click.echo(f"error: {answer.line}", err=True)
         if _has_page(answer.code):
@@ -103,18 +116,22 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         click.echo("stopped", err=True)
         status = 130
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nothing to say, and nothing more to flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderGone:
         status = 0
     except Exception as bug:
         click.echo(f"bug: {type(bug).__name__}: {bug}\n     full account: {_crash_file()}", err=True)
         status = 1
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        _flush(stream)
     sys.exit(status)
+
+
+def _flush(stream: TextIO) -> None:
+    """Flush; where the reader has gone (`| head`) there is nothing to say, and nothing more to write at exit."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _has_page(code: str) -> bool:

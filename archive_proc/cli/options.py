@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from archive_proc.cli.fitting import cut, fitted, terminal_width
+
 if TYPE_CHECKING:
     from archive_proc.archive import Archive
 
@@ -85,23 +87,38 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], form: s
         for row in rows:
             click.echo(json.dumps(dict(zip(columns, map(plain, row), strict=True))))
     else:
-        text = [[cell(one) for one in row] for row in rows]
-        widths = [
-            max([len(name), *(len(row[place]) for row in text)]) if text else len(name)
-            for place, name in enumerate(columns)
-        ]
-        numeric = [
-            bool(rows) and all(isinstance(row[at], int | float | None) for row in rows) for at in range(len(widths))
-        ]
-        click.echo("  ".join(name.ljust(width) for name, width in zip(columns, widths, strict=True)).rstrip())
-        click.echo("  ".join("-" * width for width in widths))
-        for row in text:
-            click.echo(
-                "  ".join(
-                    value.rjust(width) if right else value.ljust(width)
-                    for value, width, right in zip(row, widths, numeric, strict=True)
-                ).rstrip()
-            )
+        _print_table(columns, rows)
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """An aligned table; on a terminal too narrow for it the widest cells are cut, or each row becomes a block."""
+    text = [[cell(one) for one in row] for row in rows]
+    widths = [max([len(name), *(len(row[at]) for row in text)]) for at, name in enumerate(columns)]
+    numeric = [bool(rows) and all(_is_number(row[at]) for row in rows) for at in range(len(widths))]
+    room = terminal_width()
+    shown = widths if room is None else fitted(widths, room)
+    if shown is None:
+        longest = max(map(len, columns))
+        for number, row in enumerate(text, start=1):
+            click.echo(f"-- row {number}")
+            for name, value in zip(columns, row, strict=True):
+                click.echo(f"{name.ljust(longest)}  {value}".rstrip())
+        return
+    click.echo("  ".join(cut(name, width).ljust(width) for name, width in zip(columns, shown, strict=True)).rstrip())
+    click.echo("  ".join("-" * width for width in shown))
+    for row in text:
+        cells = zip(row, shown, numeric, strict=True)
+        click.echo(
+            "  ".join(
+                cut(one, width).rjust(width) if right else cut(one, width).ljust(width) for one, width, right in cells
+            ).rstrip()
+        )
+    if shown != widths:
+        click.echo("(cut to the terminal; --format csv or jsonl gives all)", err=True)
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def plain(value: object) -> object:
@@ -125,9 +142,13 @@ def cell(value: object) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, bytes):
         return value.hex()[:12]
-    text = str(plain(value))
+    if isinstance(value, list | tuple):
+        return ", ".join(map(cell, value))
+    text = json.dumps(plain(value)) if isinstance(value, dict) else str(plain(value))
     return "".join(one if one.isprintable() else "�" for one in text)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from archive_proc.catalog.selection import Selection
 from archive_proc.cli.options import opened, selection_options, shown_path
+from archive_proc.cli.outcomes import nothing_planned
+from archive_proc.errors import NotFoundError
 
 
 @click.command("plan")
@@ -29,7 +32,10 @@ def command(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Show what would be done and why, how long it takes, what it needs, and what is not planned."""
+    """Show what would be done and why, how long it takes, what it needs, and what is not planned.
+
+    Exits 8 when nothing could be planned.
+    """
     import os
 
     from archive_proc.planning.show import Room, plan_lines
@@ -42,9 +48,10 @@ def command(
         saved = archive.save_plan(plan)
     if save:
         Path(save).write_bytes(plan_to_json(plan))
+    status = NotFoundError.exit_status if nothing_planned(plan, selection) else 0
     if as_json:
         click.echo(plan_to_json(plan).decode(), nl=False)
-        return
+        sys.exit(status)
     free, inodes = archive.free_space()
     room = Room(
         workers=profile.workers or os.cpu_count() or 1,
@@ -56,3 +63,4 @@ def command(
         click.echo(line)
     if not dry_run:
         click.echo(f"saved {shown_path(saved)}; archive-proc run plan:{plan.plan_id[:12]} executes exactly it")
+    sys.exit(status)

@@ -8,8 +8,8 @@ import click
 
 from archive_proc.catalog.selection import Selection
 from archive_proc.cli.options import opened, quiet, selection_options
-from archive_proc.cli.outcomes import print_outcome
-from archive_proc.errors import MisuseError
+from archive_proc.cli.outcomes import nothing_planned, print_outcome
+from archive_proc.errors import MisuseError, NotFoundError
 
 
 @click.command("run")
@@ -33,7 +33,8 @@ def command(
 ) -> None:
     """Make what is missing; sealed products are never made again.
 
-    Ctrl-C and SIGTERM stop gracefully; the same command continues, also after a kill. Exits 3 when something failed.
+    Ctrl-C and SIGTERM stop gracefully; the same command continues, also after a kill. Exits 3 when something failed,
+    8 when nothing could be planned.
     """
     from archive_proc.cli.plan_ import command as plan_command
 
@@ -63,6 +64,8 @@ def command(
     for number, one in enumerate(outcomes[:-1], start=1):
         click.echo(f"round {number}: {len(one.failures)} calibrations refused, planned again with the next", err=True)
     print_outcome(archive, plan, outcomes[-1])
+    if nothing_planned(plan, selection):
+        sys.exit(NotFoundError.exit_status)
     sys.exit(outcomes[-1].exit_status)
 
 

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from archive_proc.cli.fitting import folded
 from archive_proc.cli.options import opened
 
 
@@ -17,7 +18,8 @@ def command(context: click.Context, deep: bool) -> None:
     archive = opened(context)
     findings = archive.verify(deep=deep)
     for one in findings:
-        click.echo(f"{one.severity:<8}  {one.code} {one.subject_kind} {one.subject_id}: {one.message} -> {one.remedy}")
+        what = f"{one.severity:<8}  {one.code} {one.subject_kind} {one.subject_id}: {one.message} -> {one.remedy}"
+        click.echo(folded(what, 10))
     counted = archive.query("SELECT count(*) AS n FROM products WHERE state = 'ok'").to_pylist()[0]["n"]
     how = "every object read" if deep else "names and sizes; --deep reads every object"
     click.echo(f"{counted} products, {len(findings)} findings ({how})")

@@ -29,6 +29,8 @@ def keyword_name(keyword: str) -> str:
 def corrected_value(frame: RawFrame, keyword: str, new: str) -> RawFrame:
     """The frame with a keyword's new value in its column, and in what follows from it (dit_ms from the DIT).
 
+    Problems that ingest noted of this keyword are gone from the frame.
+
     Raises ValueError for a keyword that fills no column, and for a value of another type.
     """
     row = _column_of().get(keyword_name(keyword))
@@ -41,6 +43,9 @@ def corrected_value(frame: RawFrame, keyword: str, new: str) -> RawFrame:
         changed[row.sign] = new.strip().startswith("-")
     if row.name == "dit_s":
         changed["dit_ms"] = round(1000 * float(new))
+    # What ingest found wrong with the keyword is settled by the value that a person states.
+    settled = keyword_name(keyword)
+    changed["problems"] = tuple(one for one in frame.problems if keyword_name(one.partition(":")[0]) != settled)
     return replace(frame, **changed)
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from archive_proc.decisions.axis import plane_axis
 from archive_proc.decisions.corrections import corrected_value, keyword_name, present_value
 from archive_proc.decisions.overrides import Override
 from archive_proc.decisions.yaml_nodes import Scalar
@@ -51,11 +52,13 @@ class Decisions:
         observation: Observation | None = None,
         group_id: str = "",
         pinned_by: Iterable[str] = (),
+        first: RawFrame | None = None,
     ) -> DecisionEffect:
         """What these decisions change about one process: nothing about processes they do not touch.
 
         `frames`: as read, without corrections (only there it shows which ones touch a file). `pinned_by`: ids of the
-        overrides behind the process's pinned associations.
+        overrides behind the process's pinned associations. `first`: the first file as rules read it (corrected, filter
+        filled in), which parameters match by its facts; without it, its header as corrected.
         """
         planes: set[tuple[FileId, int]] = set()
         ids = set(pinned_by)
@@ -65,7 +68,8 @@ class Decisions:
             ids |= {one.override_id} if hit else set()
         parameters: dict[str, Scalar | tuple[Scalar, ...]] = {}
         source = ""
-        first = apply_corrections([frames[files[0]]], self)[0] if files and files[0] in frames else None
+        if first is None and files and files[0] in frames:
+            first = apply_corrections([frames[files[0]]], self)[0]
         for one in self.of_kind("param"):
             if one.recipe == recipe and _meant(one.match, files, first, observation, group_id):
                 parameters[one.parameter] = one.value
@@ -138,9 +142,7 @@ def _planes(
     found = {(file_id, plane) for file_id in files if file_id in one.match.file for plane in one.planes}
     if observation is None or not one.match.obs or not fits_any(one.match.obs, (observation.obs_id,)):
         return found
-    # The frame axis of the observation: planes of its science files in order of time.
-    present = [each for each in observation.science_files if each in frames]
-    axis = [(each, plane) for each in present for plane in range(frames[each].n_planes)]
+    axis = plane_axis(observation, frames)
     wanted = {axis[plane] for plane in one.planes if plane < len(axis)}
     return found | {each for each in wanted if each[0] in files}
 

@@ -56,7 +56,7 @@ class Override:
     """File name."""
     line: int
     planes: tuple[int, ...] = ()
-    """exclude-planes: of the file, or of the observation's science planes in order of time, from 0."""
+    """exclude-planes: of the file, or on the observation's axis (`axis.plane_axis`), from 0."""
     role: str = ""
     calibration: str = ""
     """`group:...` or a raw file id."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from archive_proc.execution.spec import AttemptDir, AttemptSpec
 from archive_proc.model.ids import product_id, sha256_hex
 from archive_proc.model.processes import Process, ProductRecord
 from archive_proc.model.records import ProcessRecord, SealedObject
-from archive_proc.recipes.recipe import Arrays, ProductContent, RecipeResult
+from archive_proc.recipes.recipe import Arrays, ProductContent, RecipeInputs, RecipeResult
 from archive_proc.storage.forms import ArrayPlan
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.numbers import finite
@@ -178,7 +177,6 @@ def root_attrs(process: Process) -> dict[str, Any]:
 def base_attrs(closing: Closing, product_type: str) -> dict[str, Any]:
     """Attributes that every product has (DESIGN 8). No clock and no host: equal processes give equal bytes."""
     process = closing.spec.process
-    frames = closing.spec.frames
     provenance = {
         "recipe": process.recipe,
         "recipe_version": process.recipe_version,
@@ -188,8 +186,6 @@ def base_attrs(closing: Closing, product_type: str) -> dict[str, Any]:
         "excluded_planes": [list(one) for one in process.excluded_planes],
         "package": __version__,
     }
-    releases = [frame.release_date for frame in frames if frame.release_date]
-    first = frames[0] if frames else None
     attrs: dict[str, Any] = {
         "product_type": product_type,
         "schema_version": SCHEMA_VERSION,
@@ -199,24 +195,43 @@ def base_attrs(closing: Closing, product_type: str) -> dict[str, Any]:
         "subject_id": process.subject.subject_id,
         "arm": process.subject.arm.value,
         "night": process.night,
+        "units": closing.cookbook.form(product_type).variables[0].units,
         "association_level": process.level,
         "fallbacks": list(process.fallbacks),
         "provenance": json.dumps(provenance, sort_keys=True),
     }
-    if first is not None:
-        attrs["target"] = first.obs_targ_name or first.object_raw or ""
-        attrs["setup"] = json.dumps(
-            {
-                "inst_filter": first.inst_filter,
-                "dit_s": first.dit_s,
-                "coro_ir": first.coro_ir,
-                "nd_filter": first.nd_filter,
-                "rot_mode": first.rot_mode,
-            }
-        )
-        attrs["access"] = "private" if any(frame.access == "private" for frame in frames) else "public"
-        attrs["release_date"] = max(releases, default=dt.datetime(1970, 1, 1)).isoformat() if releases else ""
-    return attrs
+    main = closing.prepared.inputs.main
+    if main is not None:
+        # Made of a product: what is said of its raw frames stands there.
+        return {**{name: main.attrs[name] for name in _OF_RAW if name in main.attrs}, **attrs}
+    return {**_raw_attrs(closing.prepared.inputs), **attrs}
+
+
+_OF_RAW = ("target", "setup", "access", "release_date")
+
+
+def _raw_attrs(inputs: RecipeInputs) -> dict[str, str]:
+    """Target, setup (that of the science frames where there are several), and who may see it from when."""
+    frames = inputs.frames
+    if not frames:
+        return {}
+    by_role = dict(zip(reversed(inputs.frame_roles), reversed(frames), strict=False))
+    one = by_role.get("OBJECT") or by_role.get("CENTER") or frames[0]
+    setup = {
+        "inst_filter": one.inst_filter,
+        "dit_s": one.dit_s,
+        "coro_ir": one.coro_ir,
+        "nd_filter": one.nd_filter,
+        "rot_mode": one.rot_mode,
+    }
+    of_star = one.object_raw if inputs.subject.kind == "observation" else None
+    releases = [frame.release_date for frame in frames if frame.release_date]
+    return {
+        "target": one.obs_targ_name or of_star or "",
+        "setup": json.dumps(setup),
+        "access": "private" if any(frame.access == "private" for frame in frames) else "public",
+        "release_date": max(releases).isoformat() if releases else "",
+    }
 
 
 def _expected_objects(closing: Closing) -> list[str]:

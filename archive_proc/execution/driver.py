@@ -16,9 +16,10 @@ from archive_proc.execution.ledger import Ledger
 from archive_proc.execution.liveness import alive, host_name, this_writer
 from archive_proc.execution.meters import read_mark, utc_now
 from archive_proc.execution.outcome import RunOutcome
+from archive_proc.execution.publishing import Publisher
 from archive_proc.execution.receipts import Meters
 from archive_proc.execution.schedule import Schedule
-from archive_proc.execution.stopping import Stopper
+from archive_proc.execution.stopping import DISK_FULL, Stopper
 from archive_proc.execution.work import ProcessWork, Size
 from archive_proc.model.events import ProcessFailed
 from archive_proc.model.ids import ProcessId, shown
@@ -41,13 +42,13 @@ class Driver:
     backend: Backend
     settings: WorkerSettings
     stopper: Stopper
+    publisher: Publisher
     _works: dict[ProcessId, ProcessWork] = field(default_factory=dict)
     """Processes that are being worked on."""
     _ready: list[tuple[float, ProcessId]] = field(default_factory=list)
     """Heap: processes whose inputs are committed, not yet taken."""
     _flying: dict[TaskCall, ProcessWork] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
-    _published: float = field(default_factory=time.monotonic)
 
     @property
     def elapsed_s(self) -> float:
@@ -104,15 +105,9 @@ class Driver:
             for finished in self.backend.wait_any(WAIT_S) if self._flying else ():
                 self._answer(finished)
             self.ledger.progress.tick(len(self._flying))
-            self._publish()
+            self.publisher.when_due()
         for process_id in list(self._schedule.open()):
             self.ledger.cancelled(process_id)
-
-    def _publish(self) -> None:
-        options = self.attempts.options
-        if options.publish is not None and time.monotonic() - self._published >= options.publish_every_s:
-            options.publish()
-            self._published = time.monotonic()
 
     # -- what to submit next --------------------------------------------------------------------------------------
 
@@ -245,7 +240,7 @@ class Driver:
         self, work: ProcessWork, task: Task, facts: FailureFacts, report: TaskReport | None, *, again: bool
     ) -> None:
         if facts.disk_full:
-            self.stopper.ask("disk full")
+            self.stopper.ask(DISK_FULL)
         failed = _event(work, task, facts, report, final=not again)
         work.waiting.clear()
         if again:
@@ -276,6 +271,8 @@ class Driver:
             blocked=dict(self._schedule.blocked),
             stopped=self.stopper.reason,
             pixel_digests=dict(self.attempts.digests),
+            catalog_behind=self.publisher.behind,
+            note=self.publisher.note,
         )
 
 

@@ -6,6 +6,7 @@ is done when its seal stands under `products/`.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from archive_proc.execution.meters import utc_now
 from archive_proc.execution.outcome import RunOptions, RunOutcome
 from archive_proc.execution.preflight import preflight
 from archive_proc.execution.progress import progress_for
+from archive_proc.execution.publishing import Publisher
 from archive_proc.execution.schedule import Schedule
 from archive_proc.execution.stopping import STOP_NAME, Stopper
 from archive_proc.model.events import RunEnded, RunStarted
@@ -53,10 +55,10 @@ def execute(
     workers do not come up.
     """
     given = options or RunOptions()
-    run_id = given.run_id or new_run_id()
-    held = lease or acquire(layout, f"run {run_id}")
+    held = lease or acquire(layout, f"run {given.run_id or f'plan {plan.plan_id[:12]}'}")
     try:
-        return _run(plan, layout, frames, site, given, run_id)
+        # With the lease held: no other run can begin, or end, between this id and the work.
+        return _run(plan, layout, frames, site, given, given.run_id or new_run_id(layout))
     finally:
         if lease is None:
             held.release()
@@ -103,6 +105,9 @@ def _run(
                 backend=backend,
                 settings=worker_settings(attempts, backend, str(stop_file.resolve())),
                 stopper=stopper,
+                publisher=Publisher(
+                    publish=options.publish, every_s=options.publish_every_s, stopper=stopper, say=progress.warn
+                ),
             )
             try:
                 driver.begin({one.process.process_id for one in to_run})
@@ -110,20 +115,13 @@ def _run(
             finally:
                 backend.stop()
                 progress.close()
-            outcome = driver.outcome()
-            journal.append(
-                RunEnded(
-                    run_id=run_id,
-                    at=utc_now(),
-                    counts={state.value: count for state, count in outcome.counts.items()},
-                    stopped=outcome.stopped,
-                    wall_s=driver.elapsed_s,
-                ),
-                durable=True,
-            )
-        if options.publish is not None:
-            options.publish()
-    return outcome
+            journal.append(_ended(driver), durable=True)
+            driver.publisher.now(last=True)
+            if driver.publisher.behind:
+                # Said after the end, because it happened after it; where the disk is full, stderr has it.
+                with contextlib.suppress(OSError):
+                    journal.append(_ended(driver), durable=True)
+            return driver.outcome()
 
 
 def processes_to_run(plan: Plan, layout: Layout) -> list[PlannedProcess]:
@@ -157,6 +155,18 @@ def backend_for(site: SiteProfile, should_stop: Callable[[], bool], to_run: Sequ
 def _frames_of(processes: Sequence[PlannedProcess], frames: Mapping[FileId, RawFrame]) -> list[RawFrame]:
     wanted = {entry.input_id for one in processes for entry in one.process.main if entry.kind == "file"}
     return [frames[FileId(one)] for one in sorted(wanted) if one in frames]
+
+
+def _ended(driver: Driver) -> RunEnded:
+    outcome = driver.outcome()
+    return RunEnded(
+        run_id=outcome.run_id,
+        at=utc_now(),
+        counts={state.value: count for state, count in outcome.counts.items()},
+        stopped=outcome.stopped,
+        wall_s=driver.elapsed_s,
+        note=outcome.note,
+    )
 
 
 def _started(

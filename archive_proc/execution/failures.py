@@ -6,7 +6,18 @@ import errno
 import traceback
 from pathlib import Path
 
-from archive_proc.errors import DataFailure, ProcessFailure
+from archive_proc.errors import (
+    ArchiveProcError,
+    DataFailure,
+    InputError,
+    LockedError,
+    MisuseError,
+    NotFoundError,
+    NotPermittedError,
+    PreconditionError,
+    ProcessFailure,
+    TemporaryError,
+)
 from archive_proc.execution.calls import FailureFacts
 from archive_proc.execution.liveness import Writer
 from archive_proc.model.processes import Cause, QcValue
@@ -15,10 +26,15 @@ from archive_proc.version import PACKAGE
 TRACEBACK_LINES = 30
 
 _PACKAGE = PACKAGE
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""A disk or a quota without room."""
 _INFRA = frozenset(
     {
         errno.EIO,
+        errno.ENOENT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
         errno.ESTALE,
         errno.ETIMEDOUT,
         errno.ENETDOWN,
@@ -32,26 +48,41 @@ _INFRA = frozenset(
         errno.EMFILE,
         errno.ENFILE,
     }
-    | _FULL
+    | FULL
 )
+_CAUSES: tuple[tuple[type[ArchiveProcError], Cause], ...] = (
+    (InputError, Cause.DATA),
+    (PreconditionError, Cause.CONFIG),
+    (MisuseError, Cause.CONFIG),
+    (NotPermittedError, Cause.CONFIG),
+    (NotFoundError, Cause.CONFIG),
+    (TemporaryError, Cause.INFRA),
+    (LockedError, Cause.INFRA),
+)
+"""What an answer to the user means for the process it ended."""
 
 
 def facts_of(error: BaseException) -> FailureFacts:
     """What the driver and the journal need to know about an exception."""
     tail = _tail(error)
-    if isinstance(error, ProcessFailure):
+    if isinstance(error, ArchiveProcError):
+        cause = _cause(error)
         return FailureFacts(
-            cause=Cause(error.cause),
+            cause=cause,
             code=error.code,
-            signature=error.code if error.cause != "code" else f"{error.code} {error.message}",
+            signature=error.code if cause is not Cause.CODE else f"{error.code} {error.message}",
             message=error.message,
             remedy=error.remedy,
             subject=error.subject,
-            traceback=tail if error.cause == "code" else "",
+            traceback=tail if cause is Cause.CODE else "",
             qc=_qc(error),
         )
     name = type(error).__name__
     text = str(error).strip() or "no message"
+    if isinstance(error, OSError) and error.filename:
+        # Journals hold this: the name is enough, and absolute paths stay out of an archive.
+        text = f"{error.strerror}: {Path(str(error.filename)).name}"
+        tail = tail.replace(str(error), text)
     if isinstance(error, MemoryError):
         return FailureFacts(
             cause=Cause.MEMORY,
@@ -63,7 +94,7 @@ def facts_of(error: BaseException) -> FailureFacts:
         )
     if isinstance(error, OSError) and error.errno in _INFRA:
         word = errno.errorcode.get(error.errno or 0, "OSError")
-        full = error.errno in _FULL
+        full = error.errno in FULL
         return FailureFacts(
             cause=Cause.INFRA,
             code="AP-RUN-010",
@@ -83,7 +114,13 @@ def facts_of(error: BaseException) -> FailureFacts:
     )
 
 
-def _qc(error: ProcessFailure) -> tuple[QcValue, ...]:
+def _cause(error: ArchiveProcError) -> Cause:
+    if isinstance(error, ProcessFailure):
+        return Cause(error.cause)
+    return next((cause for family, cause in _CAUSES if isinstance(error, family)), Cause.CODE)
+
+
+def _qc(error: ArchiveProcError) -> tuple[QcValue, ...]:
     if not isinstance(error, DataFailure):
         return ()
     return tuple(QcValue("", metric, float(value), unit, "refuse") for metric, value, unit in error.qc)

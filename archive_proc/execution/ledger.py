@@ -77,7 +77,7 @@ class Ledger:
         )
         blocked = self.schedule.fail(process_id)
         self.progress.settle(process_id, State.FAILED, 0.0)
-        self.progress.say(f"failed {failed.recipe} {shown('proc', process_id)}: {failed.code} {failed.message}")
+        self.progress.say(f"failed {failed.recipe} {shown('proc', process_id)}: {failed.code} {failed.account}")
         self._announce(blocked, process_id)
         self._count_signature(failed)
 

@@ -44,7 +44,11 @@ def boot_id() -> str:
 
 def this_writer() -> Writer:
     """The process that asks."""
-    pid = os.getpid()
+    return writer_of(os.getpid())
+
+
+def writer_of(pid: int) -> Writer:
+    """A process of this host."""
     return Writer(host_name(), boot_id(), pid, _state(pid)[1])
 
 

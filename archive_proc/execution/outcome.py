@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from archive_proc.execution.cookbooks import DEFAULT_COOKBOOK
+from archive_proc.execution.stopping import DISK_FULL
 from archive_proc.model.events import ProcessFailed
 from archive_proc.model.ids import PlanId, ProcessId, RunId
 from archive_proc.model.processes import State
 
-EXIT_DONE, EXIT_FAILED, EXIT_PRECONDITION = 0, 3, 5
-_STOP_EXITS = {"SIGINT": 130, "cancelled": 130, "SIGTERM": 143, "disk full": EXIT_PRECONDITION}
+EXIT_DONE, EXIT_FAILED, EXIT_PRECONDITION, EXIT_TEMPORARY = 0, 3, 5, 75
+_STOP_EXITS = {"SIGINT": 130, "cancelled": 130, "SIGTERM": 143, DISK_FULL: EXIT_PRECONDITION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class RunOptions:
     max_failures: int | None = None
     """Stop after so many failed processes."""
     publish: Callable[[], None] | None = None
-    """Called every minute and at the end, with everything journalled so far on disk: the compactor."""
+    """Called every minute and at the end, with everything journalled so far on disk: the compactor. OSError and
+    ArchiveProcError of it are noted; they end no run."""
     publish_every_s: float = 60.0
     progress: bool = True
     back_off_s: float = 2.0
@@ -66,11 +68,17 @@ class RunOutcome:
     """Empty when it went to its end, else why not."""
     pixel_digests: Mapping[str, str] = field(default_factory=dict)
     """file_id -> digest, of raw files read whole in this run."""
+    catalog_behind: bool = False
+    """The last publishing failed: the catalog lacks what this run did until the next one publishes it."""
+    note: str = ""
+    """Why the catalog could not be published, the first time it failed; empty when it always could."""
 
     @property
     def exit_status(self) -> int:
-        """0 all done, 3 some failed or blocked, 5 disk full, 130 and 143 stopped."""
+        """0 all done, 3 some failed or blocked, 5 disk full, 75 done and the catalog behind, 130 and 143 stopped."""
         if self.stopped in _STOP_EXITS:
             return _STOP_EXITS[self.stopped]
         bad = sum(self.counts.get(one, 0) for one in (State.FAILED, State.BLOCKED, State.LOST, State.CANCELLED))
-        return EXIT_FAILED if bad else EXIT_DONE
+        if bad:
+            return EXIT_FAILED
+        return EXIT_TEMPORARY if self.catalog_behind else EXIT_DONE

@@ -82,7 +82,7 @@ def course_of(processes: Sequence[PlannedProcess], workers: int) -> Course:
 def time_left(course: Course) -> str:
     """`2-4 min left`, `less than a minute left`, or empty."""
     band = course.left_s()
-    if band is None:
+    if band is None or course.predicted_left_s <= 0:
         return ""
     low, high = (one / 60.0 for one in band)
     if high < 1:
@@ -99,6 +99,9 @@ class Progress(Protocol):
     def say(self, line: str) -> None:
         """A failure, as it comes."""
 
+    def warn(self, line: str) -> None:
+        """What must be told even where no progress is shown."""
+
     def tick(self, in_flight: int) -> None:
         """Called often."""
 
@@ -114,6 +117,10 @@ class Silent:
 
     def say(self, line: str) -> None:
         """Nothing."""
+
+    def warn(self, line: str) -> None:
+        """Print it on stderr."""
+        print(line, file=sys.stderr, flush=True)
 
     def tick(self, in_flight: int) -> None:
         """Nothing."""
@@ -137,6 +144,10 @@ class Lines:
     def say(self, line: str) -> None:
         """Print it at once."""
         print(line, file=sys.stderr, flush=True)
+
+    def warn(self, line: str) -> None:
+        """Print it at once."""
+        self.say(line)
 
     def tick(self, in_flight: int) -> None:
         """Print a line when a minute has passed."""
@@ -168,7 +179,7 @@ class Bars:
         self._processes = processes
         self._course = course_of(list(processes.values()), workers)
         self._rich = RichProgress(
-            TextColumn("{task.description:>24}"),
+            TextColumn("{task.description:>28}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -196,6 +207,10 @@ class Bars:
     def say(self, line: str) -> None:
         """Print above the bars."""
         self._rich.console.print(line, markup=False, highlight=False)
+
+    def warn(self, line: str) -> None:
+        """Print it above the bars."""
+        self.say(line)
 
     def tick(self, in_flight: int) -> None:
         """Rich refreshes itself."""

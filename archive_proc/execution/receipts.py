@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,14 +106,3 @@ def _all_there(base: Path, objects: Iterable[SealedObject]) -> bool:
 def drop_receipt(directory: AttemptDir, receipt: Receipt) -> None:
     """Forget a chunk that must be done again."""
     (directory.receipts / f"{receipt.task.label}.json").unlink(missing_ok=True)
-
-
-def missing_blocks(receipts: Sequence[Receipt], pass_index: int, n_planes: int, shard: int) -> tuple[int, ...]:
-    """First planes of the shards of a pass that no receipt covers, ascending."""
-    done = {
-        first
-        for one in receipts
-        if one.task.kind == "block" and one.task.pass_index == pass_index
-        for first in range(one.task.first, one.task.stop, shard)
-    }
-    return tuple(first for first in range(0, n_planes, shard) if first not in done)

@@ -13,6 +13,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 STOP_NAME = "stop"
 """File of a run's directory that asks its driver to stop: `cancel` makes it."""
+DISK_FULL = "disk full"
+"""The reason that is no signal of the user: there is no room for more."""
 
 
 class Stopper:

@@ -8,6 +8,7 @@ Everything before `run` is a pure function of what lies in the archive; the arch
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,10 +21,12 @@ from archive_proc.association.explain import Explanation, explain_group, explain
 from archive_proc.association.group import group
 from archive_proc.association.observe import observations, sequence_targets
 from archive_proc.association.targets import resolve_targets
+from archive_proc.association.values import with_filters
 from archive_proc.catalog.standing import standing
 from archive_proc.decisions.effects import Decisions, apply_corrections, decide
 from archive_proc.decisions.overrides import Override, parse_overrides
 from archive_proc.decisions.validate import Known, validate
+from archive_proc.errors import MisuseError
 from archive_proc.flow.expecting import expectation_issues, expected_manifests
 from archive_proc.flow.understanding import Understanding
 from archive_proc.ingest.examine import frame_issues
@@ -59,7 +62,7 @@ class Campaign:
     raw_frames: tuple[RawFrame, ...]
     """As the manifests have them."""
     frames: Mapping[FileId, RawFrame]
-    """Header corrections applied."""
+    """Header corrections applied, filters of silent headers filled in."""
     classified: tuple[ClassifiedFrame, ...]
     groups: tuple[ExposureGroup, ...]
     observations: tuple[Observation, ...]
@@ -77,12 +80,15 @@ class Campaign:
     @cached_property
     def associations(self) -> Associations:
         """Calibration associations as plans use them: without groups whose own process refused them."""
-        first = self.associated()
+        return self.associated(self.refused_groups)
+
+    @cached_property
+    def refused_groups(self) -> frozenset[GroupId]:
+        """Calibration groups whose own process, as it would be planned now, refused them."""
         stands = standing(self.layout, self.as_of.isoformat())
         if not stands.refused:
-            return first
-        _, banned = self._settled([one.obs_id for one in self.observations if one.reduced], (), "everything", stands)
-        return self.associated(banned) if banned else first
+            return frozenset()
+        return self._settled([one.obs_id for one in self.observations if one.reduced], (), "everything", stands)[1]
 
     def issues_of(self, found: Associations) -> tuple[Issue, ...]:
         """All issues, those of these associations included."""
@@ -111,10 +117,35 @@ class Campaign:
             recipes=self.cookbook,
         )
 
-    def plan(self, obs_ids: Iterable[ObsId], product_types: Sequence[str] = (), words: str = "") -> Plan:
-        """The plan of some observations: equal input gives equal bytes. Refused calibrations give way to the next."""
-        plan, _ = self._settled(obs_ids, product_types, words, standing(self.layout, self.as_of.isoformat()))
-        return plan
+    def plan(
+        self, obs_ids: Iterable[ObsId], product_types: Sequence[str] = (), words: str = "", *, retry: bool = False
+    ) -> Plan:
+        """The plan of some observations: equal input gives equal bytes. Refused calibrations give way to the next.
+
+        `retry`: those refused before are tried again. Observations that overrides took away meanwhile are left out.
+
+        Raises MisuseError AP-CLI-010 for a product type that no recipe makes.
+        """
+        self._expect_known(product_types)
+        present = {one.obs_id for one in self.observations}
+        wanted = [one for one in obs_ids if one in present]
+        return self._settled(wanted, product_types, words, self._standing(retry=retry))[0]
+
+    def _standing(self, *, retry: bool) -> Standing:
+        found = standing(self.layout, self.as_of.isoformat())
+        return replace(found, refused=frozenset()) if retry else found
+
+    def _expect_known(self, product_types: Sequence[str]) -> None:
+        made = sorted({one for recipe in self.cookbook for one in recipe.outputs})
+        for wanted in product_types:
+            if wanted not in made:
+                near = difflib.get_close_matches(wanted, made, n=3, cutoff=0.5)
+                raise MisuseError(
+                    "AP-CLI-010",
+                    f"no recipe makes this product type; nearest: {', '.join(near or made)}",
+                    subject=f"--to {wanted}",
+                    remedy="correct it",
+                )
 
     def _settled(
         self, obs_ids: Iterable[ObsId], product_types: Sequence[str], words: str, stands: Standing
@@ -144,11 +175,15 @@ class Campaign:
 
     def explain_observation(self, obs_id: ObsId) -> Explanation:
         """Every candidate of every role of an observation, criterion by criterion."""
-        return explain_observation(obs_id, self.groups, self.observations, self.frames, self.tables, self.decisions)
+        return explain_observation(
+            obs_id, self.groups, self.observations, self.frames, self.tables, self.decisions, self.refused_groups
+        )
 
     def explain_group(self, group_id: GroupId) -> Explanation:
         """Every candidate of every role of an exposure group."""
-        return explain_group(group_id, self.groups, self.observations, self.frames, self.tables, self.decisions)
+        return explain_group(
+            group_id, self.groups, self.observations, self.frames, self.tables, self.decisions, self.refused_groups
+        )
 
 
 def open_campaign(
@@ -166,7 +201,7 @@ def open_campaign(
     moment = as_of or merged.last_ingest or NEVER
     overrides = read_overrides(layout)
     decisions = decide(overrides, moment.date())
-    frames = apply_corrections(merged.frames, decisions)
+    frames = with_filters(apply_corrections(merged.frames, decisions), tables)
     classified, unclear = classify(frames, tables)
     groups = group(classified, tables, decisions.quarantined)
     pointed = resolve_targets(classified, tables)
@@ -178,6 +213,9 @@ def open_campaign(
             observations=found,
             roles=frozenset(rule.role for rule in tables.rules),
             parameters={one.name: frozenset(one.fill({})) for one in cookbook},
+            subject_kinds={one.name: one.subject_kind for one in cookbook},
+            rules=tables.rules,
+            corrected={one.file_id: one for one in frames},
         )
         validate(overrides, known, moment.date())
     return Campaign(

@@ -18,7 +18,7 @@ from archive_proc.planning.text import plan_from_json
 from archive_proc.storage.journal import iter_journals
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.records import read_record
-from archive_proc.storage.seal import sealed_processes
+from archive_proc.storage.seal import SEAL_NAME, sealed_processes
 from archive_proc.storage.snapshots import Consumed, Snapshot, read_table
 from archive_proc.storage.tables import TABLES
 
@@ -49,10 +49,17 @@ class CatchUp:
     """Other processes, not sealed, that a newly run plan names: their rows in `processes` and inputs are made anew."""
     damages: tuple[Damage, ...]
     consumed: Consumed
+    vanished: frozenset[ProcessId] = frozenset()
+    """Sealed in the snapshot, and no longer there; known only where every sealed process was listed."""
 
 
-def catch_up(layout: Layout, before: Snapshot | None) -> CatchUp:
-    """What happened since `before`. Sources that cannot be read become damages, never an end of the compaction."""
+def catch_up(layout: Layout, before: Snapshot | None, *, listing: bool = True) -> CatchUp:
+    """What happened since `before`. Sources that cannot be read become damages, never an end of the compaction.
+
+    Without `listing`, in the midst of a run, newly sealed processes are those that its journal calls done: the driver
+    is the only one who seals, and writes it down. Every sealed process is listed all the same where a run starts or
+    ends in the news: what was sealed and not written down (a killed driver, a worker that was given up) is found then.
+    """
     known_runs = _known_runs(before)
     offsets = {RunId(run): end for run, end in before.manifest.consumed.journals.items()} if before else {}
     journals = read_journals(iter_journals(layout.runs), known_runs, offsets)
@@ -65,8 +72,13 @@ def catch_up(layout: Layout, before: Snapshot | None) -> CatchUp:
     }
     to_read = _to_read(journals, fresh)
     run_plans = [plan for one in to_read if (plan := loaded.get(one) or _plan(layout, one)) is not None]
-    sealed = set(sealed_processes(layout))
-    records = _new_records(layout, sealed - old_sealed, damages)
+    sealed: set[ProcessId] | None = None
+    if listing or before is None or journals.started or journals.ended:
+        sealed = set(sealed_processes(layout))
+        fresh_seals = sealed - old_sealed
+    else:
+        fresh_seals = _told_seals(layout, before, journals) - old_sealed
+    records = _new_records(layout, fresh_seals, damages)
     sealed_now = old_sealed | records.keys()
     spoken = dict(records)
     named: dict[ProcessId, ProcessFacts] = {}
@@ -90,7 +102,17 @@ def catch_up(layout: Layout, before: Snapshot | None) -> CatchUp:
         named=tuple(named.values()),
         damages=tuple(damages),
         consumed=Consumed(journals={str(k): v for k, v in sorted(journals.offsets.items())}, plans=stamps),
+        vanished=frozenset() if sealed is None else frozenset(old_sealed - sealed),
     )
+
+
+def _told_seals(layout: Layout, before: Snapshot, journals: JournalFacts) -> set[ProcessId]:
+    """Processes that the journals call done; those with a damaged record stay in view, so that their issue stands."""
+    issues = read_table(before, TABLES["issues"], columns=["origin", "process_id"])
+    damaged = issues.filter(pc.equal(issues.column("origin"), "storage")).column("process_id").drop_null()
+    told = {pid for pid, word in journals.words.items() if word.state is State.DONE}
+    told.update(ProcessId(one) for one in damaged.to_pylist())
+    return {pid for pid in told if (layout.product_dir(pid) / SEAL_NAME).is_file()}
 
 
 def _known_runs(before: Snapshot | None) -> dict[RunId, RunFacts]:

@@ -119,7 +119,7 @@ def _targets(found: Understanding) -> list[Row]:
 
 
 _SAME_NAME = (
-    "obs_id", "target_id", "object_raw", "mode", "reduced", "night", "period_date", "ob_id", "ob_start", "tpl_start",
+    "obs_id", "target_id", "object_raw", "mode", "night", "period_date", "ob_id", "ob_start", "tpl_start",
     "prog_id", "inst_filter", "coro", "rot_mode", "mjd_start", "mjd_end", "dit_s", "dit_ms", "ndit", "waffle",
     "rotation_deg", "seeing", "tau0_s", "ao_open_fraction", "complete", "paired_obs_id",
 )  # fmt: skip
@@ -128,7 +128,7 @@ _SAME_NAME = (
 
 def _observations(found: Understanding) -> list[Row]:
     frames = {one.file_id: one for one in found.frames}
-    return [_observation(one, frames) for one in found.observations]
+    return [{**_observation(one, frames), "reduced": found.has_recipe(one)} for one in found.observations]
 
 
 def _observation(one: Observation, frames: Mapping[FileId, RawFrame]) -> Row:

@@ -11,11 +11,11 @@ from pathlib import Path
 from archive_proc.errors import NotFoundError
 from archive_proc.ingest.ingest import IngestResult, ingest_batches
 from archive_proc.model.ids import ManifestId
-from archive_proc.settings import ArchiveSettings
+from archive_proc.settings import ArchiveSettings, parse_archive_settings
 from archive_proc.storage.atomic import write_bytes
 from archive_proc.storage.headers import write_headers
 from archive_proc.storage.layout import Layout
-from archive_proc.storage.manifests import manifest_id_of, merge_manifests, write_manifest
+from archive_proc.storage.manifests import manifest_id_of, merge_manifests, says_more, write_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,12 @@ class Intake:
     """What one ingest did."""
 
     manifest_id: ManifestId | None
-    """None on a dry run, and where nothing usable was found."""
+    """The manifest of what is new; None where nothing was written: on a dry run, and where all was known before."""
     result: IngestResult
     new_roots: Mapping[str, Path]
     """Raw roots that this ingest added to `archive.toml`."""
+    moved: int = 0
+    """Frames of `result` whose id and content were known before, at another place or time of change."""
 
     @property
     def seen(self) -> int:
@@ -46,14 +48,18 @@ class Intake:
         """The counts as people read them."""
         result = self.result
         counts = [
-            (len(result.frames), "new"),
+            (len(result.frames) - self.moved, "new"),
             (len(result.unchanged), "known"),
+            (self.moved, "known, read again (moved or touched)"),
             (len(result.duplicates), "copies"),
             (len(result.conflicts), "with other content under a known id"),
             (len(result.rejected), "rejected"),
             (len(result.not_raw), "not raw SPHERE frames"),
         ]
-        lines = [f"{self.seen} files: " + ", ".join(f"{number} {word}" for number, word in counts if number)]
+        lines = [
+            f"{self.seen} file{'' if self.seen == 1 else 's'}: "
+            + ", ".join(f"{number} {word}" for number, word in counts if number)
+        ]
         lines += [f"  not raw: {number} {why}" for why, number in result.reasons]
         cut = [frame for frame in result.frames if frame.truncated]
         lines += [f"  cut short: {frame.uri}" for frame in cut]
@@ -77,13 +83,21 @@ class IntakeOptions:
 
 
 def take_in(layout: Layout, settings: ArchiveSettings, paths: Sequence[Path], asked: IntakeOptions) -> Intake:
-    """Scan headers below the paths and write what was found as a manifest, with every header card.
+    """Scan headers below the paths and write what is new as a manifest, with every header card.
+
+    A manifest holds the frames that are new, moved or changed, the paths looked at, and the files rejected. An ingest
+    that finds no such frame and rejects what is rejected already writes nothing: it is not the archive's newest ingest.
+
+    Raw roots are those of `archive.toml` as it is now, whatever `settings` say: they were read before the caller held
+    the lock, and another ingest may have added roots since.
 
     Raises NotFoundError (AP-CLI-008) when there is no file at all; errors of `ingest.ingest` for paths.
     """
+    settings = parse_archive_settings(layout.archive_toml.read_text(), str(layout.archive_toml))
     roots = {name: Path(root) for name, root in settings.raw_roots.items()}
     added = _roots_for(paths, roots)
-    known = {frame.uri: frame for frame in merge_manifests(layout).frames}
+    merged = merge_manifests(layout)
+    known = {frame.uri: frame for frame in merged.frames}
     batches = ingest_batches(
         paths, roots={**roots, **added}, known=known, jobs=asked.jobs, full_digest=asked.full_digest
     )
@@ -94,7 +108,9 @@ def take_in(layout: Layout, settings: ArchiveSettings, paths: Sequence[Path], as
             write_headers(layout, batch.cards, manifest_id_of(batch.frames))
         parts.append(replace(batch, cards=()))
     result = _together(parts)
-    intake = Intake(None, result, added)
+    contents = {(frame.file_id, frame.content_id) for frame in merged.frames}
+    moved = sum((frame.file_id, frame.content_id) in contents for frame in result.frames)
+    intake = Intake(None, result, added, moved)
     if not intake.seen and not asked.allow_empty:
         raise NotFoundError(
             "AP-CLI-008",
@@ -104,12 +120,16 @@ def take_in(layout: Layout, settings: ArchiveSettings, paths: Sequence[Path], as
         )
     if asked.dry_run:
         return intake
-    found = [*result.frames, *(known[uri] for uri in result.unchanged)]
-    if added and found:
-        _write_roots(layout, {**settings.raw_roots, **{name: str(path) for name, path in added.items()}})
     rejected = (*result.rejected, *result.conflicts)
-    manifest_id = write_manifest(layout, found, rejected=rejected, covered=result.covered)
-    return Intake(manifest_id, result, added if found else {})
+    if not result.frames and not says_more(merged, rejected, result.covered):
+        return replace(intake, new_roots={})
+    # Before the manifest: its uris begin with the names of roots, those of rejected files too.
+    if not result.frames and not rejected:
+        added = {}
+    if added:
+        _write_roots(layout, {**settings.raw_roots, **{name: str(path) for name, path in added.items()}})
+    manifest_id = write_manifest(layout, result.frames, rejected=rejected, covered=result.covered)
+    return replace(intake, manifest_id=manifest_id, new_roots=added)
 
 
 def _together(parts: Sequence[IngestResult]) -> IngestResult:

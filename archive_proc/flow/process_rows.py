@@ -7,6 +7,7 @@ processes (`is_current`, `superseded_by`, `access`) is filled in by `filled.py`.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ from archive_proc.model.records import ProcessRecord
 Row = dict[str, object]
 
 MEGABYTE = 1e6
+_FILE = re.compile(r"\bSPHER\.\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}")
+"""A canonical archive name, which is a file_id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +93,13 @@ def _process(made: ProcessRows, facts: ProcessFacts) -> None:
     if record is not None:
         row |= _record_columns(record)
     elif word is not None:
+        # The journal saw it sealed, and nothing is there: someone took it away.
+        gone = word.state in (State.DONE, State.CACHED)
         row |= {
-            "state": word.state.value,
+            "state": State.LOST.value if gone else word.state.value,
             "cause": word.cause,
             "code": word.code,
-            "message": word.message,
+            "message": "its sealed directory is gone; a run makes it anew" if gone else word.message,
             "run_id": word.run_id,
             "attempt": word.attempt or None,
         }
@@ -213,23 +218,26 @@ def _sealed(made: ProcessRows, record: ProcessRecord) -> None:
 
 
 def _refused(made: ProcessRows, process: Process, word: Word) -> None:
-    """QC, verdict and issue of a process that its own checks refused (cause data)."""
+    """QC, verdict and issue of a process that failed for its data; a verdict only where its checks measured something:
+    a file that cannot be read says nothing about the calibration.
+    """
     if word.cause != Cause.DATA.value:
         return
     _qc(made, process, word.qc)
     code = word.code or "unknown"
-    made.add(
-        "verdicts",
-        {
-            "subject_kind": "process",
-            "subject_id": process.process_id,
-            "verdict": "refused",
-            "flag": code,
-            "comment": word.message,
-            "author": f"{process.recipe} {process.recipe_version}",
-            "decided_at": word.at,
-        },
-    )
+    if word.qc:
+        made.add(
+            "verdicts",
+            {
+                "subject_kind": "process",
+                "subject_id": process.process_id,
+                "verdict": "refused",
+                "flag": code,
+                "comment": word.message,
+                "author": f"{process.recipe} {process.recipe_version}",
+                "decided_at": word.at,
+            },
+        )
     subject = process.subject
     made.add(
         "issues",
@@ -241,7 +249,7 @@ def _refused(made: ProcessRows, process: Process, word: Word) -> None:
             "origin": "process",
             "subject_kind": "process",
             "subject_id": process.process_id,
-            "file_id": subject.subject_id if subject.kind == "frame" else None,
+            "file_id": subject.subject_id if subject.kind == "frame" else _file_in(word.message),
             "group_id": subject.subject_id if subject.kind == "group" else None,
             "obs_id": subject.subject_id if subject.kind == "observation" else None,
             "process_id": process.process_id,
@@ -250,6 +258,12 @@ def _refused(made: ProcessRows, process: Process, word: Word) -> None:
             "opened_at": word.at,
         },
     )
+
+
+def _file_in(message: str | None) -> str | None:
+    """The raw file that a failure speaks of."""
+    found = _FILE.search(message or "")
+    return found[0] if found else None
 
 
 def _qc(made: ProcessRows, process: Process, values: Iterable[QcValue]) -> None:

@@ -40,7 +40,11 @@ def rebuild(layout: Layout, understanding: Understanding) -> Snapshot:
 
 def _publish(layout: Layout, understanding: Understanding | None, before: Snapshot | None) -> Snapshot:
     frames: Mapping[str, pa.Table] = frame_tables(understanding) if understanding is not None else {}
-    news: CatchUp = catch_up(layout, before)
+    news: CatchUp = catch_up(layout, before, listing=understanding is not None)
+    if news.vanished and understanding is not None:
+        # Someone took sealed products away (a damaged one, as `verify` advises): what remains is read from the start.
+        before = None
+        news = catch_up(layout, None)
     changes = {name: TableChange(rows) for name, rows in frames.items() if name not in _SHARED}
     changes |= merged_tables(before, news, frames)
     return publish_snapshot(layout, changes, news.consumed)

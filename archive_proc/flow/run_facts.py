@@ -167,7 +167,7 @@ def _fold_failure(facts: JournalFacts, run_id: RunId, event: ProcessFailed) -> N
         attempt=event.attempt,
         cause=event.cause.value,
         code=event.code,
-        message=event.message,
+        message=event.account,
         qc=event.qc,
         remedy=event.remedy,
     )
@@ -186,7 +186,7 @@ def _fold_failure(facts: JournalFacts, run_id: RunId, event: ProcessFailed) -> N
                 peak_memory_bytes=event.peak_memory_bytes,
                 cause=event.cause.value,
                 code=event.code,
-                message=event.message,
+                message=event.account,
                 signature=event.signature,
             )
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archive_proc.errors import NotFoundError
@@ -56,25 +56,32 @@ def load_plan(layout: Layout, plan_id: PlanId) -> Plan:
 
 
 def run_selection(
-    campaign: Campaign, obs_ids: Iterable[ObsId], product_types: Sequence[str], words: str, order: Order
+    campaign: Campaign,
+    obs_ids: Iterable[ObsId],
+    product_types: Sequence[str],
+    words: str,
+    order: Order,
+    lease: Lease,
 ) -> tuple[Plan, tuple[RunOutcome, ...]]:
     """Plan and run; where a calibration refused itself, plan again with the next candidate, at most three rounds."""
     wanted = tuple(obs_ids)
-    with acquire(campaign.layout, f"run {words}") as lease:
-        publish(campaign.layout, campaign.understanding)
-        plan = campaign.plan(wanted, product_types, words)
-        outcomes: list[RunOutcome] = []
-        while True:
-            save_plan(campaign.layout, plan)
-            outcomes.append(_execute(campaign, plan, order, lease))
-            last = outcomes[-1]
-            refused = any(one.cause is Cause.DATA and one.earlier_run is None for one in last.failures)
-            if last.stopped or not refused or len(outcomes) == ROUNDS:
-                return plan, tuple(outcomes)
-            again = campaign.plan(wanted, product_types, words)
-            if again.plan_id == plan.plan_id:
-                return plan, tuple(outcomes)
-            plan = again
+    plan = campaign.plan(wanted, product_types, words, retry=order.retry)
+    outcomes: list[RunOutcome] = []
+    while True:
+        save_plan(campaign.layout, plan)
+        outcomes.append(_execute(campaign, plan, order, lease))
+        last = outcomes[-1]
+        refused = any(one.cause is Cause.DATA and one.earlier_run is None for one in last.failures)
+        if last.stopped or not refused or len(outcomes) == ROUNDS:
+            break
+        again = campaign.plan(wanted, product_types, words)
+        if again.plan_id == plan.plan_id:
+            break
+        plan = again
+    if len(outcomes) > 1:
+        # What the rounds refused changes the associations: a fresh look at the same archive, for the catalog.
+        publish(campaign.layout, replace(campaign).understanding)
+    return plan, tuple(outcomes)
 
 
 def run_plan(campaign: Campaign, plan: Plan, order: Order, run_id: RunId | None = None) -> RunOutcome:

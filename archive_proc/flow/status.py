@@ -32,7 +32,7 @@ class RunStatus:
     counts: Mapping[State, int]
     """Adds up to the plan."""
     by_recipe: Mapping[str, tuple[int, int]]
-    """recipe -> (ended, planned)."""
+    """recipe -> (sealed, planned)."""
     running: tuple[tuple[str, ProcessId, float], ...]
     """(recipe, process, seconds since it began), oldest first."""
     failures: tuple[ProcessFailed, ...]
@@ -50,7 +50,7 @@ class RunStatus:
         counts = ", ".join(f"{number} {state.value}" for state, number in self.counts.items() if number)
         lines = [head, f"{total} processes: {counts or 'none'}"]
         width = max((len(name) for name in self.by_recipe), default=0)
-        lines += [f"  {name.ljust(width)}  {ended} of {planned}" for name, (ended, planned) in self.by_recipe.items()]
+        lines += [f"  {name.ljust(width)}  {sealed} of {planned}" for name, (sealed, planned) in self.by_recipe.items()]
         times = f"elapsed {_clock(self.elapsed_s)}"
         if self.left_s is not None:
             times += f", about {_clock(self.left_s)} left"
@@ -60,7 +60,7 @@ class RunStatus:
             lines.append(f"oldest running: {recipe} {shown('proc', process)} since {_clock(seconds)}")
         for failure in self.failures:
             where = shown("proc", failure.process_id)
-            lines.append(f"failed ({failure.cause}): {failure.recipe} {where} {failure.code}: {failure.message}")
+            lines.append(f"failed ({failure.cause}): {failure.recipe} {where} {failure.code} {failure.account}")
         if self.state == "dead":
             lines.append("its driver is gone: `archive-proc run`, or `archive-proc resume`, continues")
         if self.torn:
@@ -105,7 +105,7 @@ def run_status(layout: Layout, run_id: RunId, now: dt.datetime | None = None) ->
     elapsed = max(0.0, (until - _time(first)).total_seconds())
     recipes = {one.process.process_id: one.process.recipe for one in plan.processes}
     planned_count = Counter(recipes.values())
-    ended_count = Counter(recipes[pid] for pid, one in states.items() if one in _ENDED)
+    sealed_count = Counter(recipes[pid] for pid, one in states.items() if one in (State.DONE, State.CACHED))
     running = sorted(
         (
             (recipes[pid], pid, (until - _time(since[pid])).total_seconds())
@@ -125,7 +125,7 @@ def run_status(layout: Layout, run_id: RunId, now: dt.datetime | None = None) ->
         site=facts.site,
         state=state,
         counts={one: counts[one] for one in State if counts[one]},
-        by_recipe={name: (ended_count[name], planned_count[name]) for name in sorted(planned_count)},
+        by_recipe={name: (sealed_count[name], planned_count[name]) for name in sorted(planned_count)},
         running=tuple(running),
         failures=tuple(failures.values()),
         elapsed_s=elapsed,

@@ -53,3 +53,9 @@ class Understanding:
     """Association rules in force (`Tables.rules`)."""
     recipes: tuple[Recipe, ...] = ()
     """The cookbook of this package."""
+
+    def has_recipe(self, observation: Observation) -> bool:
+        """Whether the rules and some recipe reduce observations of this arm and mode."""
+        made = [one for one in self.recipes if one.subject_kind == "observation" and one.arm is observation.arm]
+        by_mode = any(not one.modes or observation.mode in one.modes for one in made)
+        return observation.reduced and (by_mode or not self.recipes)

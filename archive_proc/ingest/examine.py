@@ -13,6 +13,8 @@ _NO_DIT = "DET SEQ1 DIT: missing"
 def frame_issues(frames: Iterable[RawFrame]) -> tuple[Issue, ...]:
     """Issues of single files, by file_id: AP-ING-052 a needed keyword is missing, AP-ING-053 odd cards.
 
+    `frames`: header corrections applied, which take the problems of what they correct away.
+
     What a frame's type says it needs (whole pixels, NDIT planes, a position) is `association.completeness`'s to judge.
     """
     found: list[Issue] = []
@@ -52,6 +54,7 @@ def _missing(frame: RawFrame) -> list[str]:
         "DPR TECH": frame.dpr_tech,
     }
     if frame.n_planes:
+        # EXPTIME stands in for a DIT that the header lacks: the value is there and still nobody stated it.
         stated = not any(one.startswith(_NO_DIT) for one in frame.problems)
         wanted["DET SEQ1 DIT"] = frame.dit_s if stated else None
     return [key for key, value in wanted.items() if value is None]

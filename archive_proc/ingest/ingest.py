@@ -19,7 +19,7 @@ from archive_proc.ingest.walk import Candidate, Walk, walk
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.observations import Issue
 from archive_proc.storage.headers import HeaderBatch, header_batch
-from archive_proc.storage.manifests import conflict, preferred, same_content
+from archive_proc.storage.manifests import conflict, preferred, same_content, succeeds
 
 _CHUNK = 64
 """Files of one task: a tenth of a second of work."""
@@ -184,12 +184,25 @@ def _scan_chunk(candidates: Sequence[Candidate], full_digest: bool) -> _Scanned:
         except InputError as error:
             rejected.append(_issue(candidate.uri, error))
             continue
+        except OSError as error:
+            # A disk that fails or a file that goes while it is read: one file's trouble, not the ingest's.
+            rejected.append(_issue(candidate.uri, _failing(candidate.path, error)))
+            continue
         if isinstance(found, NotRaw):
             not_raw.append(found)
             continue
         frames.append(found)
         headers.append((found.file_id, found.uri, found.period_date, scan.cards))
     return _Scanned(tuple(frames), header_batch(headers), tuple(not_raw), tuple(rejected))
+
+
+def _failing(path: Path, error: OSError) -> InputError:
+    return InputError(
+        "AP-ING-001",
+        f"file cannot be read ({error.strerror or error})",
+        subject=str(path),
+        remedy="look after the disk or the mount, then ingest again",
+    )
 
 
 def _issue(uri: str, error: InputError) -> Issue:
@@ -209,7 +222,9 @@ def _one_each(
     """One frame an id: what is known stays; among new ones the choice does not depend on their order.
 
     `standing` are the uris whose files are where they were: a copy beside one of them is a duplicate, while a frame
-    whose known place is empty has moved.
+    whose known place is empty, or was not looked at, has moved. A whole copy always takes the place of a cut one, a
+    cut one never that of a whole one elsewhere (`succeeds`). A place belongs to the frame that was ingested from it
+    until that one is found elsewhere.
     """
     by_id = {frame.file_id: frame for frame in known.values()}
     chosen: dict[str, RawFrame] = {}
@@ -219,12 +234,25 @@ def _one_each(
         holder = chosen.get(frame.file_id) or by_id.get(frame.file_id)
         if holder is not None and not same_content(holder, frame):
             conflicts.append(conflict(holder, frame))
-        elif frame.file_id in chosen or (holder is not None and holder.uri in standing):
-            duplicates.append(frame.uri)
-        else:
+        elif holder is None or (frame.file_id not in chosen and _takes_over(frame, holder, standing)):
             chosen[frame.file_id] = frame
+        else:
+            duplicates.append(frame.uri)
+    for frame in list(chosen.values()):
+        before = known.get(frame.uri, frame)
+        there = before.file_id != frame.file_id and by_id[before.file_id].uri == frame.uri
+        if there and before.file_id not in chosen:
+            conflicts.append(conflict(before, frame))
+            del chosen[frame.file_id]
     return (
         tuple(chosen[file_id] for file_id in sorted(chosen)),
         tuple(sorted(conflicts, key=lambda issue: issue.subject_id)),
         tuple(sorted(duplicates)),
     )
+
+
+def _takes_over(frame: RawFrame, holder: RawFrame, standing: frozenset[str]) -> bool:
+    """Whether a known frame is now this copy of it."""
+    if holder.uri in standing:
+        return holder.truncated and not frame.truncated
+    return succeeds(frame, holder)

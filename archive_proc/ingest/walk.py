@@ -87,23 +87,32 @@ def _entries(top: str, found: Walk, uri: str) -> Iterator[str]:
         with os.scandir(top) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
     except OSError as error:
-        found.rejected[uri] = Rejection(
-            uri,
-            InputError(
-                "AP-ING-001",
-                f"directory cannot be read ({error.strerror})",
-                subject=top,
-                remedy="give the ingesting user the right to read it",
-            ),
-        )
+        found.rejected[uri] = _unreachable(uri, top, "directory", error)
         return
     for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name.startswith("."):
-                continue
-            yield from _entries(entry.path, found, f"{uri}/{entry.name}")
-        else:
+        inside = f"{uri}/{entry.name}"
+        try:
+            # Asks the disk where the file system tells no types.
+            directory = entry.is_dir(follow_symlinks=False)
+        except OSError as error:
+            found.rejected[inside] = _unreachable(inside, entry.path, "file", error)
+            continue
+        if not directory:
             yield entry.path
+        elif not entry.name.startswith("."):
+            yield from _entries(entry.path, found, inside)
+
+
+def _unreachable(uri: str, path: str, what: str, error: OSError) -> Rejection:
+    return Rejection(
+        uri,
+        InputError(
+            "AP-ING-001",
+            f"{what} cannot be read ({error.strerror or error})",
+            subject=path,
+            remedy="ingest again when it is there; if it is, give the ingesting user the right to read it",
+        ),
+    )
 
 
 def _sort_in(path: str, uri: str, found: Walk) -> None:
@@ -111,7 +120,12 @@ def _sort_in(path: str, uri: str, found: Walk) -> None:
     if name.startswith(".") or not has_raw_name(name):
         found.not_raw[uri] = NotRaw(uri, _why_not(name))
         return
-    status = os.lstat(path)
+    try:
+        status = os.lstat(path)
+    except OSError as error:
+        # Gone since its directory was read (a copy under way, a cleaner), or out of reach: the others go on.
+        found.rejected[uri] = _unreachable(uri, path, "file", error)
+        return
     found.candidates[uri] = Candidate(Path(path), uri, status.st_size, status.st_mtime)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from archive_proc.errors import MisuseError
+from archive_proc.instruments.earth_rotation import EarthRotationFile
 from archive_proc.instruments.irdis import IrdisFile
 from archive_proc.instruments.products import ProductsFile
 from archive_proc.instruments.rows import (
@@ -141,6 +142,17 @@ def check_ifs(table: IfsFile, texts: Texts) -> None:
         for comb in row.combs:
             if seen.setdefault(comb, row.name) != row.name:
                 raise wrong_row(text, source, ("mode", at), f"{comb} belongs to mode {seen[comb]} already", "combs")
+
+
+def check_earth_rotation(table: EarthRotationFile, texts: Texts) -> None:
+    """A value a knot, knots and leap seconds in order of time."""
+    text, source = texts["earth_rotation.toml"], "earth_rotation.toml"
+    if len(table.mjd) != len(table.ut1_minus_tai) or not table.mjd:
+        raise wrong_row(text, source, (), "mjd and ut1_minus_tai must have one value a knot", "ut1_minus_tai")
+    if any(b <= a for a, b in pairwise(table.mjd)):
+        raise wrong_row(text, source, (), "knots must rise", "mjd")
+    if not table.leap_seconds or any(b[0] <= a[0] for a, b in pairwise(table.leap_seconds)):
+        raise wrong_row(text, source, (), "leap seconds must rise in time", "leap_seconds")
 
 
 def check_products(table: ProductsFile, texts: Texts) -> None:

@@ -23,6 +23,8 @@ class Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Mantissa bits kept when it is written (variances: 7)."""
     ancillary: str = ""
     """Names of the arrays that qualify it, CF `ancillary_variables`."""
+    coordinate: bool = True
+    """False: a result of its own, though it has one value a frame or channel."""
 
 
 class ProductRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -100,6 +100,7 @@ class RuleRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     scope_levels: dict[str, int] = msgspec.field(default_factory=dict)
     min_files: int = 1
     max_files: int | None = None
+    """Of the calibration group; more are used and noted (AP-CAL-011)."""
     order: Literal["priority", "level"] = "priority"
     choose: Literal["nearest", "all"] = "nearest"
     anchor: Literal["group", "observation"] = "group"

@@ -11,6 +11,7 @@ import msgspec
 
 from archive_proc.errors import MisuseError
 from archive_proc.instruments import checks
+from archive_proc.instruments.earth_rotation import EarthRotationFile
 from archive_proc.instruments.irdis import IrdisFile, IrdisTables
 from archive_proc.instruments.products import ProductsFile, ProductType, resolved
 from archive_proc.instruments.rows import (
@@ -28,7 +29,14 @@ from archive_proc.model.ids import sha256_hex
 
 __all__ = ["FrameTypeRow", "RuleRow", "TableReadLike", "Tables", "load_tables", "parse_tables", "table_digest"]
 
-FILES = ("frame_types.toml", "associations.toml", "irdis.toml", "ifs.toml", "product_types.toml")
+FILES = (
+    "frame_types.toml",
+    "associations.toml",
+    "irdis.toml",
+    "ifs.toml",
+    "product_types.toml",
+    "earth_rotation.toml",
+)
 RULESET_DIGITS = 12
 
 
@@ -53,6 +61,7 @@ class Tables(msgspec.Struct, frozen=True, kw_only=True):
     irdis: IrdisTables
     ifs_modes: dict[str, IfsModeRow]
     product_types: dict[str, ProductType]
+    earth_rotation: EarthRotationFile
     ruleset_version: str
     """Short hash of the frame types and association rules."""
 
@@ -94,11 +103,13 @@ def parse_tables(texts: Mapping[str, str]) -> Tables:
     irdis = read_table(texts["irdis.toml"], IrdisFile, "irdis.toml")
     ifs = read_table(texts["ifs.toml"], IfsFile, "ifs.toml")
     products = read_table(texts["product_types.toml"], ProductsFile, "product_types.toml")
+    rotation = read_table(texts["earth_rotation.toml"], EarthRotationFile, "earth_rotation.toml")
     checks.check_frame_types(frame_types, texts)
     checks.check_associations(associations, frame_types, texts)
     checks.check_irdis(irdis, texts)
     checks.check_ifs(ifs, texts)
     checks.check_products(products, texts)
+    checks.check_earth_rotation(rotation, texts)
     rules = [msgspec.to_builtins(frame_types), msgspec.to_builtins(associations), msgspec.to_builtins(ifs)]
     return Tables(
         frame_types=frame_types.frame_type,
@@ -113,6 +124,7 @@ def parse_tables(texts: Mapping[str, str]) -> Tables:
         ),
         ifs_modes={row.name: row for row in ifs.mode},
         product_types=resolved(products.product),
+        earth_rotation=rotation,
         ruleset_version=sha256_hex(rules)[:RULESET_DIGITS],
     )
 
@@ -126,6 +138,7 @@ _WHOLE: dict[str, _Rows] = {
     "irdis.geometry": lambda tables: tables.irdis.geometries,
     "irdis.detector": lambda tables: tables.irdis.detector,
     "ifs.modes": lambda tables: tables.ifs_modes,
+    "earth_rotation": lambda tables: tables.earth_rotation,
 }
 _ALIASES = {
     "irdis.filter": "irdis.filters",
@@ -161,6 +174,8 @@ def _read(tables: Tables, read: TableReadLike, frame: RawFrame | None) -> object
     value = getattr(frame, read.by)
     if name == "irdis.geometry":
         return msgspec.to_builtins([row for row in tables.irdis.geometries if row.covers(frame.mjd_obs)])
+    if name == "earth_rotation":
+        return msgspec.to_builtins(tables.earth_rotation.around(frame.mjd_obs))
     if name == "irdis.neutral_density" and value is None:
         value = "OPEN"
     if name == "ifs.modes":

@@ -20,8 +20,11 @@ Mask = NDArray[np.bool_]
 
 FIXED_TERMS = ("scale", "shift_x", "shift_y")
 """What every plane's coefficients begin with; mode coefficients follow."""
-HALO_TERMS = ("r^-3", "r^-4.5", "r^-3 cos t", "r^-3 sin t", "r^-3 cos 2t", "r^-3 sin 2t")
-"""Halo maps about the star, 1 at `HALO_RADIUS`; t counter-clockwise from +x. Wind-driven halo is the 2t pair."""
+HALO_TERMS = ("r^-11/3", "r^-12", "r^-11/3 cos t", "r^-11/3 sin t", "r^-11/3 cos 2t", "r^-11/3 sin 2t")
+"""Halo maps about the star, 1 at `HALO_RADIUS`; t counter-clockwise from +x. Beyond what adaptive optics controls the
+halo has the slope of turbulence (Kolmogorov: phase power as f^-11/3); the steep term is the shoulder at the edge of the
+controlled region, the 2t pair the wind-driven halo. A free pair of flat slopes would take thermal light for starlight
+far from the star, and leave as much of the opposite sign under it."""
 HALO_RADIUS = 100.0
 """Pixels; blocks nearer to the star are left out of the fit, and halo amplitudes are quoted here. Just beyond what
 adaptive optics controls (20 lambda / D: 95 pixels in K), where the halo has its shoulder; from further out the fit
@@ -123,10 +126,10 @@ def halo_maps(star: tuple[float, float], shape: tuple[int, int]) -> tuple[Float6
     y, x = np.meshgrid(block_centres(shape[0]) - star[1], block_centres(shape[1]) - star[0], indexing="ij")
     radius = np.hypot(x, y)
     angle = np.arctan2(y, x)
-    reduced = np.maximum(radius, 0.2 * HALO_RADIUS) / HALO_RADIUS
-    cube = reduced**-3.0
-    turning = [turn(order * angle) * cube for order in (1, 2) for turn in (np.cos, np.sin)]
-    return np.stack([cube, reduced**-4.5, *turning]), radius
+    reduced = np.maximum(radius, 0.5 * HALO_RADIUS) / HALO_RADIUS
+    turbulent = reduced ** (-11.0 / 3.0)
+    turning = [turn(order * angle) * turbulent for order in (1, 2) for turn in (np.cos, np.sin)]
+    return np.stack([turbulent, reduced**-12.0, *turning]), radius
 
 
 def fit_background(

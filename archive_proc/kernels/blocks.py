@@ -10,8 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+import scipy  # its subpackages load when first used: the planner imports recipes without computing
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 BLOCK = 16
 """Pixels along one side of a block."""
@@ -86,7 +86,7 @@ def fill_nearest(blocks: Float64) -> Float64:
         if missing.all():
             target[:] = 0.0
         elif missing.any():
-            nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
+            nearest = scipy.ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
             target[:] = one[tuple(nearest)]
         else:
             target[:] = one

@@ -27,7 +27,8 @@ Flags = NDArray[np.uint16]
 OUTPUT_COLUMNS = 64
 """Columns of one detector output (32 vertical outputs on 2048 columns)."""
 MIN_UNLIT = 200
-"""Unlit pixels an output's half needs before its offset is measured (notes/irdis 4.1)."""
+"""Unlit pixels an output's half needs before its offset is measured (notes/irdis 4.1). Where there are fewer they lie
+in one or two rows next to the lit field, and show its scattered light as an offset."""
 
 USELESS = int(Flag.DEAD | Flag.HOT | Flag.NOISY | Flag.NONLINEAR | Flag.PERSISTENCE | Flag.NEW_BAD)
 """Flags of a master that make a pixel useless in every plane; SUSPECT and EDGE pixels keep their value."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter, uniform_filter
-from scipy.optimize import least_squares
 
 from archive_proc.kernels.stamps import Stamp, corner, cut, moved
 
@@ -66,8 +65,10 @@ def find_star(
         stamp = cut(values[half], weight[half], *corners[half], size)
         good = stamp.weight > 0
         variance = np.where(good, 1.0 / np.where(good, stamp.weight, 1.0), 0.0)
-        total = uniform_filter(stamp.values, BOX) * BOX**2 - np.maximum(maximum_filter(stamp.values, BOX), 0.0)
-        noise = np.sqrt(uniform_filter(variance, BOX) * BOX**2)
+        total = scipy.ndimage.uniform_filter(stamp.values, BOX) * BOX**2 - np.maximum(
+            scipy.ndimage.maximum_filter(stamp.values, BOX), 0.0
+        )
+        noise = np.sqrt(scipy.ndimage.uniform_filter(variance, BOX) * BOX**2)
         maps.append(np.where(noise > 0, total / np.where(noise > 0, noise, 1.0), 0.0))
     score = (maps[0] + maps[1]) / np.sqrt(2.0)
     y, x = np.unravel_index(int(np.argmax(score)), score.shape)
@@ -96,7 +97,9 @@ def measure_star(stamp: Stamp, start: tuple[float, float]) -> StarMeasured:
         px, py, pv = x[core], y[core], values[core]
         # The PSF is no Gaussian: equal weights plus photons keep its wings from pulling.
         root = 1.0 / np.sqrt(1.0 / stamp.weight[core] + (0.05 * np.maximum(pv, 0.0)) ** 2)
-        found = least_squares(_core_residuals, state, args=(px, py, pv, root), x_scale=[1.0, 1.0, 0.5], max_nfev=30)
+        found = scipy.optimize.least_squares(
+            _core_residuals, state, args=(px, py, pv, root), x_scale=[1.0, 1.0, 0.5], max_nfev=30
+        )
         state = np.array([*np.clip(found.x[:2], state[:2] - 5, state[:2] + 5), np.clip(abs(found.x[2]), 0.8, 4.0)])
         normal = found.jac[:, :2].T @ found.jac[:, :2]
         chi2 = float((found.fun**2).sum() / max(core.sum() - 5, 1))

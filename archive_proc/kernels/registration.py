@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from archive_proc.kernels.stamps import Stamp, moved, patched
 
@@ -71,7 +71,9 @@ def high_passed(stamps: tuple[Stamp, Stamp], lambda_d: tuple[float, float]) -> P
     values, weights = [], []
     for stamp, scale in zip(stamps, lambda_d, strict=True):
         filled = patched(stamp.values, stamp.weight)
-        values.append(np.where(stamp.weight > 0, filled - gaussian_filter(filled, HIGH_PASS * scale), np.float32(0)))
+        values.append(
+            np.where(stamp.weight > 0, filled - scipy.ndimage.gaussian_filter(filled, HIGH_PASS * scale), np.float32(0))
+        )
         weights.append(stamp.weight)
     return Patch(np.stack(values).astype(np.float32), np.stack(weights))
 
@@ -144,7 +146,7 @@ def register_one(plane: Patch, reference: Patch, mask: NDArray[np.bool_], start:
 
 def _brilliance(values: Float32) -> Float64:
     """Mean square of the fine structure around each pixel, (size, size)."""
-    around: Float64 = gaussian_filter(values.astype(np.float64) ** 2, BRILLIANCE_SCALE)
+    around: Float64 = scipy.ndimage.gaussian_filter(values.astype(np.float64) ** 2, BRILLIANCE_SCALE)
     return around
 
 

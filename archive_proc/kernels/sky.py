@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from archive_proc.kernels.background import HALO_RADIUS, BackgroundBasis, BlockPlane, fit_background, halo_maps
-from archive_proc.kernels.blocks import fill_nearest
+from archive_proc.kernels.blocks import BLOCK, fill_nearest
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -26,12 +27,22 @@ SCALE_ALONE = 0.05
 """Spread of the scale assumed where a single sky exists."""
 INNER_RADIUS = 285.0
 """Pixels: where the background must be right; the number of modes is chosen there."""
-TURNING = ("gradient_x", "gradient_y", "quadrupole_+", "quadrupole_x")
-"""Low-order changes of the light, relative to it: what turns with the field (m = 1) and the derotator (m = 2)."""
-TURNING_CHOICES = (0, 2, 4)
-"""How many of them a candidate basis has."""
-TURNING_SPREAD = 0.01
-"""Expected at the half's edge relative to the light there: K backgrounds hold to percents in a night."""
+DEGREE = 4
+"""Smooth changes of the light are its products with Legendre polynomials of up to this total degree."""
+SMOOTH_SPREAD = 0.005
+"""Expected of a gradient at the half's edge, relative to the light there (K backgrounds hold to percents in a night,
+and priors are three times this); falls as 1 / degree^2, as changes that begin in the optics' far ends are smooth."""
+MOVED = (0.5, 0.5, 0.7)
+"""Pixels at the half's edge that vignetting and arc may move in x, in y, or outwards (flexure, temperature)."""
+CONTRAST = 0.02
+"""Relative change of what is finer than `COARSE` against the smooth light: arc and field are of different warmth."""
+COARSE = 10.0
+"""Blocks (Gaussian sigma)."""
+CHANGES = (
+    *(f"smooth_{degree - order}_{order}" for degree in range(1, DEGREE + 1) for order in range(degree + 1)),
+    "moved_x", "moved_y", "moved_out", "contrast",
+)  # fmt: skip
+"""Names of the maps of `change_maps`: powers of the polynomial in x and y, then movements and contrast."""
 AS_GOOD = 0.15
 """Cross-validated errors this close to the least (as a fraction) count as equal: a few sky files tell no more."""
 
@@ -47,12 +58,12 @@ class SkyModes:
     mode_sigma: Float64
     """(q, 2) ADU."""
     mode_names: tuple[str, ...]
-    """(q,) `sky_n` for singular vectors, else the word of `TURNING`."""
+    """(q,) `sky_n` for singular vectors, else the word of `CHANGES`."""
     scale_sigma: Float64
     """(2,)."""
     held_out_error: Float64
-    """(q_max + 1, 3) rms error within `INNER_RADIUS` of a sky predicted from the others, by number of singular vectors
-    and `TURNING_CHOICES`, in units of the error without any; NaN where it could not be tried."""
+    """(q_max + 1,) rms error within `INNER_RADIUS` of a sky predicted from the others, by number of singular vectors,
+    in units of the error without any; NaN where it could not be tried."""
 
 
 def reference_blocks(blocks: Float64) -> Float64:
@@ -101,13 +112,26 @@ def _nanmedian(values: Float64) -> Float64:
     return middle
 
 
-def master_pixels(planes: Float32, good: Mask, noise: Float32) -> tuple[Float32, Float32]:
+def master_pixels(planes: Float32, good: Mask, noise: Float32, valid: Mask | None = None) -> tuple[Float32, Float32]:
     """Clipped mean over skies whose large-scale differences are removed, and its variance.
 
-    planes: (n, ny, nx) ADU; good: (ny, nx); noise: (ny, nx) expected standard deviation of one plane. Gives mean and
-    variance (ny, nx) float32; pixels that are not good come out as the plain median with infinite variance. Clipping is
-    at 3.5 sigma of the larger of the expected noise and the pixel's own median deviation.
+    planes: (n, ny, nx) ADU; good: (ny, nx); noise: (ny, nx) expected standard deviation of one plane; valid: as planes,
+    False where one shows a star. Gives mean and variance (ny, nx) float32; pixels that are not good come out as the
+    plain median with infinite variance, and so do those that no plane shows. Clipping is at 3.5 sigma of the larger of
+    the expected noise and the pixel's own median deviation.
     """
+    if valid is not None and not valid.all():
+        level, variance = master_pixels(planes, good, noise)
+        some = ~valid.all(axis=0)
+        for pattern in np.unique(valid[:, some], axis=1).T:
+            alike = some & (valid == pattern[:, None, None]).all(axis=0)
+            if not pattern.any():
+                variance[alike] = np.inf
+                continue
+            part = planes[pattern][:, alike][:, None]
+            its_level, its_variance = master_pixels(part, good[alike][None], noise[alike][None])
+            level[alike], variance[alike] = its_level[0], its_variance[0]
+        return level, variance
     n = planes.shape[0]
     if n == 1:
         return planes[0].copy(), np.where(good, noise**2, np.float32(np.inf)).astype(np.float32)
@@ -158,37 +182,36 @@ def structure_variance(away: Float32, variance: Float32, good: Mask, size: int) 
 def sky_modes(
     blocks: Float64, sigma: Float64, files: Int, *, max_modes: int, star: tuple[tuple[float, float], ...]
 ) -> SkyModes:
-    """Modes of the change between skies, their number and kind chosen by predicting each sky file from the others.
+    """Modes of the change between skies, their number chosen by predicting each sky file from the others.
 
     blocks, sigma: (n, 2, by, bx) block means after the flat and their standard errors, ADU; files: (n,) file of each
-    plane; star: x, y of the star in each half, where a halo is injected and the mask lies. Candidates: up to n - 2
-    singular vectors, with no, two or four `TURNING` maps: few skies span only a few epochs, while part of the light
-    turns with derotator and field (notes/irdis 4.2.7). From one file nothing can be predicted: all four maps, whose
-    priors keep them small.
+    plane; star: x, y of the star in each half, where a halo is injected and the mask lies. Up to n - 2 singular
+    vectors, and always the maps of `change_maps`: few skies span only a few epochs, while the light goes on
+    drifting and part of it turns with derotator and field (notes/irdis 4.2.7). Their priors keep them small.
     """
     n = blocks.shape[0]
     most = max(0, min(max_modes, n - 2))
     reference = reference_blocks(blocks)
-    errors = np.full((most + 1, len(TURNING_CHOICES)), np.nan)
-    chosen = (0, len(TURNING_CHOICES) - 1)
+    errors = np.full(most + 1, np.nan)
+    chosen = 0
     if np.unique(files).size > 1:
         errors = _held_out(blocks, sigma, files, most, star)
         chosen = _choose(errors)
     modes, spread = _candidate(blocks, sigma, reference, chosen)
-    names = tuple(f"sky_{index + 1}" for index in range(chosen[0])) + TURNING[: TURNING_CHOICES[chosen[1]]]
+    names = tuple(f"sky_{index + 1}" for index in range(chosen)) + CHANGES
     return SkyModes(reference, modes, spread, names, _scale_sigma(blocks), errors)
 
 
-def _choose(errors: Float64) -> tuple[int, int]:
-    """The richest basis that predicts held-out skies nearly as well as the best one.
+def _choose(errors: Float64) -> int:
+    """The most singular vectors that predict held-out skies nearly as well as the best number.
 
     A held-out sky is further in time from the others than science planes are from all skies: singular vectors that
     neither help nor harm there help here, and their priors bound the harm.
     """
+    if not np.isfinite(errors).any():
+        return 0
     with np.errstate(invalid="ignore"):
-        fair = np.argwhere(errors <= (1.0 + AS_GOOD) * np.nanmin(errors))
-    sky, turning = max(((int(one[0]), int(one[1])) for one in fair), key=lambda one: (one[0], one[1]))
-    return sky, turning
+        return int(np.flatnonzero(errors <= (1.0 + AS_GOOD) * np.nanmin(errors)).max())
 
 
 def _scale_sigma(blocks: Float64) -> Float64:
@@ -198,24 +221,34 @@ def _scale_sigma(blocks: Float64) -> Float64:
     return spread
 
 
-def turning_maps(reference: Float64, n: int) -> tuple[Float64, Float64]:
-    """First n `TURNING` maps (n, 2, by, bx), unit norm, and the spread (n, 2) expected of their coefficients, ADU.
+def change_maps(reference: Float64) -> tuple[Float64, Float64]:
+    """The maps of `CHANGES`, (m, 2, by, bx) of unit norm, and the spread (m, 2) expected of their coefficients, ADU.
 
-    They are low-order changes of the light that is there: gradient or quadrupole over the half times `reference`.
+    reference: (2, by, bx) ADU, NaN where unknown; maps are NaN there. They are what thermal light can do between skies:
+    brighten smoothly, move as a whole, and change the contrast of its fine structure.
     """
-    by, bx = reference.shape[1:]
+    _, by, bx = reference.shape
     y, x = np.meshgrid((np.arange(by) + 0.5) * 2 / by - 1.0, (np.arange(bx) + 0.5) * 2 / bx - 1.0, indexing="ij")
-    shapes = np.stack([x, y, x * x - y * y, 2.0 * x * y])[:n, None]
-    maps = shapes * reference
+    powers = [(degree - order, order) for degree in range(1, DEGREE + 1) for order in range(degree + 1)]
+    known = np.isfinite(reference)
+    light = fill_nearest(reference)
+    smooth = np.stack(
+        [scipy.special.eval_legendre(in_x, x) * scipy.special.eval_legendre(in_y, y) * light for in_x, in_y in powers]
+    )
+    slope_y, slope_x = (np.gradient(light, BLOCK, axis=axis) for axis in (1, 2))
+    fine = light - scipy.ndimage.gaussian_filter(light, (0.0, COARSE, COARSE))
+    structure = np.stack([slope_x, slope_y, slope_x * x + slope_y * y, fine])
+    maps = np.where(known, np.concatenate([smooth, structure]), np.nan)
+    expected = np.array([*(SMOOTH_SPREAD / sum(one) ** 2 for one in powers), *MOVED, CONTRAST])
     norm = np.sqrt(np.nansum(maps**2, axis=(2, 3)))
     safe = np.where(norm > 0, norm, 1.0)
-    return maps / safe[:, :, None, None], TURNING_SPREAD * norm
+    return maps / safe[:, :, None, None], expected[:, None] * norm
 
 
-def _candidate(blocks: Float64, sigma: Float64, reference: Float64, choice: tuple[int, int]) -> tuple[Float64, Float64]:
-    modes, spread = _decompose(blocks, sigma, reference, choice[0])
-    turning, turning_spread = turning_maps(reference, TURNING_CHOICES[choice[1]])
-    return np.concatenate([modes, turning]), np.concatenate([spread, turning_spread])
+def _candidate(blocks: Float64, sigma: Float64, reference: Float64, k: int) -> tuple[Float64, Float64]:
+    modes, spread = _decompose(blocks, sigma, reference, k)
+    changes, changes_spread = change_maps(reference)
+    return np.concatenate([modes, changes]), np.concatenate([spread, changes_spread])
 
 
 def _decompose(blocks: Float64, sigma: Float64, reference: Float64, k: int) -> tuple[Float64, Float64]:
@@ -245,26 +278,24 @@ def _decompose(blocks: Float64, sigma: Float64, reference: Float64, k: int) -> t
 
 
 def _held_out(blocks: Float64, sigma: Float64, files: Int, most: int, star: tuple[tuple[float, float], ...]) -> Float64:
-    """(most + 1, 3) error inside of a sky file predicted from the others, by modes and turning maps; first entry 1."""
-    errors: dict[tuple[int, int], list[float]] = {}
+    """(most + 1,) error inside of a sky file predicted from the others, by number of singular vectors; first is 1."""
+    errors: dict[int, list[float]] = {}
     for left_out in np.unique(files):
         others = files != left_out
         kept = blocks[others]
         reference = reference_blocks(kept)
         for k in range(min(most, len(kept) - 1) + 1):
-            for turning in range(len(TURNING_CHOICES)):
-                modes, spread = _candidate(kept, sigma[others], reference, (k, turning))
-                basis = _blocks_only(reference, modes, _scale_sigma(kept), spread)
-                for index in np.flatnonzero(~others):
-                    error = _prediction_error(basis, reference, blocks[index], sigma[index], star)
-                    errors.setdefault((k, turning), []).append(error)
-    tried = np.full((most + 1, len(TURNING_CHOICES)), np.nan)
-    n_files = np.unique(files).size
-    for choice, found in errors.items():
-        # A choice that some file could not try is no candidate: its mean would be over easier files.
-        if len(found) == len(errors[0, 0]) and n_files > 1:
-            tried[choice] = np.sqrt(np.mean(np.square(found)))
-    return tried / tried[0, 0] if tried[0, 0] > 0 else np.full(tried.shape, np.nan)
+            modes, spread = _candidate(kept, sigma[others], reference, k)
+            basis = _blocks_only(reference, modes, _scale_sigma(kept), spread)
+            for index in np.flatnonzero(~others):
+                error = _prediction_error(basis, reference, blocks[index], sigma[index], star)
+                errors.setdefault(k, []).append(error)
+    tried = np.full(most + 1, np.nan)
+    for k, found in errors.items():
+        # A number that some file could not try is no candidate: its mean would be over easier files.
+        if len(found) == len(errors[0]):
+            tried[k] = np.sqrt(np.mean(np.square(found)))
+    return tried / tried[0] if tried[0] > 0 else np.full(tried.shape, np.nan)
 
 
 def _blocks_only(reference: Float64, modes: Float64, scale_sigma: Float64, spread: Float64) -> BackgroundBasis:
@@ -279,9 +310,9 @@ def _prediction_error(
     total = 0.0
     for channel in range(2):
         halo, radius = halo_maps(star[channel], reference.shape[1:])
-        # Not a shape the fit knows: a halo that falls as r^-2.2, brighter along one axis by an odd power.
-        bright = 0.05 * float(np.nanmedian(reference[channel]))
-        light = bright * np.maximum(radius / HALO_RADIUS, 0.3) ** -2.2 * (1.0 + 0.3 * halo[4] / halo[0])
+        # Not a shape the fit knows: a halo that falls as r^-3.4, brighter along one axis.
+        bright = 0.2 * float(np.nanmedian(reference[channel]))
+        light = bright * np.maximum(radius / HALO_RADIUS, 0.5) ** -3.4 * (1.0 + 0.3 * halo[4] / halo[0])
         left_out = np.zeros(radius.shape, bool)
         values = blocks[channel] - reference[channel] + light
         plane = BlockPlane(values, sigma[channel], star[channel], left_out)

@@ -11,10 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates
-from scipy.optimize import least_squares
-from scipy.special import j1
 
 from archive_proc.kernels.stamps import Stamp, patched
 
@@ -62,7 +60,7 @@ class WaffleFit:
     center: Float64
     """(2, 2) half, (x, y)."""
     error: Float64
-    """(2, 2) standard error from the disagreement of the spots."""
+    """(2, 2) standard error from the disagreement of the diagonals: two numbers, so pool it over planes."""
     amplitudes: Float64
     """(2, 4) peak of each spot, ADU per DIT."""
     flux: Float64
@@ -92,13 +90,15 @@ def find_pattern(stamp: Stamp, guess: tuple[float, float], optics: WaffleOptics)
     The score is the sum of the square roots of the spots' local contrast, so four fair spots beat one bright speckle.
     """
     filled = patched(stamp.values, stamp.weight)
-    sharp = gaussian_filter(filled, 0.45 * optics.lambda_d) - gaussian_filter(filled, 1.6 * optics.lambda_d)
+    sharp = scipy.ndimage.gaussian_filter(filled, 0.45 * optics.lambda_d) - scipy.ndimage.gaussian_filter(
+        filled, 1.6 * optics.lambda_d
+    )
     grid = np.arange(-SEARCH, SEARCH + 0.1, 1.0)
     dy, dx = np.meshgrid(grid, grid, indexing="ij")
     x, y = spot_positions(guess, FIRST_FACTOR, 0.0, optics)
     score = np.zeros_like(dx)
     for sx, sy in zip(x, y, strict=True):
-        seen = map_coordinates(sharp, [dy + sy - stamp.y0, dx + sx - stamp.x0], order=1, mode="constant")
+        seen = scipy.ndimage.map_coordinates(sharp, [dy + sy - stamp.y0, dx + sx - stamp.x0], order=1, mode="constant")
         score += np.sqrt(np.maximum(seen, 0.0))
     peak = np.unravel_index(int(np.argmax(score)), score.shape)
     return guess[0] + float(dx[peak]), guess[1] + float(dy[peak])
@@ -134,7 +134,7 @@ def fit_waffle(
             windows = [_with_speckle_noise(one, state, optics) for one in windows]
         if len(windows) < 6:
             break
-        found = least_squares(
+        found = scipy.optimize.least_squares(
             _residuals, state, args=(windows, optics), loss="soft_l1", f_scale=3.0, method="trf",
             x_scale=np.array([1.0, 1.0, 1.0, 1.0, 0.3, 0.02, 0.1]),
             bounds=(state - REACH, state + REACH),
@@ -183,7 +183,7 @@ def _model(window: _Window, state: Float64, optics: WaffleOptics) -> Float64:
         dy = (window.y - ys[window.spot]) * optics.anamorphism_y
         v = np.pi * np.hypot(dx, dy) / (optics.lambda_d * scale * state[6])
         v = np.maximum(v, 1e-6)
-        out += (2.0 * j1(v) / v) ** 2
+        out += (2.0 * scipy.special.j1(v) / v) ** 2
     return out / BAND_STEPS
 
 
@@ -237,14 +237,22 @@ def _judge(windows: list[_Window], state: Float64, optics: tuple[WaffleOptics, W
         scale = np.array([1.0, optics[half].anamorphism_y]) * optics[half].pixel_scale_mas
         midpoints = 0.5 * (offsets[half, :2] + offsets[half, 2:])
         closure[half] = float(np.hypot(*((midpoints[0] - midpoints[1]) * scale)))
-        error[half] = _center_error(offsets[half], optics[half].orientation + state[5])
+        error[half] = _center_error(offsets[half], optics[half].orientation + state[5], closure[half] / scale)
     enough = bool((significant.sum(axis=1) >= 3).all())
     center = state[:4].reshape(2, 2).copy()
     return WaffleFit(center, error, amplitudes, flux, closure, float(state[4]), float(state[5]), enough)
 
 
-def _center_error(offsets: Float64, first_angle: float) -> Float64:
-    """(2,) standard error of a centre from how the spots disagree; radius and angle of this half do not count."""
+def _center_error(offsets: Float64, first_angle: float, closure: Float64) -> Float64:
+    """(2,) standard error of a centre from how the spots disagree.
+
+    closure: (2,) pixels. Light of a pure phase is symmetric about the star, so the speckles under opposite spots move
+    them in opposite ways: the disagreement of single spots overstates the error some four times, that of the diagonals'
+    midpoints is a fair sample of it (the centre is the mean of two midpoints: half their distance, shared by the axes).
+    Where a spot is missing, from single spots; radius and angle of this half do not count.
+    """
+    if np.isfinite(closure).all():
+        return np.asarray(closure / np.sqrt(8.0), np.float64)
     seen = np.isfinite(offsets).all(axis=1)
     if seen.sum() < 3:
         return np.full(2, np.nan)

@@ -6,12 +6,16 @@ both into the catalog.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from archive_proc.model.ids import PlanId, ProcessId, RunId
 from archive_proc.model.processes import Cause, QcValue, State
+
+_LONG_ID = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
+_SHORTENED = r"\1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +94,11 @@ class ProcessFailed:
     earlier_run: RunId | None = None
     """Set when it was not tried again because this failure stands from that run."""
 
+    @property
+    def account(self) -> str:
+        """What failed and how, in one line: the message speaks of the subject (a file, a product, an observation)."""
+        return f"{_LONG_ID.sub(_SHORTENED, self.subject)}: {self.message}" if self.subject else self.message
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
@@ -102,6 +111,8 @@ class RunEnded:
     stopped: str = ""
     """Empty when it went to its end; else why not: SIGINT, SIGTERM, cancelled, disk full, max failures."""
     wall_s: float = 0.0
+    note: str = ""
+    """Why the catalog could not be published, where it could not."""
 
 
 Event: TypeAlias = RunStarted | ProcessChanged | ProcessFailed | RunEnded

@@ -104,6 +104,8 @@ class Observation:
     """None when unknown (one arm delivered of a two-arm template)."""
     public_at: dt.datetime | None
     paired_obs_id: ObsId | None
+    quarantined_science: tuple[FileId, ...] = ()
+    """Science files that an override takes out, in order of time; they are not among `files`."""
 
     def file_ids(self, role: str) -> tuple[FileId, ...]:
         """The files of one role, in order of time."""

@@ -33,7 +33,7 @@ def no_recipe(universe: Universe, subject: Subject, product_type: str) -> NotPla
                 subject,
                 product_type,
                 "AP-PLN-003",
-                f"{subject.arm} {observation.mode} sequences are recognised and not reduced",
+                f"{_kind(subject.arm.value, observation.mode)} sequences are recognised and not reduced",
                 "none: there are no recipes for them yet",
             )
     return NotPlanned(
@@ -87,3 +87,8 @@ def circle(chain: Sequence[str], subject: Subject) -> MisuseError:
         subject=shown_subject(subject),
         remedy="take the product out of one recipe's inputs",
     )
+
+
+def _kind(arm: str, mode: str) -> str:
+    """`IRDIS polarimetry`; a mode that is the arm's own name is not said twice."""
+    return arm if mode.lower() == arm.lower() else f"{arm} {mode.replace('_', ' ')}"

@@ -72,6 +72,7 @@ def _ask(
         frames,
         universe.observations[ObsId(subject_id)] if kind == "observation" else None,
         subject_id if kind == "group" else "",
+        first=universe.frames.get(files[0]) if files else None,
     )
 
 

@@ -7,16 +7,21 @@ here. They depend on the facts only, never on the order in which these were give
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
+from archive_proc.errors import MisuseError
 from archive_proc.model.frames import RawFrame
-from archive_proc.model.ids import FileId, GroupId, ObsId, TargetId
+from archive_proc.model.ids import FileId, GroupId, ObsId, TargetId, shown
 from archive_proc.model.observations import Association, ClassifiedFrame, ExposureGroup, Issue, Observation, Target
 from archive_proc.model.processes import Subject
 
 BLOCKING = "blocking"
+
+_Id = TypeVar("_Id", bound=str)
+_Thing = TypeVar("_Thing")
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,16 @@ class Universe:
         issues: Iterable[Issue] = (),
         quarantined: Iterable[FileId] = (),
     ) -> Universe:
-        """The universe of these facts, the same for any order of them."""
+        """The universe of these facts, the same for any order of them.
+
+        Raises MisuseError AP-PLN-007 where one id names two different groups or observations.
+        """
         by_file = {one.frame.file_id: one for one in sorted(classified, key=lambda one: one.frame.file_id)}
         return cls(
             frames={file_id: one.frame for file_id, one in by_file.items()},
             classified=by_file,
-            groups={one.group_id: one for one in sorted(groups, key=lambda one: one.group_id)},
-            observations={one.obs_id: one for one in sorted(observations, key=lambda one: one.obs_id)},
+            groups=_by_id("group", groups, lambda one: one.group_id, lambda one: one.file_ids),
+            observations=_by_id("obs", observations, lambda one: one.obs_id, lambda one: one.science_files),
             associations=tuple(
                 sorted(associations, key=lambda a: (a.consumer_group_id, a.role, a.selector, a.calib_group_id))
             ),
@@ -122,3 +130,21 @@ class Universe:
         else:
             found = self.frames[FileId(subject.subject_id)]
         return found.night.isoformat(), found.period_date
+
+
+def _by_id(
+    kind: str, found: Iterable[_Thing], id_of: Callable[[_Thing], _Id], files_of: Callable[[_Thing], Sequence[FileId]]
+) -> dict[_Id, _Thing]:
+    """By id, in order of ids; two different things of one id would silently lose one of them."""
+    by_id: dict[_Id, _Thing] = {}
+    for one in sorted(found, key=id_of):
+        name = id_of(one)
+        if by_id.setdefault(name, one) != one:
+            firsts = " and ".join(sorted(min(files_of(each), default="no file") for each in (by_id[name], one)))
+            raise MisuseError(
+                "AP-PLN-007",
+                f"this id names two different ones, beginning with {firsts}",
+                subject=shown(kind, name),
+                remedy="quarantine the files of one, or correct the keyword they differ in by a `header` override",
+            )
+    return by_id

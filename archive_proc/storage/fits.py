@@ -1,36 +1,30 @@
 """Pixels of raw frames: planes as native float32 ADU from plain, gzip, LZW and tile-compressed FITS.
 
-The header was checked at ingest: shape, type, offset come from the manifest's row, and a file that no longer is the
-one ingested is refused. Files are read, never mapped: a mapped file that shrinks kills the worker with SIGBUS.
+The header was checked at ingest: shape, type, offset come from the manifest's row, and a file whose size or header is
+no longer that of the one ingested is refused. Files are read, never mapped: a mapped file that shrinks kills the
+worker with SIGBUS.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.errors import DataFailure, InfraFailure
 from archive_proc.model.frames import RawFrame
+from archive_proc.storage.fits_header import header_digest
+from archive_proc.storage.fits_streams import damaged, named, open_stream
 from archive_proc.storage.fits_write import Cards, format_card, write_fits
 
 __all__ = ["Cards", "RawReader", "format_card", "plane_digests", "read_planes", "write_fits"]
 
 Pixels = NDArray[np.float32]
 
-_PIECE = 1 << 20
-"""Bytes inflated at a time while skipping."""
-_TRAILER = 16
-"""Pieces read behind the last plane at most, should more than padding follow."""
 _EXACT = 2.0**24
 """Integers up to here are exact in float32."""
 
@@ -73,17 +67,26 @@ def read_planes(path: Path, frame: RawFrame, planes: Sequence[int]) -> Pixels:
     if wanted[0] < 0 or wanted[-1] >= frame.n_planes:
         raise _changed(path, f"plane {wanted[-1]} was asked for, {frame.n_planes} are there (0 is the first)")
     try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise _unreachable(path, error) from error
-    if size != frame.size_bytes:
-        raise _changed(path, f"has {size} bytes, {frame.size_bytes} when it was ingested")
-    try:
+        _expect_ingested(path, frame)
         raw = _tiles(path, frame, wanted) if frame.compression == "fz" else _stored(path, frame, wanted)
     except OSError as error:
         raise _unreachable(path, error) from error
     pixels = _scaled(raw, frame)
     return pixels if wanted == list(planes) else pixels[np.searchsorted(wanted, planes)]
+
+
+def _expect_ingested(path: Path, frame: RawFrame) -> None:
+    """Refuse a file of another size or with another header than the one ingested; OSError where it is out of reach."""
+    status = path.stat()
+    if status.st_size != frame.size_bytes:
+        raise _changed(path, f"has {status.st_size} bytes, {frame.size_bytes} when it was ingested")
+    if not frame.header_sha256:
+        # A row made without its header's digest has nothing to compare.
+        return
+    if header_digest(path, status, frame.data_offset) != frame.header_sha256:
+        # `ingest` takes size and time for a sign that a file is unchanged: without a new time it would not look again.
+        touch = "touch the file, " if status.st_mtime == frame.mtime else ""
+        raise _changed(path, "has another header", f"{touch}ingest the directory again, then run")
 
 
 def plane_digests(planes: NDArray[np.float32]) -> tuple[str, ...]:
@@ -101,7 +104,7 @@ def _stored(path: Path, frame: RawFrame, wanted: Sequence[int]) -> Stored:
     shape = (frame.naxis2 or 0, frame.naxis1 or 0)
     planes = np.empty((len(wanted), *shape), kind)
     step = planes[0].nbytes
-    with _stream(path, frame.compression) as stream:
+    with open_stream(path) as stream:
         for row, plane in enumerate(wanted):
             # A view of bytes: numpy reads big-endian files straight into the array that is returned.
             view = memoryview(planes[row]).cast("B")
@@ -149,161 +152,26 @@ def _tiles(path: Path, frame: RawFrame, wanted: Sequence[int]) -> Stored:
         raise
     except Exception as error:
         # Whatever a decoder says about bytes it cannot decode is a fault of the file.
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, str(error)) from error
     stacked = np.stack(planes)
     return stacked.astype(stacked.dtype.newbyteorder("="), copy=False)
-
-
-class _Stream(AbstractContextManager["_Stream"]):
-    """Bytes of an uncompressed file image at growing offsets."""
-
-    def fill(self, offset: int, view: memoryview) -> bool:
-        """Fill the view from the offset on; False where the file ends before."""
-        raise NotImplementedError
-
-    def finish(self) -> None:
-        """Check what a stream can only tell at its end, the end being near."""
-
-    def close(self) -> None:
-        """Let go of file and processes."""
-        raise NotImplementedError
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _stream(path: Path, compression: str) -> _Stream:
-    if compression == "gz":
-        return _Gzip(path)
-    return _Lzw(path) if compression == "Z" else _Plain(path)
-
-
-class _Plain(_Stream):
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def fill(self, offset: int, view: memoryview) -> bool:
-        done = 0
-        while done < len(view):
-            count = os.preadv(self._fd, [view[done:]], offset + done)
-            if count == 0:
-                return False
-            done += count
-        return True
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-
-class _Gzip(_Stream):
-    """Inflates no further than the last byte asked for, in bounded pieces."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = open(path, "rb")  # noqa: SIM115  # closed by the stream
-        self._inflate = zlib.decompressobj(wbits=31)
-        self._pending = b""
-        self._position = 0
-
-    def fill(self, offset: int, view: memoryview) -> bool:
-        while self._position < offset:
-            if not self._piece(min(_PIECE, offset - self._position)):
-                return False
-        done = 0
-        while done < len(view):
-            piece = self._piece(min(_PIECE, len(view) - done))
-            if not piece:
-                return False
-            view[done : done + len(piece)] = piece
-            done += len(piece)
-        return True
-
-    def _piece(self, most: int) -> bytes:
-        """Up to `most` bytes further on; empty at the end."""
-        while not self._inflate.eof:
-            if not self._pending:
-                self._pending = self._file.read(1 << 16)
-                if not self._pending:
-                    return b""
-            try:
-                piece = self._inflate.decompress(self._pending, most)
-            except zlib.error as error:
-                raise _damaged(self._path, str(error)) from error
-            self._pending = self._inflate.unconsumed_tail
-            if piece:
-                self._position += len(piece)
-                return piece
-        return b""
-
-    def finish(self) -> None:
-        """Read the padding, so that the checksum behind it is compared: a damaged stream may inflate without a word."""
-        for _ in range(_TRAILER):
-            if not self._piece(_PIECE):
-                break
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class _Lzw(_Stream):
-    """A `.Z` file through `gzip -dc`: no Python library comes near its speed (notes/storage 3.2)."""
-
-    def __init__(self, path: Path) -> None:
-        self._pipe = subprocess.Popen(
-            ["gzip", "-dc", "--", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        self._position = 0
-
-    def fill(self, offset: int, view: memoryview) -> bool:
-        assert self._pipe.stdout is not None
-        while self._position < offset:
-            skipped = len(self._pipe.stdout.read(min(_PIECE, offset - self._position)))
-            if not skipped:
-                return False
-            self._position += skipped
-        done = 0
-        while done < len(view):
-            piece = self._pipe.stdout.read(min(_PIECE, len(view) - done))
-            if not piece:
-                return False
-            view[done : done + len(piece)] = piece
-            done += len(piece)
-        self._position += done
-        return True
-
-    def close(self) -> None:
-        assert self._pipe.stdout is not None
-        self._pipe.stdout.close()
-        self._pipe.kill()
-        self._pipe.wait()
 
 
 def _short(path: Path, plane: int, frame: RawFrame) -> DataFailure:
     return DataFailure(
         "AP-ING-030",
         f"file ends before plane {plane} of {frame.n_planes} does",
-        subject=str(path),
+        subject=named(path),
         remedy="fetch the file again and ingest it, or quarantine it in overrides/",
     )
 
 
-def _damaged(path: Path, why: str) -> DataFailure:
-    return DataFailure(
-        "AP-ING-031",
-        f"pixels cannot be decoded ({why})",
-        subject=str(path),
-        remedy="fetch the file again and ingest it, or quarantine it in overrides/",
-    )
-
-
-def _changed(path: Path, why: str) -> DataFailure:
+def _changed(path: Path, why: str, remedy: str = "ingest the directory again, then run") -> DataFailure:
     return DataFailure(
         "AP-ING-032",
         f"is not the file that was ingested: {why}",
-        subject=str(path),
-        remedy="ingest the directory again, then run",
+        subject=named(path),
+        remedy=remedy,
     )
 
 
@@ -311,6 +179,6 @@ def _unreachable(path: Path, error: OSError) -> InfraFailure:
     return InfraFailure(
         "AP-ING-033",
         f"cannot be read ({error.strerror or error})",
-        subject=str(path),
+        subject=named(path),
         remedy="mount the raw root on this host, or correct its path in archive.toml",
     )

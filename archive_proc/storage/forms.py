@@ -63,6 +63,10 @@ class VariableForm(Protocol):
     def ancillary(self) -> str | None:
         """Names of ancillary variables."""
 
+    @property
+    def coordinate(self) -> bool:
+        """False: never a coordinate of its siblings."""
+
 
 class ProductForm(Protocol):
     """What storage reads of one `[[product]]` row."""
@@ -178,6 +182,6 @@ def _attrs(variable: VariableForm, siblings: Sequence[VariableForm]) -> dict[str
 def _is_coordinate(one: VariableForm, of: VariableForm) -> bool:
     """Frame, channel and lenslet values describe the arrays along those axes; two-dimensional ones only cubes."""
     dims = set(one.dims)
-    return (
-        bool(dims) and dims <= _SHORT_DIMS and dims < set(of.dims) and (len(dims) == 1 or of.by_block)
-    ) and not one.by_block
+    if not one.coordinate or one.by_block or not dims:
+        return False
+    return dims <= _SHORT_DIMS and dims < set(of.dims) and (len(dims) == 1 or of.by_block)

@@ -1,7 +1,8 @@
 """Manifests of raw frames as Parquet: one row a frame, columns derived from `RawFrame`, immutable by content.
 
 A manifest is named by what its frames are (DESIGN 6). Where they lie and when they were ingested stands outside the
-name; ingesting the same frames from another place renews those columns of the same manifest and nothing else.
+name; ingesting the same frames from another place renews those columns of the same manifest and nothing else. Beside
+its frames it keeps what each ingest that wrote it remarked: when, which paths it covered, which files it rejected.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from archive_proc.model.ids import FileId, ManifestId, sha256_hex
 from archive_proc.model.observations import Issue
 from archive_proc.storage.atomic import write_parquet
 from archive_proc.storage.layout import Layout
+from archive_proc.storage.remarks import OTHER_CONTENT, Remark, remark_of_json, remark_to_json, unsettled
 
 MANIFEST_VERSION = 1
 """Version of the columns; columns are only ever added (notes/storage 4.5)."""
@@ -34,6 +36,7 @@ _DIGESTS = frozenset({"content_id", "header_sha256", "sha256"})
 """Held as 32 bytes, not as 64 letters: digests do not compress."""
 _NARROW = {"period_date": pa.int16(), "period_prog": pa.int16(), "prog_type": pa.int8(), "bitpix": pa.int16()}
 _KEY = b"archive_proc"
+_ANEW = "to take the new one, move manifests/*.parquet and headers/ away and ingest every raw root again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,25 @@ class MergedManifests:
     """All found manifests of an archive as one."""
 
     frames: tuple[RawFrame, ...]
-    """One a file_id, by file_id; the first content ingested stays, the newest ingest says where it lies."""
+    """One a file_id, by file_id; the first content ingested stays, see `succeeds` for which copy of it."""
     issues: tuple[Issue, ...]
     """AP-ING-010 for an id with other content; and what an ingest rejected, until a later one reads or covers it."""
     last_ingest: dt.datetime | None
-    """Time of the newest ingest, UTC: the default `as_of` of a plan."""
+    """Time of the newest ingest that found anything new, UTC: the default `as_of` of a plan."""
+    open_remarks: tuple[Issue, ...] = ()
+    """What ingests rejected and no later one settled, as they wrote it: see `says_more`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One manifest as read."""
+
+    name: str
+    frames: tuple[RawFrame, ...]
+    first_at: str
+    """When its frames were first ingested: rewritten with other places, they keep their rank."""
+    remarks: tuple[Remark, ...]
+    """By time; the last is of the ingest that wrote the file."""
 
 
 def manifest_id_of(frames: Iterable[RawFrame]) -> ManifestId:
@@ -61,38 +78,40 @@ def write_manifest(
     covered: Sequence[str] = (),
     at: dt.datetime | None = None,
 ) -> ManifestId:
-    """Write what one ingest found, sorted by night and time; the manifest's id. Nothing found: nothing is written.
+    """Write what is new in one ingest, sorted by night and time; the manifest's id. Nothing said: nothing is written.
 
     `rejected` (issues of files that could not be used), `covered` (uris of the paths that the ingest walked: what an
     earlier one rejected below them is settled) and `at` (its time, UTC; default now) stand in the file's metadata,
-    outside the id. The same ingest again leaves the file as it is.
+    outside the id. The same ingest again leaves the file as it is. Where another ingest wrote the same frames (or,
+    like this one, none), its remarks stay beside the new ones unless these cover all it covered.
     """
     manifest_id = manifest_id_of(frames)
-    if not frames and not rejected:
+    if not frames and not rejected and not covered:
         return manifest_id
     ordered = sorted(frames, key=lambda frame: (frame.night, frame.mjd_obs, frame.file_id))
     at = at or dt.datetime.now(dt.UTC).replace(tzinfo=None)
     path = layout.manifest(manifest_id)
-    remarks = {
-        "version": MANIFEST_VERSION,
-        "ingested_at": at.isoformat(),
-        "covered": sorted(covered),
-        "rejected": [dataclasses.asdict(issue) for issue in rejected],
-    }
-    if path.exists() and _stands(path, ordered, remarks):
+    mine = Remark(at.isoformat(), tuple(sorted(covered)), tuple(rejected))
+    there = _read(path) if path.exists() else None
+    if there and _stands(there, ordered, mine):
         return manifest_id
-    table = frames_to_table(ordered).replace_schema_metadata({_KEY: json.dumps(remarks)})
-    write_parquet(table, path)
+    kept = [one for one in there.remarks if not mine.supersedes(one)] if there else []
+    said = {
+        "version": MANIFEST_VERSION,
+        "first_ingested_at": min(there.first_at, mine.at) if there else mine.at,
+        **remark_to_json(mine),
+        "earlier": [remark_to_json(one) for one in kept],
+    }
+    write_parquet(frames_to_table(ordered).replace_schema_metadata({_KEY: json.dumps(said)}), path)
     return manifest_id
 
 
-def _stands(path: Path, frames: Sequence[RawFrame], remarks: dict[str, Any]) -> bool:  # Any: JSON
+def _stands(there: _Part, frames: Sequence[RawFrame], remark: Remark) -> bool:
     """True when a manifest says all this already, the time aside."""
-    there, said = _read(path)
-    same = {(frame.file_id, frame.uri, frame.mtime) for frame in there} == {
-        (frame.file_id, frame.uri, frame.mtime) for frame in frames
-    }
-    return same and all(said.get(key) == remarks[key] for key in ("covered", "rejected"))
+    mine = {(frame.file_id, frame.uri, frame.mtime) for frame in frames}
+    same = {(frame.file_id, frame.uri, frame.mtime) for frame in there.frames} == mine
+    last = there.remarks[-1]
+    return same and (last.covered, last.rejected) == (remark.covered, remark.rejected)
 
 
 def read_manifests(layout: Layout) -> tuple[RawFrame, ...]:
@@ -105,42 +124,69 @@ def merge_manifests(layout: Layout) -> MergedManifests:
 
     Raises InputError AP-ING-011 for a manifest that cannot be read or does not hold what its name says.
     """
-    parts = sorted(
-        ((*_read(path), path.stem) for path in layout.manifests.glob("*.parquet") if not path.name.startswith(".")),
-        key=lambda part: (part[1]["ingested_at"], part[2]),
-    )
+    found = [_read(path) for path in layout.manifests.glob("*.parquet") if not path.name.startswith(".")]
+    parts = sorted(found, key=lambda part: (part.remarks[-1].at, part.name))
+    first: dict[FileId, RawFrame] = {}
+    for part in sorted(found, key=lambda part: (part.first_at, part.name)):
+        for frame in part.frames:
+            first.setdefault(frame.file_id, frame)
     merged: dict[FileId, RawFrame] = {}
-    issues: dict[tuple[str, str], Issue] = {}
-    for frames, _, _ in parts:
-        for frame in frames:
+    others: list[RawFrame] = []
+    for part in parts:
+        for frame in part.frames:
             standing = merged.get(frame.file_id)
-            if standing is None or same_content(standing, frame):
+            if not all(same_content(one, frame) for one in (first[frame.file_id], standing) if one):
+                others.append(frame)
+            elif succeeds(frame, standing):
                 merged[frame.file_id] = frame
-            else:
-                found = conflict(standing, frame)
-                issues[found.subject_id, found.code] = found
-    readable = {frame.uri for frame in merged.values()}
-    for number, (_, remarks, _) in enumerate(parts):
-        later = [uri for _, said, _ in parts[number + 1 :] for uri in said.get("covered", ())]
-        for row in remarks["rejected"]:
-            issue = Issue(**row)
-            read_since = issue.code != "AP-ING-010" and issue.subject_id in readable
-            if not read_since and not any(_below(issue.subject_id, uri) for uri in later):
-                issues[issue.subject_id, issue.code] = issue
+    # Only the ingest that wrote a manifest last read its frames where they are said to lie.
+    ingests = [
+        (one, {frame.uri for frame in part.frames} if one is part.remarks[-1] else set())
+        for part in parts
+        for one in part.remarks
+    ]
+    open_remarks = unsettled(sorted(ingests, key=lambda one: one[0].at))
+    clashes = [conflict(merged[frame.file_id], frame) for frame in others]
+    issues = {(one.subject_id, one.code): one for one in (*clashes, *open_remarks)}
+    handed = [_of_frame(one, merged) for one in issues.values()]
     return MergedManifests(
         frames=tuple(merged[file_id] for file_id in sorted(merged)),
-        issues=tuple(issues[key] for key in sorted(issues)),
-        last_ingest=dt.datetime.fromisoformat(parts[-1][1]["ingested_at"]) if parts else None,
+        issues=tuple(sorted(handed, key=lambda one: (one.subject_id, one.code))),
+        last_ingest=dt.datetime.fromisoformat(parts[-1].remarks[-1].at) if parts else None,
+        open_remarks=open_remarks,
     )
 
 
-def _below(uri: str, directory: str) -> bool:
-    return uri == directory or uri.startswith(f"{directory}/")
+def _of_frame(issue: Issue, frames: Mapping[FileId, RawFrame]) -> Issue:
+    """A conflict at a frame's own place speaks of the frame, which cannot be read; elsewhere it only warns."""
+    if issue.code != OTHER_CONTENT or issue.severity != "blocking" or issue.file_id is None:
+        return issue
+    frame = frames.get(issue.file_id)
+    if frame is not None and frame.uri == issue.subject_id:
+        return dataclasses.replace(issue, subject_id=issue.file_id)
+    return dataclasses.replace(issue, severity="warning")
+
+
+def says_more(merged: MergedManifests, rejected: Sequence[Issue], covered: Sequence[str]) -> bool:
+    """Whether the remarks of an ingest without new frames differ from what stands: a file went bad, was mended, left.
+
+    An ingest of which this is false, and which found no new frame, writes nothing.
+    """
+    mine = Remark("", tuple(covered), tuple(rejected))
+    return set(rejected) != {one for one in merged.open_remarks if mine.covers(one.subject_id)}
 
 
 def preferred(frame: RawFrame) -> tuple[str, bool, str, str]:
     """Order in which copies of one frame are taken: whole before cut, then by content and place."""
     return (frame.file_id, frame.truncated, frame.content_id, frame.uri)
+
+
+def succeeds(frame: RawFrame, standing: RawFrame | None) -> bool:
+    """Whether a copy found later takes the place of the one that stands: not where it is cut and the other is whole.
+
+    At its own place a frame is what lies there now, cut or not.
+    """
+    return standing is None or frame.uri == standing.uri or preferred(frame)[:2] <= preferred(standing)[:2]
 
 
 def same_content(one: RawFrame, other: RawFrame) -> bool:
@@ -150,18 +196,36 @@ def same_content(one: RawFrame, other: RawFrame) -> bool:
 
 
 def conflict(standing: RawFrame, other: RawFrame) -> Issue:
-    """The issue of a file whose id belongs to other content."""
-    ids = f"{standing.content_id[:12]}, this file {other.content_id[:12]}"
+    """The issue of a file whose id belongs to other content; blocking where it lies in the first one's own place.
+
+    Its subject is the file's uri, its `file_id` the frame that stands.
+    """
+    then, now = (f"content {one.content_id[:12]}" for one in (standing, other))
     if standing.content_id == other.content_id:
-        ids = f"DATASUM {standing.datasum}, this file {other.datasum}"
+        then, now = (f"DATASUM {one.datasum}" for one in (standing, other))
+    if standing.uri == other.uri:
+        held = "other content" if standing.file_id == other.file_id else other.file_id
+        severity = "blocking"
+        message = (
+            f"{standing.file_id} was ingested from {other.uri}, which holds {held} now ({then} before, {now} now): "
+            "the frame is left out"
+        )
+        remedy = f"put the first file back and ingest its directory again; {_ANEW}"
+    else:
+        severity = "warning"
+        message = (
+            f"{other.file_id} is known with other content: {standing.uri} has {then}, this file {now}; "
+            "the first one stays"
+        )
+        remedy = f"remove the wrong file; {_ANEW} without the first"
     return Issue(
-        code="AP-ING-010",
-        severity="warning",
+        code=OTHER_CONTENT,
+        severity=severity,
         subject_kind="file",
         subject_id=other.uri,
-        message=(f"{other.file_id} is known with other content: {standing.uri} has {ids}; the first one stays"),
-        remedy="remove the wrong file; if the archive reissued the frame, quarantine the old one in overrides/",
-        file_id=other.file_id,
+        message=message,
+        remedy=remedy,
+        file_id=standing.file_id,
     )
 
 
@@ -287,16 +351,18 @@ _FORMS: dict[Any, tuple[pa.DataType, Callable[[Values], Values], Callable[[pa.Ar
 """Field type: Arrow type, Python values to what Arrow takes, Arrow array to Python values."""
 
 
-def _read(path: Path) -> tuple[tuple[RawFrame, ...], dict[str, Any]]:  # Any: JSON
+def _read(path: Path) -> _Part:
     try:
         table = pq.read_table(path)
-        remarks = json.loads((table.schema.metadata or {})[_KEY])
-    except (pa.ArrowInvalid, OSError, KeyError, ValueError) as error:
+        said = json.loads((table.schema.metadata or {})[_KEY])
+        remarks = tuple(remark_of_json(one) for one in (*said.get("earlier", ()), said))
+        first_at = said.get("first_ingested_at", remarks[0].at)
+    except (pa.ArrowInvalid, OSError, KeyError, ValueError, TypeError) as error:
         raise _unreadable(str(path), f"cannot be read ({error})") from error
     frames = table_to_frames(table)
     if manifest_id_of(frames) != path.stem:
         raise _unreadable(str(path), f"holds the manifest {manifest_id_of(frames)[:12]}, not what its name says")
-    return frames, remarks
+    return _Part(path.stem, frames, first_at, remarks)
 
 
 def _unreadable(subject: str, why: str) -> InputError:

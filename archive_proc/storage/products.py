@@ -373,10 +373,13 @@ def _member(group: zarr.Group, name: str) -> zarr.Array[Any]:
 
 
 def unreadable(group_path: Path, problem: Exception) -> DataFailure:
-    """The failure of whoever needs a product that cannot be read."""
+    """The failure of whoever needs a product that cannot be read; journals keep it: paths begin in the archive."""
+    account = str(problem)
+    for above in group_path.parents[4:5]:
+        account = account.replace(f"{above}/", "")
     return DataFailure(
         "AP-STO-014",
-        f"cannot be read: {type(problem).__name__}: {problem}",
+        f"cannot be read: {type(problem).__name__}: {account}",
         subject=f"product {group_path.parent.parent.name}/{group_path.name}",
         remedy="archive-proc verify names the damaged file; remove that process and run again",
     )

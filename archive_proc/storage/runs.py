@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from archive_proc.storage.layout import Layout
 
 _TIME_DIGITS = 12
 _RANDOM_BYTES = 10
+_RUN_NAME = re.compile(rf"([0-9a-f]{{{_TIME_DIGITS}}})[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +32,20 @@ class RunFile:
     package_version: str
 
 
-def new_run_id() -> RunId:
-    """A time-ordered id: 12 hex digits of milliseconds since 1970, then 20 random ones."""
-    return RunId(f"{int(time.time() * 1000):0{_TIME_DIGITS}x}{secrets.token_hex(_RANDOM_BYTES)}")
+def new_run_id(layout: Layout) -> RunId:
+    """A time-ordered id, newer than every run of the archive: 12 hex digits of milliseconds since 1970, 20 random ones.
+
+    Which product is current is decided by the order of run ids, so a clock that was set back must not change it: then
+    the millisecond after the newest run is taken. Call it with the driver's lease held.
+    """
+    moment = max(int(time.time() * 1000), _newest_ms(layout) + 1)
+    return RunId(f"{moment:0{_TIME_DIGITS}x}{secrets.token_hex(_RANDOM_BYTES)}")
+
+
+def _newest_ms(layout: Layout) -> int:
+    # Directories without run.json count too: a killed driver may have journalled nothing else.
+    names = [entry.name for entry in layout.runs.iterdir()] if layout.runs.is_dir() else []
+    return max((int(found[1], 16) for name in names if (found := _RUN_NAME.fullmatch(name))), default=-1)
 
 
 def write_run(layout: Layout, run: RunFile) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archive_proc.association.candidates import GroupIndex
 from archive_proc.association.explain import explain_group, explain_observation
+from archive_proc.association.values import with_filters
 from archive_proc.errors import NotFoundError
 from archive_proc.instruments.tables import Tables
 from archive_proc.model.decisions import CalibrationDecision, Match, NoDecisions
 from archive_proc.model.frames import Arm, RawFrame
 from archive_proc.model.ids import ObsId
-from archive_proc.model.observations import Association
+from archive_proc.model.observations import Association, ExposureGroup
 
 from .conftest import EVENING, Frames, Understand, Understood
 from .test_groups_and_observations import campaign
@@ -280,6 +283,68 @@ def test_quarantined_calibration_counts_for_nothing(make: Frames, understand: Un
     assert not found.serving(science[1], "flat")
 
 
+@pytest.mark.parametrize("hurt", [{"truncated": True}, {"naxis3": 0}, {"naxis1": None}])
+def test_calibration_that_cannot_be_read_gives_way_to_the_next(
+    make: Frames, understand: Understand, tables: Tables, hurt: dict[str, object]
+) -> None:
+    science = make.sequence(kinds="CO")
+    near = make.make(EVENING + HOUR, "DARK,BACKGROUND", **hurt)
+    far = make.make(EVENING + 3 * DAY, "DARK,BACKGROUND")
+    found = understand([*science, near, far])
+    assert the(found, science[1], "background").calib_group_id == found.group_of(far).group_id
+    assert any(one.criterion == "whole" for one in found.found.refusals)
+    told = explain_group(found.group_of(science[1]).group_id, found.groups, found.observations, found.frames, tables)
+    judged = next(
+        one for role in told.roles for one in role.candidates if one.group_id == found.group_of(near).group_id
+    )
+    assert not judged.chosen
+    assert judged.verdict == "whole: 0 of 1, wanted >= 1"
+
+
+def test_truncated_files_do_not_count_for_the_least_number(make: Frames, understand: Understand) -> None:
+    science = make.sequence(kinds="CO")
+    near = [make.make(EVENING + HOUR + at * MINUTE, "FLAT,LAMP", truncated=at == 0) for at in range(2)]
+    far = [make.make(EVENING + 20 * DAY + at * MINUTE, "FLAT,LAMP") for at in range(2)]
+    found = understand([*science, *near, *far])
+    assert the(found, science[1], "flat").calib_group_id == found.group_of(far[0]).group_id
+
+
+def test_more_files_than_wanted_are_used_and_noted_once(make: Frames, understand: Understand) -> None:
+    science = make.sequence(kinds="CO")
+    flats = [make.make(EVENING + 9 * HOUR + at * MINUTE, "FLAT,LAMP") for at in range(21)]
+    found = understand([*science, *flats])
+    (note,) = (one for one in found.issues if one.code == "AP-CAL-011")
+    assert (note.severity, note.group_id) == ("note", found.group_of(flats[0]).group_id)
+    assert "AP-CAL-011" not in understand([*science, *flats[:20]]).codes()
+
+
+# ---------------------------------------------------------------------------------------------------- filters
+
+
+def test_filter_that_the_header_lacks_is_filled_in_from_the_wheels_once(
+    make: Frames, understand: Understand, tables: Tables
+) -> None:
+    row = tables.irdis.filter("DB_K12")
+    wheels = {"inst_filter": None, "ins1_filt": row.ins1_filt, "ins1_opti2": row.ins1_opti2}
+    old = [*make.sequence(kinds="COS", **wheels), make.make(EVENING, "FLAT,LAMP", **wheels)]
+    filled = with_filters(old, tables)
+    assert {one.inst_filter for one in filled} == {"DB_K12"}
+    # Rules read the wheels already: nothing they make of the frames moves.
+    a, b = understand(old), understand(filled)
+    assert (a.groups, a.observations, a.found) == (b.groups, b.observations, b.found)
+
+
+def test_filled_frames_are_untouched_where_the_header_speaks_or_the_wheels_say_nothing(
+    make: Frames, tables: Tables
+) -> None:
+    frames = [
+        make.make(EVENING, "DARK"),
+        make.make(EVENING, "DARK", inst_filter=None, ins1_filt="no", ins1_opti2="such"),
+        make.make(EVENING, "DARK", arm=Arm.IFS, inst_filter=None),
+    ]
+    assert all(a is b for a, b in zip(with_filters(frames, tables), frames, strict=True))
+
+
 # ---------------------------------------------------------------------------------------------------- properties
 
 
@@ -370,9 +435,10 @@ def test_explain_of_nothing_is_not_found(make: Frames, understand: Understand, t
 # ---------------------------------------------------------------------------------------------------- scale
 
 
-def test_a_season_is_associated_in_linear_time(make: Frames, understand: Understand) -> None:
+def season(make: Frames, nights: int, **science: object) -> list[RawFrame]:
+    """Five targets a night with calibrations of each night; `science`: facts of all frames on sky."""
     frames: list[RawFrame] = []
-    for night in range(30):
+    for night in range(nights):
         shift = night * DAY
         for target in range(5):
             start = EVENING + shift + target * 90 * MINUTE
@@ -382,9 +448,69 @@ def test_a_season_is_associated_in_linear_time(make: Frames, understand: Underst
                 "tpl_start": start,
                 "ra_deg": target * 20.0,
             }
-            frames += make.sequence(start, kinds="FCOOOOOOOOOOOCFSS", **facts)
+            frames += make.sequence(start, kinds="FCOOOOOOOOOOOCFSS", **(facts | science))
         frames += make.morning(dt.timedelta(hours=12) + shift)
+    return frames
+
+
+def test_a_season_is_associated_in_linear_time(make: Frames, understand: Understand) -> None:
+    frames = season(make, 30)
     began = time.process_time()
     found = understand(frames)
     assert len(found.observations) == 150
     assert time.process_time() - began < 5.0
+
+
+@pytest.mark.parametrize("banned", [False, True])
+def test_a_season_with_a_ban_and_without_its_dit_is_associated_in_linear_time(
+    make: Frames, understand: Understand, banned: bool
+) -> None:
+    frames = season(make, 30, dit_s=77.0)
+    ban = CalibrationDecision("ovr", Match(arm=("IRDIS",)), "", frames[-1].file_id)
+    began = time.process_time()
+    found = understand(frames, decisions=NoDecisions(bans=(ban,)) if banned else None)
+    assert {one.method for one in found.found.chosen if one.role == "dark"} >= {"rate_from_other_dits"}
+    assert time.process_time() - began < 5.0
+
+
+class Counted(CalibrationDecision):
+    """A ban or pin that counts how often it is asked what it names."""
+
+    asked = 0
+
+    def names(self, group: ExposureGroup) -> bool:
+        type(self).asked += 1
+        return super().names(group)
+
+
+def test_a_decision_is_resolved_once_for_each_group(
+    make: Frames, understand: Understand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = season(make, 4)
+    ban = Counted("a", Match(arm=("IRDIS",)), "", frames[-1].file_id)
+    pin = Counted("b", Match(night=("2016-09-15",)), "flat", frames[-3].file_id)
+    monkeypatch.setattr(Counted, "asked", 0)
+    found = understand(frames, decisions=NoDecisions(pins=(pin,), bans=(ban,)))
+    assert any(one.pinned for one in found.found.chosen)
+    assert any(one.criterion == "banned" for one in found.found.refusals)
+    assert Counted.asked == 2 * len(found.groups)
+
+
+def test_a_missing_dit_looks_at_no_more_groups_in_a_longer_season(
+    make: Frames, understand: Understand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = GroupIndex.passes
+    asked = 0
+
+    def counted(*given: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        return passes(*given)
+
+    monkeypatch.setattr(GroupIndex, "passes", counted)
+    each = []
+    for nights in (5, 10):
+        asked = 0
+        found = understand(season(make, nights, dit_s=77.0))
+        each.append(asked / len(found.groups))
+    assert each[1] < 1.2 * each[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import random
 
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -108,6 +110,16 @@ def test_two_arms_of_one_template_are_paired_and_counted_together(make: Frames, 
     assert irdis.complete is ifs.complete is True
 
 
+def test_arms_of_two_executions_are_no_pair(make: Frames, understand: Understand) -> None:
+    """Of one OB at one time, but each began on its own OBS START."""
+    irdis = make.sequence(kinds="OOOO")
+    later = EVENING + dt.timedelta(seconds=30)
+    ifs = make.sequence(later, kinds="OOOO", arm=Arm.IFS, ob_start=later - MINUTE, tpl_start=later - MINUTE)
+    found = understand([*irdis, *ifs])
+    assert {one.arm for one in found.observations} == {Arm.IRDIS, Arm.IFS}
+    assert [one.paired_obs_id for one in found.observations] == [None, None]
+
+
 def test_one_arm_of_two_is_unknown_not_incomplete(make: Frames, understand: Understand, tables: Tables) -> None:
     facts = {"arm": Arm.IFS, "tpl_id": "SPHERE_irdifs_obs", "tpl_nexp": 24}
     frames = [
@@ -186,6 +198,49 @@ def test_sequence_without_template_keywords_is_cut_at_gaps(make: Frames, underst
     assert [one.complete for one in found.observations] == [None, None]
 
 
+def test_sequence_without_template_keywords_is_cut_where_the_night_changes(
+    make: Frames, understand: Understand
+) -> None:
+    start = dt.datetime(2016, 9, 15, 15, 40)  # nights change at 16 h UTC
+    frames = [make.star(start + at * 10 * MINUTE, "OBJECT", **NO_TEMPLATE) for at in range(5)]
+    assert [one.night for one in frames] == [dt.date(2016, 9, 14)] * 2 + [dt.date(2016, 9, 15)] * 3
+    found = understand(frames)
+    assert [len(one.science_files) for one in found.observations] == [2, 3]
+
+
+@pytest.mark.parametrize(("hours", "n_observations"), [(11.5, 1), (12.5, 2)])
+def test_frames_that_lost_their_ob_start_rejoin_within_twelve_hours(
+    make: Frames, understand: Understand, hours: float, n_observations: int
+) -> None:
+    frames = make.sequence(kinds="FCOO")
+    lost = make.star(EVENING + hours * HOUR + 6 * MINUTE, "OBJECT", ob_start=None, tpl_start=None)
+    assert len(understand([*frames, lost]).observations) == n_observations
+
+
+@pytest.mark.parametrize(("hours", "served"), [(5.0, True), (11.9, True), (12.1, False), (15.0, False)])
+def test_the_same_ob_serves_across_nights_within_twelve_hours(
+    make: Frames, understand: Understand, hours: float, served: bool
+) -> None:
+    first = dt.datetime(2016, 9, 15, 15, 30)
+    again = first + hours * HOUR
+    science = make.sequence(first, kinds="O", ob_start=first, tpl_start=first)
+    repeat = make.sequence(again, kinds="C", ob_start=again, tpl_start=again)
+    assert science[0].night != repeat[0].night
+    assert bool(understand([*science, *repeat]).serving(science[0], "center")) is served
+
+
+def test_same_ob_hours_is_a_row_of_the_table(make: Frames, understand: Understand, tables: Tables) -> None:
+    first = dt.datetime(2016, 9, 15, 15, 30)
+    again = first + 5 * HOUR
+    frames = [
+        *make.sequence(first, kinds="O", ob_start=first, tpl_start=first),
+        *make.sequence(again, kinds="C", ob_start=again, tpl_start=again),
+    ]
+    strict = msgspec.structs.replace(tables, grouping=msgspec.structs.replace(tables.grouping, same_ob_hours=4.0))
+    assert understand(frames).serving(frames[0], "center")
+    assert not understand(frames, tables=strict).serving(frames[0], "center")
+
+
 def test_sequence_without_template_and_ob_is_grouped_by_programme_and_star(
     make: Frames, understand: Understand
 ) -> None:
@@ -209,6 +264,55 @@ def test_setups_of_one_ob_are_observations_of_their_own(make: Frames, understand
     found = understand([*first, *second])
     assert [one.inst_filter for one in found.observations] == ["DB_H23", "DB_K12"]
     assert [len(one.files) for one in found.observations] == [3, 3]
+    assert len({one.obs_id for one in found.observations}) == 2
+
+
+@pytest.mark.parametrize("other", [{"dit_s": 32.0}, {"nd_filter": "ND_1.0"}, {"rot_mode": "FIELD"}])
+def test_every_column_of_the_setup_is_in_the_id(make: Frames, understand: Understand, other: dict[str, object]) -> None:
+    one, two = (understand(make.sequence(kinds="O", **facts)).observations[0] for facts in ({}, other))
+    assert one.obs_id != two.obs_id
+
+
+def test_modes_of_one_ob_and_setup_have_ids_of_their_own(make: Frames, understand: Understand) -> None:
+    imaging = make.sequence(kinds="FCO", inst_filter="BB_H", dpr_tech="IMAGE,CLASSICAL,CORONOGRAPHY")
+    later = EVENING + 20 * MINUTE
+    polarised = make.sequence(
+        later, kinds="O", inst_filter="BB_H", dpr_tech="POLARIMETRY,CORONOGRAPHY", tpl_start=later - MINUTE
+    )
+    found = understand([*imaging, *polarised])
+    assert [one.mode for one in found.observations] == ["classical", "polarimetry"]
+    assert found.observations[0].setup == found.observations[1].setup
+    assert len({one.obs_id for one in found.observations}) == 2
+
+
+def test_template_cut_at_a_gap_without_ob_start_is_two_groups_with_ids_of_their_own(
+    make: Frames, understand: Understand
+) -> None:
+    """One TPL START, no OBS START: the gap makes two executions and two sky groups of them."""
+    first = make.sequence(kinds="FCOS", ob_start=None)
+    second = make.sequence(EVENING + 3 * HOUR, kinds="FCOS", ob_start=None)
+    found = understand([*first, *second])
+    skies = [found.group_of(one[-1]) for one in (first, second)]
+    assert [one.file_ids for one in skies] == [(first[-1].file_id,), (second[-1].file_id,)]
+    assert len({one.group_id for one in found.groups}) == len(found.groups)
+
+
+def test_id_of_a_sky_group_with_ob_start_is_of_its_template(make: Frames, understand: Understand) -> None:
+    early, late = make.sequence(kinds="OSS"), make.sequence(kinds="OSS")[:2]
+    ids = {understand(some).group_of(some[1]).group_id for some in (early, late)}
+    assert len(ids) == 1
+    assert understand(early[:1] + early[2:]).group_of(early[2]).group_id in ids
+
+
+def test_frames_of_one_template_with_contradicting_programmes_are_one_group(
+    make: Frames, understand: Understand
+) -> None:
+    """A generic programme in one header only: the same template, so one group and no two of one id."""
+    start = EVENING + 12 * HOUR
+    facts = {"ob_id": 4711, "tpl_start": start - MINUTE}
+    darks = [make.make(start, "DARK", **facts), make.make(start + MINUTE, "DARK", prog_id=None, **facts)]
+    (one,) = understand(darks).groups
+    assert one.file_ids == tuple(each.file_id for each in darks)
 
 
 def test_polarimetry_is_recognised_and_named_as_not_reduced(make: Frames, understand: Understand) -> None:
@@ -229,6 +333,8 @@ def test_quarantine_leaves_ids_and_takes_files_out(make: Frames, understand: Und
     assert [one.obs_id for one in after.observations] == [one.obs_id for one in before.observations]
     assert {one.group_id for one in after.groups} == {one.group_id for one in before.groups}
     assert dropped not in after.observations[0].science_files
+    assert after.observations[0].quarantined_science == (dropped,)
+    assert before.observations[0].quarantined_science == ()
     assert all(dropped not in one.file_ids for one in after.groups)
     assert all(dropped not in one.file_ids for one in after.found.chosen)
 

@@ -51,6 +51,7 @@ class Form:
     shards: tuple[int, ...] | None = None
     significant_bits: int | None = None
     ancillary: str | None = None
+    coordinate: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import making
 import pytest
 from making import Archive
 
+from archive_proc.catalog.standing import cost_history
 from archive_proc.decisions.overrides import parse_overrides
 from archive_proc.flow.publish import publish, rebuild
 from archive_proc.instruments.tables import load_tables
@@ -245,6 +246,25 @@ def test_damaged_record_and_plan_are_issues_until_they_are_gone(archive: Archive
     snapshot = publish(archive.layout)
     assert not [row for row in rows(snapshot, "issues") if row["origin"] == "storage"]
     assert equal_snapshots(snapshot, rebuild(archive.layout, making.understanding()))
+
+
+def test_a_sealed_product_taken_away_leaves_the_catalog_and_comes_back_with_its_next_seal(archive: Archive) -> None:
+    night = making.night()
+    whole_run(archive, "r1", night)
+    sure = making.understanding()
+    publish(archive.layout, sure)
+    archive.layout.product_dir(night.sky.process_id).rename(archive.layout.root / "taken")
+    without = publish(archive.layout, sure)
+    assert by_process(without)[night.sky.process_id]["state"] == "lost"
+    assert not [row for row in rows(without, "products") if row["process_id"] == night.sky.process_id]
+    assert equal_snapshots(without, rebuild(archive.layout, sure))
+    assert "irdis_sky" not in cost_history(without)
+    run = archive.start("r2", making.plan_of(night.all))
+    archive.seal(run, night.sky)
+    archive.end(run, done=1)
+    again = publish(archive.layout, sure)
+    assert product(again, night.sky)["is_current"]
+    assert equal_snapshots(again, rebuild(archive.layout, sure))
 
 
 def test_publishing_without_any_source_gives_empty_tables(archive: Archive) -> None:

@@ -130,6 +130,112 @@ def test_a_copy_does_not_make_the_frame_change_places(night):
     assert again.duplicates == first.duplicates
 
 
+def cut_copy(night, folder):
+    """The first frame's file without its last pixels, in another directory."""
+    (night / folder).mkdir(exist_ok=True)
+    path = night / folder / name(TIMES[0])
+    content = (night / "a" / name(TIMES[0])).read_bytes()
+    path.write_bytes(content[: len(content) - 2880 + 100])
+    return path
+
+
+def by_uri(*results):
+    """What is known after some ingests: the newest of each frame."""
+    frames = {frame.file_id: frame for result in results for frame in result.frames}
+    return {frame.uri: frame for frame in frames.values()}
+
+
+@pytest.mark.parametrize("order", [("a", "c"), ("c", "a")])
+def test_a_whole_file_stands_whichever_of_two_directories_comes_first(night, order):
+    cut_copy(night, "c")
+    first = ingest([night / order[0]], roots={"raw": night})
+    second = ingest([night / order[1]], roots={"raw": night}, known=by_uri(first))
+    standing = {frame.file_id: frame for frame in by_uri(first, second).values()}[f"SPHER.{TIMES[0]}"]
+    assert (standing.uri, standing.truncated) == (f"raw/a/{name(TIMES[0])}", False)
+    again = ingest([night], roots={"raw": night}, known=by_uri(first, second))
+    assert f"SPHER.{TIMES[0]}" not in found(again)
+
+
+def test_a_whole_file_beside_a_standing_cut_one_takes_its_place(night):
+    cut = cut_copy(night, "c")
+    whole = night / "a" / name(TIMES[0])
+    kept = whole.read_bytes()
+    whole.unlink()
+    first = ingest([night], roots={"raw": night})
+    assert by_uri(first)[f"raw/c/{cut.name}"].truncated
+    whole.write_bytes(kept)
+    second = ingest([night], roots={"raw": night}, known=by_uri(first))
+    assert [(frame.uri, frame.truncated) for frame in second.frames] == [(f"raw/a/{whole.name}", False)]
+    third = ingest([night], roots={"raw": night}, known=by_uri(first, second))
+    assert (third.frames, third.duplicates) == ((), (f"raw/c/{cut.name}",))
+
+
+def test_a_file_cut_in_its_own_place_is_read_as_cut(night):
+    first = ingest([night], roots={"raw": night})
+    path = night / "a" / name(TIMES[0])
+    path.write_bytes(path.read_bytes()[: -2880 + 100])
+    second = ingest([night], roots={"raw": night}, known=by_uri(first))
+    assert [(frame.uri, frame.truncated) for frame in second.frames] == [(f"raw/a/{path.name}", True)]
+
+
+def test_another_frame_in_a_known_frames_place_is_kept_out(night):
+    first = ingest([night], roots={"raw": night})
+    path = night / "a" / name(TIMES[0])
+    kept = path.read_bytes()
+    time = "2017-09-28T09:30:00.000"
+    write_raw(path, DATE_OBS=time, MJD_OBS=None, ARCFILE=name(time))
+    second = ingest([night], roots={"raw": night}, known=by_uri(first))
+    assert second.frames == ()
+    assert [(one.severity, one.file_id) for one in second.conflicts] == [("blocking", f"SPHER.{TIMES[0]}")]
+    # Found elsewhere, the first frame gives its place up.
+    (night / "c").mkdir()
+    (night / "c" / path.name).write_bytes(kept)
+    third = ingest([night], roots={"raw": night}, known=by_uri(first))
+    assert (found(third), third.conflicts) == ({f"SPHER.{TIMES[0]}", f"SPHER.{time}"}, ())
+
+
+@pytest.mark.parametrize("gone", ["file", "directory"])
+def test_what_vanishes_while_it_is_listed_is_a_rejection(night, monkeypatch, gone):
+    lost = night / "a" / name(TIMES[0]) if gone == "file" else night / "b"
+    scandir = os.scandir
+
+    class Listing:
+        """A listing after which something is gone, as when another process removes it."""
+
+        def __init__(self, path):
+            self.path, self.entries = str(path), scandir(path)
+
+        def __enter__(self):
+            entries = list(self.entries)
+            if self.path == str(lost.parent):
+                shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+            return iter(entries)
+
+        def __exit__(self, *_):
+            self.entries.close()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("archive_proc.ingest.walk.os.scandir", Listing)
+        result = ingest([night], roots={"raw": night})
+    assert [(one.code, one.subject_id) for one in result.rejected] == [("AP-ING-001", f"raw/{lost.relative_to(night)}")]
+    assert len(result.frames) == (5 if gone == "file" else 3)
+
+
+def test_a_disk_that_fails_under_one_file_does_not_end_the_ingest(night, monkeypatch):
+    pread = os.pread
+    broken = (night / "a" / name(TIMES[0])).stat().st_ino
+
+    def failing(fd, count, offset):
+        if os.fstat(fd).st_ino == broken:
+            raise OSError(5, "Input/output error")
+        return pread(fd, count, offset)
+
+    monkeypatch.setattr("archive_proc.ingest.source.os.pread", failing)
+    result = ingest([night], roots={"raw": night})
+    assert [(one.code, one.subject_id) for one in result.rejected] == [("AP-ING-001", f"raw/a/{name(TIMES[0])}")]
+    assert len(result.frames) == len(TIMES) - 1
+
+
 def test_batches_add_up_to_the_whole(night):
     shutil.copy(night / "a" / name(TIMES[0]), night / "b" / name(TIMES[0]))
     whole = ingest([night], roots={"raw": night})
@@ -169,7 +275,8 @@ def test_a_changed_file_at_its_old_place_is_a_conflict_too(night):
     first = ingest([night], roots={"raw": night})
     write_raw(night / "a" / name(TIMES[0]), DATE_OBS=TIMES[0], OBJECT="HR 8799", ARCFILE=name(TIMES[0]))
     result = ingest([night], roots={"raw": night}, known={frame.uri: frame for frame in first.frames})
-    assert [issue.code for issue in result.conflicts] == ["AP-ING-010"]
+    assert [(issue.code, issue.severity) for issue in result.conflicts] == [("AP-ING-010", "blocking")]
+    assert result.conflicts[0].file_id == f"SPHER.{TIMES[0]}"
 
 
 def test_an_empty_directory_gives_nothing(tmp_path):

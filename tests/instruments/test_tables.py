@@ -180,6 +180,34 @@ def test_digest_of_geometry_is_that_of_its_epoch(tables: Tables) -> None:
     assert table_digest(tables, read, frame(mjd_obs=57000.0)) != table_digest(tables, read, frame(mjd_obs=58000.0))
 
 
+def test_missing_neutral_density_digests_as_open(tables: Tables) -> None:
+    read = [Read("irdis.neutral_density", "nd_filter")]
+    assert table_digest(tables, read, frame(nd_filter=None)) == table_digest(tables, read, frame(nd_filter="OPEN"))
+    assert table_digest(tables, read, frame(nd_filter=None)) != table_digest(tables, read, frame(nd_filter="ND_1.0"))
+
+
+def test_digest_of_earth_rotation_is_that_of_its_time(texts: dict[str, str], tables: Tables) -> None:
+    read = [Read("earth_rotation", "mjd_obs")]
+    near, far, last = frame(mjd_obs=57646.9), frame(mjd_obs=59000.0), frame(mjd_obs=61400.0)
+    other = texts["earth_rotation.toml"].replace("-36.234", "-36.235")  # of the knot at MJD 57618
+    longer = texts["earth_rotation.toml"].replace(" 61312,", " 61312, 61372,").replace("-37.021,", "-37.021, -37.030,")
+    assert other != texts["earth_rotation.toml"] != longer
+    changed = parse_tables({**texts, "earth_rotation.toml": other})
+    grown = parse_tables({**texts, "earth_rotation.toml": longer})
+    assert table_digest(changed, read, near) != table_digest(tables, read, near)
+    assert table_digest(changed, read, far) == table_digest(tables, read, far)
+    assert table_digest(grown, read, near) == table_digest(tables, read, near)
+    assert table_digest(grown, read, last) != table_digest(tables, read, last)
+    whole = [Read("earth_rotation")]
+    assert table_digest(changed, whole, far) != table_digest(tables, whole, far)
+
+
+def test_earth_rotation_needs_a_value_for_each_knot(texts: dict[str, str]) -> None:
+    short = texts["earth_rotation.toml"].replace("-37.021,", "")
+    with pytest.raises(MisuseError, match=r"AP-TAB-003 earth_rotation.toml line \d+"):
+        parse_tables({**texts, "earth_rotation.toml": short})
+
+
 def test_references_are_words_and_change_no_digest(texts: dict[str, str], tables: Tables) -> None:
     words = texts["irdis.toml"].replace('reference = "Maire et al. 2016 (H2)', 'reference = "M16 (H2)')
     assert words != texts["irdis.toml"]

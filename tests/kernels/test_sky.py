@@ -5,12 +5,13 @@ import pytest
 
 from archive_proc.kernels.blocks import block_centres
 from archive_proc.kernels.sky import (
+    CHANGES,
+    change_maps,
     join_estimates,
     master_pixels,
     reference_blocks,
     sky_modes,
     structure_variance,
-    turning_maps,
 )
 
 N = 64
@@ -84,9 +85,24 @@ def test_structure_is_what_the_variance_does_not_explain():
     assert found[0, 100] > 15
 
 
-def test_turning_maps_have_unit_norm_and_follow_the_light():
-    reference = np.ones((2, N, N))
+def test_change_maps_have_unit_norm_and_follow_the_light():
+    rng = np.random.default_rng(6)
+    reference = np.stack([1.0 + 0.1 * rng.random((N, N))] * 2)
     reference[1] *= 5
-    maps, spread = turning_maps(reference, 4)
+    maps, spread = change_maps(reference)
+    assert len(maps) == len(CHANGES)
     np.testing.assert_allclose((maps**2).sum(axis=(2, 3)), 1)
     np.testing.assert_allclose(spread[:, 1], 5 * spread[:, 0])
+
+
+def test_a_pixel_under_a_star_in_some_planes_comes_from_the_others():
+    rng = np.random.default_rng(12)
+    planes = rng.normal(10, 1, (4, 8, 8)).astype(np.float32)
+    planes[:2, 2:5, 2:5] += 50
+    valid = np.ones(planes.shape, bool)
+    valid[:2, 2:5, 2:5] = False
+    valid[:, 3, 3] = False
+    mean, variance = master_pixels(planes, np.ones((8, 8), bool), np.ones((8, 8), np.float32), valid)
+    assert np.isinf(variance[3, 3])
+    np.testing.assert_allclose(mean[2, 2], planes[2:, 2, 2].mean(), rtol=1e-6)
+    assert variance[2, 2] > variance[0, 0]

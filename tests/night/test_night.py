@@ -33,7 +33,7 @@ def test_the_cube_opens_in_xarray_alone_with_its_units_flags_and_angles(reduced:
     assert opened.flux.dims == ("frame", "channel", "y", "x")
     assert opened.sizes["frame"] == 4
     assert (opened.sizes["y"], opened.sizes["x"]) == (1024, 1024)
-    assert opened.flux.attrs["units"] == "adu s-1"
+    assert opened.flux.attrs["units"] == "adu/s"
     assert opened.flags.dtype == np.uint16
     assert opened.time.dtype == np.float64
     assert set(opened.file_id.values.tolist()) <= set(reduced.query("SELECT file_id FROM files")["file_id"].to_pylist())

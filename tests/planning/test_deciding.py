@@ -78,6 +78,37 @@ def test_a_parameter_of_one_night_moves_that_night_and_what_follows() -> None:
     assert found["toy_tracks"].process.parameters["radius"] == 20.0
 
 
+def test_a_parameter_of_one_file_moves_the_processes_of_that_file_only() -> None:
+    """Two observations of one night: the file is of one of them."""
+    night = toy.universe(toy.plain_night(0, n_observations=2))
+    one, other = sorted(night.observations.values(), key=lambda each: each.mjd_start)
+    file_id = one.file_ids("OBJECT")[1]
+    entry = f'match: {{file: "{file_id}"}}\n  kind: param\n  recipe: toy_tracks\n  parameter: radius\n  value: 20'
+    rulebook = replace(toy.RULEBOOK, effects=effects_of(decisions(entry), night, night.frames))
+    plan = make_plan(night, Selection(obs_ids=frozenset(night.observations)), rulebook)
+    radii = {
+        each.process.subject.subject_id: each.process.parameters["radius"]
+        for each in plan.processes
+        if each.process.recipe == "toy_tracks"
+    }
+    assert radii == {one.obs_id: 20.0, other.obs_id: 12.0}
+
+
+def test_planes_of_the_numbers_people_gave_stay_when_a_file_before_them_is_quarantined() -> None:
+    taken = FIRST.science_files[0]
+    fewer = replace(
+        FIRST,
+        files=tuple(one for one in FIRST.files if one.file_id != taken),
+        quarantined_science=(taken,),
+    )
+    universe = replace(UNIVERSE, observations={**UNIVERSE.observations, FIRST.obs_id: fewer})
+    found = moved(
+        decisions(f'match: {{obs: "obs:{FIRST.obs_id[:12]}"}}\n  kind: exclude-planes\n  planes: [1, 6]'), universe
+    )
+    # Plane 6 is plane 2 of the second OBJECT file, now the first of the science cube; plane 1 is gone with its file.
+    assert found["toy_science"].process.excluded_planes == ((0, 2),)
+
+
 def test_a_parameter_of_a_recipe_on_products_finds_its_night() -> None:
     night = FIRST.night.isoformat()
     held = decisions(

@@ -115,6 +115,47 @@ def test_frames_of_another_ob_are_main_inputs_where_rules_chose_them() -> None:
     assert tracks.level == 1
 
 
+@pytest.mark.parametrize("levels", [(0, 1, 3), (3, 1, 0), (1, 3, 0)])
+def test_a_calibration_brought_by_several_links_has_the_worst_of_their_levels(levels: tuple[int, int, int]) -> None:
+    night = toy.plain_night()
+    of_role = dict(zip(("FLUX", "CENTER", "OBJECT"), levels, strict=True))
+    group_of = {one.group_id: one.role for one in night.groups}
+    night.associations = [
+        replace(one, level=of_role.get(group_of[one.consumer_group_id], 0)) if one.role == "flat" else one
+        for one in night.associations
+    ]
+    plan = plan_of(toy.universe(night))
+    (flat,) = (one for one in of(plan, "toy_tracks").inputs if one.role == "flat")
+    assert flat.level == 3
+    assert of(plan, "toy_tracks").level == 3
+
+
+def test_the_level_of_a_chain_is_its_worst_link() -> None:
+    night = toy.plain_night()
+    lamp = next(one for one in night.groups if one.frame_type == "FLAT")
+    night.associations = [
+        replace(one, level=2) if one.consumer_group_id == lamp.group_id else one for one in night.associations
+    ]
+    plan = plan_of(toy.universe(night))
+    levels = {one: of(plan, one).level for one in ("toy_flat", "toy_sky", "toy_tracks", "toy_science", "toy_centered")}
+    assert set(levels.values()) == {2}
+    assert {one.process.level for one in plan.processes if one.process.recipe == "toy_dark"} == {0}
+
+
+def test_one_id_for_two_things_is_an_error_and_no_loss() -> None:
+    night, other = toy.plain_night(0), toy.plain_night(1)
+    night.observations.append(replace(other.observations[0], obs_id=night.observations[0].obs_id))
+    with pytest.raises(MisuseError, match=r"AP-PLN-007 obs:.*two different ones") as error:
+        toy.universe(night, other)
+    assert night.observations[0].science_files[0] in error.value.message
+    again = toy.plain_night(2)
+    again.groups.append(replace(again.groups[0], file_ids=again.groups[1].file_ids))
+    with pytest.raises(MisuseError, match="AP-PLN-007 group:"):
+        toy.universe(again)
+    # The same thing told twice is one thing.
+    assert len(toy.universe(other, toy.plain_night(1)).observations) == 1
+
+
 def test_equal_facts_give_equal_bytes_in_any_order() -> None:
     nights = [toy.plain_night(n, 2) for n in range(2)]
     text = plan_to_json(plan_of(toy.universe(*nights)))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import json
 import random
 import time
 
@@ -16,6 +17,7 @@ from archive_proc.model.observations import Issue
 from archive_proc.storage.headers import header_batch, read_header, write_headers
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.manifests import (
+    conflict,
     frame_schema,
     frames_to_table,
     manifest_id_of,
@@ -164,6 +166,114 @@ def test_an_ingest_that_found_only_bad_files_is_remembered(tmp_path):
     write_manifest(layout, [], rejected=[bad], covered=["raw"])
     assert merge_manifests(layout).issues == (bad,)
     assert read_manifests(layout) == ()
+
+
+def bad(uri: str, code: str = "AP-ING-002") -> Issue:
+    return Issue(code=code, severity="warning", subject_kind="file", subject_id=uri, message="m", remedy="r")
+
+
+def test_rejects_of_two_places_without_frames_stand_beside_each_other(tmp_path):
+    layout = Layout(tmp_path)
+    write_manifest(layout, [], rejected=[bad("raw/a/1.fits")], covered=["raw/a"], at=dt.datetime(2026, 1, 1))
+    write_manifest(layout, [], rejected=[bad("raw/b/1.fits")], covered=["raw/b"], at=dt.datetime(2026, 1, 2))
+    assert merge_manifests(layout).issues == (bad("raw/a/1.fits"), bad("raw/b/1.fits"))
+    write_manifest(layout, [], covered=["raw/a"], at=dt.datetime(2026, 1, 3))
+    assert merge_manifests(layout).issues == (bad("raw/b/1.fits"),)
+    write_manifest(layout, [], covered=["raw"], at=dt.datetime(2026, 1, 4))
+    assert merge_manifests(layout).issues == ()
+
+
+def test_rejects_beside_equal_frames_of_two_places_stand_beside_each_other(tmp_path):
+    layout = Layout(tmp_path)
+    for day, root in enumerate(("one", "two"), 1):
+        write_manifest(
+            layout, [frame(0, uri=f"{root}/0.fits")], rejected=[bad(f"{root}/1.fits")], covered=[root],
+            at=dt.datetime(2026, 1, day),
+        )  # fmt: skip
+    merged = merge_manifests(layout)
+    assert merged.issues == (bad("one/1.fits"), bad("two/1.fits"))
+    assert [one.uri for one in merged.frames] == ["two/0.fits"]
+    assert merged.last_ingest == dt.datetime(2026, 1, 2)
+
+
+def test_what_an_ingest_covered_settles_nothing_that_came_after_it(tmp_path):
+    layout = Layout(tmp_path)
+    write_manifest(layout, [], rejected=[bad("raw/b/1.fits")], covered=["raw/a"], at=dt.datetime(2026, 1, 1))
+    write_manifest(layout, [frame(0)], rejected=[bad("raw/a/1.fits")], covered=["raw/a"], at=dt.datetime(2026, 1, 2))
+    # Rewrites the first manifest: that one's remarks stay as old as they are.
+    write_manifest(layout, [], rejected=[bad("raw/c/1.fits")], covered=["raw/c"], at=dt.datetime(2026, 1, 3))
+    assert [one.subject_id for one in merge_manifests(layout).issues] == [f"raw/{name}/1.fits" for name in "abc"]
+
+
+def test_ingesting_one_place_again_and_again_keeps_one_remark(tmp_path):
+    layout = Layout(tmp_path)
+    for number in range(5):
+        name = write_manifest(layout, [], rejected=[bad(f"raw/{number}.fits")], covered=["raw"])
+    said = json.loads(pq.read_schema(layout.manifest(name)).metadata[b"archive_proc"])
+    assert said["earlier"] == []
+    assert merge_manifests(layout).issues == (bad("raw/4.fits"),)
+
+
+def test_a_file_that_went_bad_after_it_was_read_is_an_issue(tmp_path):
+    layout = Layout(tmp_path)
+    write_manifest(layout, [frame(0)], covered=["raw"], at=dt.datetime(2026, 1, 1))
+    write_manifest(layout, [frame(1)], rejected=[bad("raw/0.fits")], covered=["raw"], at=dt.datetime(2026, 1, 2))
+    assert merge_manifests(layout).issues == (bad("raw/0.fits"),)
+
+
+@pytest.mark.parametrize("days", [(1, 2), (2, 1)])
+def test_a_whole_copy_stands_whichever_came_first(tmp_path, days):
+    layout = Layout(tmp_path)
+    whole, cut = frame(0, uri="one/0.fits"), frame(0, uri="two/0.fits", truncated=True)
+    write_manifest(layout, [whole, frame(1)], at=dt.datetime(2026, 1, days[0]))
+    write_manifest(layout, [cut, frame(2)], at=dt.datetime(2026, 1, days[1]))
+    assert read_manifests(layout)[0] == whole
+
+
+def test_a_file_cut_in_its_own_place_is_cut(tmp_path):
+    layout = Layout(tmp_path)
+    write_manifest(layout, [frame(0), frame(1)], at=dt.datetime(2026, 1, 1))
+    write_manifest(layout, [frame(0, truncated=True)], at=dt.datetime(2026, 1, 2))
+    assert read_manifests(layout)[0].truncated
+
+
+def test_the_first_content_stays_though_its_manifest_is_written_again(tmp_path):
+    layout = Layout(tmp_path)
+    write_manifest(layout, [frame(0)], at=dt.datetime(2026, 1, 1))
+    write_manifest(layout, [frame(0, content_id="ff" * 32, uri="two/0.fits")], at=dt.datetime(2026, 1, 2))
+    write_manifest(layout, [frame(0, uri="three/0.fits")], at=dt.datetime(2026, 1, 3))
+    merged = merge_manifests(layout)
+    assert merged.frames == (frame(0, uri="three/0.fits"),)
+    assert [(one.code, one.severity, one.subject_id) for one in merged.issues] == [
+        ("AP-ING-010", "warning", "two/0.fits")
+    ]
+
+
+def test_other_content_in_a_frames_own_place_blocks_the_frame(tmp_path):
+    layout = Layout(tmp_path)
+    other = frame(0, content_id="ff" * 32)
+    write_manifest(layout, [frame(0)], covered=["raw"], at=dt.datetime(2026, 1, 1))
+    write_manifest(layout, [], rejected=[conflict(frame(0), other)], covered=["raw"], at=dt.datetime(2026, 1, 2))
+    (issue,) = merge_manifests(layout).issues
+    assert (issue.code, issue.severity, issue.subject_id) == ("AP-ING-010", "blocking", frame(0).file_id)
+    # Found elsewhere, the frame can be read again; the wrong file is still one to be named.
+    write_manifest(layout, [frame(0, uri="two/0.fits")], covered=["two"], at=dt.datetime(2026, 1, 3))
+    (issue,) = merge_manifests(layout).issues
+    assert (issue.severity, issue.subject_id) == ("warning", "raw/0.fits")
+
+
+def test_manifests_written_before_remarks_were_kept_are_read(tmp_path):
+    layout = Layout(tmp_path)
+    said = {
+        "version": 1, "ingested_at": "2026-01-01T00:00:00", "covered": ["raw"],
+        "rejected": [dataclasses.asdict(bad("raw/1.fits"))],
+    }  # fmt: skip
+    layout.manifests.mkdir()
+    table = frames_to_table([frame(0)]).replace_schema_metadata({"archive_proc": json.dumps(said)})
+    pq.write_table(table, layout.manifest(manifest_id_of([frame(0)])))
+    merged = merge_manifests(layout)
+    assert (merged.frames, merged.issues) == ((frame(0),), (bad("raw/1.fits"),))
+    assert merged.last_ingest == dt.datetime(2026, 1, 1)
 
 
 def test_an_edited_manifest_is_refused(tmp_path):

@@ -42,6 +42,7 @@ class Form:
     shards: tuple[int, ...] | None = None
     significant_bits: int | None = None
     ancillary: str = ""
+    coordinate: bool = True
 
 
 @dataclass(frozen=True)
@@ -197,3 +198,10 @@ def test_blocks_of_summaries_read_back_bit_by_bit(tmp_path: Path) -> None:
         unpack(pack(arrays)[:-20])
     with pytest.raises(TypeError):
         pack({"o": np.array([object()])})
+
+
+def test_values_of_a_frame_are_coordinates_of_its_cube_unless_the_type_says_otherwise() -> None:
+    own = Form("chi", ("frame", "channel"), "float64", coordinate=False)
+    form = Product((*FORM.variables, own))
+    plans = {one.name: one for one in plan_product(form, "cube", SIZES, by_block=True)}
+    assert plans["flux"].attrs["coordinates"] == "name level"

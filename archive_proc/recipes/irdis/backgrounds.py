@@ -10,9 +10,17 @@ from numpy.typing import NDArray
 from archive_proc.errors import DataFailure
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.background import BackgroundBasis
-from archive_proc.kernels.blocks import BLOCK, HALF, fill_nearest
-from archive_proc.kernels.calibrate import DetectorLevel, UnlitPixels, detector_level, split_halves, unlit_pixels
-from archive_proc.kernels.sky import TURNING, TURNING_SPREAD, turning_maps
+from archive_proc.kernels.blocks import BLOCK, HALF, block_means, fill_nearest
+from archive_proc.kernels.calibrate import (
+    USELESS,
+    DetectorLevel,
+    UnlitPixels,
+    detector_level,
+    split_halves,
+    unlit_pixels,
+)
+from archive_proc.kernels.sky import CHANGES, change_maps
+from archive_proc.model.flags import Flag
 from archive_proc.recipes.detector import true_dit
 from archive_proc.recipes.recipe import Calibration, RecipeInputs
 
@@ -22,8 +30,12 @@ THERMAL_RATE = 5.0
 """ADU/s: how far sky light may be from an instrument background in K (2 to 7 measured, notes/irdis 3)."""
 QUIET_RATE = 0.3
 """ADU/s: the same at shorter wavelengths, where the whole sky is a few tenths."""
-UNEVEN = 0.5
-"""Gradients and quadrupoles of that light relative to it, at the half's edge."""
+UNEVEN, DISPLACED = 50.0, 5.0
+"""How much less alike that light is to the instrument's than one sky to the next: in brightness, in place."""
+FAINTEST_SHAPE = 20.0
+"""ADU per DIT of instrument background from which on its shape is trusted."""
+LEVEL_MODES = len(CHANGES) + 1
+"""Maps of a basis without skies: even light, and what may change in the light of the background or the even one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +135,18 @@ def _from_levels(
         level, method = np.zeros_like(response), "unlit"
     light = (THERMAL_RATE if thermal else QUIET_RATE) * dit_s
     even = np.ones((2, HALF // BLOCK, HALF // BLOCK))
-    modes, spread = turning_maps(even, len(TURNING))
+    # What comes from ahead of the instrument passes the same vignetting as the instrument's own light.
+    shape = _shape(level, response, flags) if method == "instrument_background" and thermal else even
+    changes, spread = change_maps(shape)
+    looseness = np.array([DISPLACED if name.startswith("moved") else UNEVEN for name in CHANGES])
+    norm = HALF // BLOCK
     basis = BackgroundBasis(
         level=level,
         response=response,
-        first_mode=even,
-        modes=modes,
+        first_mode=shape,
+        modes=np.concatenate([even[None] / norm, changes]),
         scale_sigma=np.full(2, light),
-        mode_sigma=spread / TURNING_SPREAD * UNEVEN * light,
+        mode_sigma=np.concatenate([np.full((1, 2), light * norm / 2.0), spread * looseness[:, None] * light]),
     )
     return PlaneBackground(
         basis=basis,
@@ -142,6 +158,22 @@ def _from_levels(
         constrained=not thermal,
         sources=tuple(one.product_id for one in serving),
     )
+
+
+def _shape(level: Float32, response: Float32, flags: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """(2, by, bx) light of a background above its unlit pixels, after the flat, mean 1; even where there is none."""
+    good = (response > 0) & ((flags & (USELESS | int(Flag.OUTSIDE))) == 0)
+    unlit = (flags & (USELESS | int(Flag.OUTSIDE | Flag.EDGE))) == int(Flag.OUTSIDE)
+    shape = np.ones((2, HALF // BLOCK, HALF // BLOCK))
+    for half in range(2):
+        pedestal = float(np.median(level[half][unlit[half]])) if unlit[half].any() else 0.0
+        inverse = np.where(good[half], 1.0 / np.where(good[half], response[half], 1.0), 0.0).astype(np.float32)
+        means, _ = block_means((level[half] - np.float32(pedestal)) * inverse, good[half])
+        mean = float(np.nanmean(means)) if np.isfinite(means).any() else 0.0
+        # Fainter light than this has no shape to speak of.
+        if mean > FAINTEST_SHAPE:
+            shape[half] = fill_nearest(means) / mean
+    return shape
 
 
 def _level(one: Calibration) -> DetectorLevel:

@@ -24,8 +24,13 @@ JITTER = 0.35
 """Pixels per axis: star motion between planes that a CENTER cannot know, 3-5 mas (notes/irdis 3)."""
 OPEN_LOOP_ERROR = 0.08
 """Pixels, 1 mas: motion against the mask when the differential tip-tilt loop is open (notes/irdis 4.4.4)."""
+MASK_ERROR = 0.04
+"""Pixels, 0.5 mas per axis: a fifth of the star's motion is against the mask even with the loop closed, and changes the
+speckles that are followed (notes/irdis 4.4.4)."""
 TRUSTED_SHIFT = 0.25
 """Pixels: a registration with a larger error is not better than transport."""
+POOL = 4.0
+"""How many planes' worth of trust the errors' rms has against one plane's own."""
 TIE_FLOOR = 0.01
 """Pixels: no tie is known better than speckles allow."""
 
@@ -68,7 +73,8 @@ def track(inputs: RecipeInputs, rows: Arrays, times: Float64, scenes: list[Scene
     method[flux & ~found] = "none"
     spots = (roles == "CENTER") & found
     trusted = spots & inputs.planes.usable
-    centers, center_error = _tie_halves(rows["center"], rows["center_error"], spots, trusted)
+    pooled = _pooled_errors(rows["center_error"], trusted)
+    centers, center_error = _tie_halves(rows["center"], pooled, spots, trusted)
     behind = ~flux
     if trusted.any():
         carried, carried_error = _transport(centers - dither[:, None, :], center_error, times, trusted)
@@ -98,8 +104,21 @@ def _loop_is_open(inputs: RecipeInputs, file: int) -> bool:
     return "OPEN" in (inputs.frames[file].ao_ir or "").upper()
 
 
+def _pooled_errors(error: Float64, trusted: Mask) -> Float64:
+    """Errors (n, 2, 2) of waffle fits, each one's own two numbers drawn to the rms of trusted planes."""
+    members = error[trusted]
+    members = members[np.isfinite(members)]
+    if not members.size:
+        return error
+    typical = float(np.mean(members**2))
+    return np.where(np.isfinite(error), np.sqrt((error**2 + POOL * typical) / (1.0 + POOL)), np.sqrt(typical))
+
+
 def _tie_halves(center: Float64, error: Float64, spots: Mask, trusted: Mask) -> tuple[Float64, Float64]:
-    """Both halves see one star: a constant offset between them, and a common motion weighted by 1 / error^2."""
+    """Both halves see one star: a constant offset between them, and a common motion weighted by 1 / error^2.
+
+    Errors are means, not less: the speckles under the spots are nearly the same in both halves and in all planes.
+    """
     center, error = center.copy(), np.where(np.isfinite(error), error, 1.0)
     error = np.where(spots[:, None, None], np.maximum(error, TIE_FLOOR), np.nan)
     if trusted.sum() < 2:
@@ -108,7 +127,7 @@ def _tie_halves(center: Float64, error: Float64, spots: Mask, trusted: Mask) -> 
     apart = (weight * (center[trusted, 1] - center[trusted, 0])).sum(axis=0) / weight.sum(axis=0)
     w = 1.0 / error[spots] ** 2
     common = (w[:, 0] * center[spots, 0] + w[:, 1] * (center[spots, 1] - apart)) / w.sum(axis=1)
-    shared = np.sqrt(1.0 / w.sum(axis=1) + 0.25 / weight.sum(axis=0))
+    shared = np.sqrt((w * error[spots] ** 2).sum(axis=1) / w.sum(axis=1))
     center[spots] = np.stack([common, common + apart], axis=1)
     error[spots] = shared[:, None, :]
     return center, error
@@ -176,7 +195,7 @@ def _follow_speckles(
     else:
         return
     tracked = rows["corner"] + tie + shifts[:, None, :]
-    tracked_error = np.hypot(tie_error, errors[:, None, :])
+    tracked_error = np.hypot(np.hypot(tie_error, MASK_ERROR), errors[:, None, :])
     chosen = good & (errors.max(axis=1) < TRUSTED_SHIFT) & (roles_of(inputs) == "OBJECT")
     lost = int((~chosen & (roles_of(inputs) == "OBJECT")).sum())
     if lost:
@@ -198,11 +217,14 @@ def _clear_of_spots(rows: Arrays, plane: int, scene: Scene) -> Mask:
 
 
 def _combined(ties: Float64, errors: Float64) -> tuple[Float64, Float64]:
-    """(2, 2) tie and its error: the median of three or more, else the weighted mean."""
+    """(2, 2) tie and its error: the median of three or more, else the weighted mean.
+
+    The CENTERs' errors do not average down: the speckles under their spots are the same.
+    """
     n = len(ties)
     weight = 1.0 / errors**2
     tie = np.median(ties, axis=0) if n > 2 else (weight * ties).sum(axis=0) / weight.sum(axis=0)
-    formal = np.sqrt(1.0 / weight.sum(axis=0))
+    formal = np.sqrt((weight * errors**2).sum(axis=0) / weight.sum(axis=0))
     scatter = ties.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.zeros_like(formal)
     return tie, np.maximum(np.maximum(formal, scatter), TIE_FLOOR)
 

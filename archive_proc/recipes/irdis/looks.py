@@ -28,7 +28,7 @@ from archive_proc.kernels.stamps import Stamp, corner, cut
 from archive_proc.kernels.waffle import find_pattern, fit_waffle, spot_positions
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.detector import true_dit
-from archive_proc.recipes.irdis.backgrounds import PlaneBackground, background_for
+from archive_proc.recipes.irdis.backgrounds import LEVEL_MODES, PlaneBackground, background_for
 from archive_proc.recipes.irdis.scenes import Pair, Scene, scene_of
 from archive_proc.recipes.recipe import Array, Arrays, Block, BlockOutput, Calibration, RecipeInputs
 
@@ -50,7 +50,7 @@ def science_role(inputs: RecipeInputs) -> str:
 def n_terms(inputs: RecipeInputs) -> int:
     """Coefficients a plane has at most, over all backgrounds given."""
     modes = [int(one.arrays["modes"].shape[0]) for one in _backgrounds(inputs) if "modes" in one.arrays]
-    return len(FIXED_TERMS) + max(4, *modes, 4)
+    return len(FIXED_TERMS) + max(LEVEL_MODES, *modes, 0)
 
 
 def _backgrounds(inputs: RecipeInputs) -> tuple[Calibration, ...]:

@@ -253,6 +253,7 @@ IRDIS_SCIENCE = Recipe(
         TableRead("irdis.detector"),
         TableRead("irdis.filters", by="inst_filter"),
         TableRead("irdis.geometry", by="mjd_obs"),
+        TableRead("earth_rotation", by="mjd_obs"),
     ),
     sizes=_sizes,
     passes=(Pass("calibrate", calibrate_block, gather, Halo(n=2, within="dither")),),

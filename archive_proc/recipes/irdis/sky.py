@@ -15,9 +15,16 @@ from numpy.typing import NDArray
 from archive_proc.errors import DataFailure
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.blocks import BLOCK, block_means, fill_nearest, upsample
-from archive_proc.kernels.calibrate import OUTPUT_COLUMNS, USELESS, DetectorLevel, join_halves, split_halves
+from archive_proc.kernels.calibrate import (
+    MIN_UNLIT,
+    OUTPUT_COLUMNS,
+    USELESS,
+    DetectorLevel,
+    join_halves,
+    split_halves,
+)
 from archive_proc.kernels.sky import (
-    TURNING_CHOICES,
+    CHANGES,
     SkyModes,
     join_estimates,
     master_pixels,
@@ -25,11 +32,13 @@ from archive_proc.kernels.sky import (
     sky_modes,
     structure_variance,
 )
+from archive_proc.kernels.sky_sources import COLUMNS, bridged, find_sources, hidden_blocks, hidden_pixels
 from archive_proc.model.flags import Flag
 from archive_proc.model.frames import Arm
 from archive_proc.model.processes import QcValue, Remark
 from archive_proc.recipes.detector import no_planes, true_dit
 from archive_proc.recipes.irdis.flat import stripe_level
+from archive_proc.recipes.irdis.scenes import scene_of
 from archive_proc.recipes.recipe import (
     STRIPE_ROWS,
     Arrays,
@@ -85,7 +94,7 @@ def _stripe(inputs: RecipeInputs, first: int) -> _Stripe:
     rows = slice(first, first + STRIPE_ROWS)
     flat = inputs.calibrations["flat"][0].arrays
     detector = load_tables().irdis.detector
-    gain = inputs.frames[0].gain or detector.gain_e_per_adu
+    gain = _gain(inputs)
     response = np.nan_to_num(split_halves(np.asarray(flat["response"][rows], np.float32)))
     flags = split_halves(np.asarray(flat["flags"][rows], np.uint16)).copy()
     dark: DetectorLevel | None = stripe_level(inputs.calibrations.get("dark", ()), true_dit(inputs.frames[0]), rows)
@@ -118,6 +127,14 @@ def look(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
         means[index], counts[index] = block_means(residual * inverse, good)
         offsets[index] = _unlit_sums(residual, unlit)
     per_flat, _ = block_means(inverse, good)
+    files = inputs.planes.file[block.planes]
+    sources = [np.zeros((0, len(COLUMNS) + 1))]
+    for file in np.unique(files[inputs.planes.usable[block.planes]]):
+        # The lowest of a file's planes: cosmic rays are in one, a star in all.
+        lowest = (split_halves(raw[files == file].min(axis=0)) - stripe.level) * inverse
+        found = find_sources(lowest, good, gain=_gain(inputs), read_noise=float(np.median(stripe.read_noise)))
+        found[:, 1] += block.first
+        sources.append(np.column_stack([np.full(len(found), file), found]))
     return BlockOutput(
         {
             "planes": block.planes,
@@ -126,8 +143,20 @@ def look(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
             "unlit": offsets,
             "inverse": per_flat,
             "noise": np.array([float(np.median(stripe.read_noise))]),
+            "sources": np.concatenate(sources),
         }
     )
+
+
+def _gain(inputs: RecipeInputs) -> float:
+    return float(inputs.frames[0].gain or load_tables().irdis.detector.gain_e_per_adu)
+
+
+def _hidden_by(shared: Arrays, file: int) -> Float64:
+    """The sources (m, 4) of `COLUMNS` in one sky file."""
+    table = shared["sources"]
+    own: Float64 = table[table[:, 0] == file][:, 1:]
+    return own
 
 
 def _unlit_sums(residual: Float32, unlit: NDArray[np.bool_]) -> Float64:
@@ -157,13 +186,19 @@ def compare(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -
         np.sum([one["unlit"] for one in summaries[where]], axis=0)
         for where in (slice(0, half_way), slice(half_way, None))
     ]
-    # (n, half, part, output): mean of unlit pixels, 0 where fewer than 200 exist (notes/irdis 4.1).
+    # (n, half, part, output): mean of unlit pixels, 0 where too few exist (notes/irdis 4.1).
     offsets = np.stack(
-        [np.where(one[:, :, 1] >= 200, one[:, :, 0] / np.maximum(one[:, :, 1], 1), 0.0) for one in parts], axis=2
+        [np.where(one[:, :, 1] >= MIN_UNLIT, one[:, :, 0] / np.maximum(one[:, :, 1], 1), 0.0) for one in parts], axis=2
     )
     spread = np.repeat(offsets, OUTPUT_COLUMNS // BLOCK, axis=3)
     spread = np.repeat(spread, means.shape[2] // 2, axis=2)
     means = means - spread * np.nan_to_num(inverse)
+    sources = np.concatenate([one["sources"] for one in summaries])
+    lambda_d = scene_of(inputs.frames[0]).lambda_d
+    hidden = np.zeros(means.shape, bool)
+    for index, file in enumerate(inputs.planes.file[planes]):
+        hidden[index] = hidden_blocks(_hidden_by({"sources": sources}, int(file)), lambda_d, means.shape[2])
+    means[hidden] = np.nan
     kept = inputs.planes.usable[planes].copy()
     if not kept.any():
         raise no_planes(inputs.subject.subject_id)
@@ -186,7 +221,8 @@ def compare(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -
         "counts": counts,
         "offsets": offsets.astype(np.float32),
         "kept": kept,
-        "reference": reference_blocks(means[kept]),
+        "reference": bridged(reference_blocks(means[kept]), np.asarray(hidden[kept].all(axis=0))),
+        "sources": sources,
         "noise": np.array([noise]),
     }
 
@@ -199,19 +235,25 @@ def master(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
     rows = slice(block.first, block.first + raw.shape[1])
     part = 0 if block.first < shared["reference"].shape[1] * BLOCK // 2 else 1
     reference = fill_nearest(shared["reference"])
-    gain = np.float32(inputs.frames[0].gain or load_tables().irdis.detector.gain_e_per_adu)
+    gain = np.float32(_gain(inputs))
     smooth = stripe.response * upsample(reference, rows=rows)
     noise = np.sqrt(np.maximum(smooth, 0) / gain + stripe.read_noise**2).astype(np.float32)
     planes = np.empty((kept.size, *smooth.shape), np.float32)
     for place, index in enumerate(kept):
-        change = fill_nearest(shared["means"][index]) - reference
+        change = fill_nearest(shared["means"][index] - shared["reference"])
         columns = np.repeat(shared["offsets"][index, :, part], OUTPUT_COLUMNS, axis=1)[:, None, :]
         planes[place] = split_halves(raw[index]) - stripe.level - columns
         planes[place] -= stripe.response * upsample(change, rows=rows)
     lit = stripe.response > 0
+    valid = _valid(inputs, shared, kept, rows, raw.shape[2] // 2)
+    flags = stripe.flags.copy()
+    if valid is not None:
+        flags[lit & ~valid.any(axis=0)] |= np.uint16(Flag.BACKGROUND_UNCONSTRAINED)
     level, variance = np.empty_like(smooth), np.empty_like(smooth)
     for half in range(2):
-        mean, its_variance = master_pixels(planes[:, half], lit[half], noise[half])
+        mean, its_variance = master_pixels(
+            planes[:, half], lit[half], noise[half], None if valid is None else valid[:, half]
+        )
         dark_variance = stripe.level_variance[half]
         away = mean - smooth[half]
         fine = structure_variance(away, its_variance + dark_variance, stripe.good[half], STRIPE_ROWS)
@@ -222,9 +264,21 @@ def master(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
         {
             "level": join_halves(level.astype(np.float32)),
             "variance": join_halves(np.where(lit, variance, stripe.level_variance).astype(np.float32)),
-            "flags": join_halves(stripe.flags),
+            "flags": join_halves(flags),
         }
     )
+
+
+def _valid(
+    inputs: RecipeInputs, shared: Arrays, kept: NDArray[np.intp], rows: slice, nx: int
+) -> NDArray[np.bool_] | None:
+    """(kept planes, 2, rows, nx) False where a plane's file shows a star; None where none does."""
+    if not len(shared["sources"]):
+        return None
+    lambda_d = scene_of(inputs.frames[0]).lambda_d
+    files = inputs.planes.file[shared["planes"]][kept]
+    hidden = [hidden_pixels(_hidden_by(shared, int(file)), lambda_d, rows, nx) for file in files]
+    return ~np.stack(hidden)
 
 
 def join(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
@@ -241,7 +295,7 @@ def close(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     kept = np.flatnonzero(shared["kept"])
     files = inputs.planes.file[shared["planes"]][kept].astype(np.int64)
     means, counts = shared["means"][kept], shared["counts"][kept]
-    gain = frame.gain or tables.detector.gain_e_per_adu
+    gain = _gain(inputs)
     noise = float(shared["noise"][0])
     sigma = np.sqrt((np.maximum(np.nan_to_num(means), 0.0) / gain + noise**2) / np.maximum(counts, 1.0))
     optics = tables.filter(frame.inst_filter)
@@ -287,9 +341,8 @@ def _qc(modes: SkyModes, n_planes: int, noise: float) -> tuple[QcValue, ...]:
         found.append(QcValue("sky_basis", f"level_{name}", float(level[half]), "adu"))
         found.append(QcValue("sky_basis", f"scale_spread_{name}", float(modes.scale_sigma[half]), "1"))
     if np.isfinite(modes.held_out_error).any():
-        sky = sum(name.startswith("sky_") for name in modes.mode_names)
-        turning = TURNING_CHOICES.index(len(modes.mode_names) - sky)
-        found.append(QcValue("sky_basis", "held_out_error", float(modes.held_out_error[sky, turning]), "1"))
+        sky = len(modes.mode_names) - len(CHANGES)
+        found.append(QcValue("sky_basis", "held_out_error", float(modes.held_out_error[sky]), "1"))
     return tuple(found)
 
 
@@ -302,6 +355,10 @@ def _remarks(inputs: RecipeInputs, shared: Arrays, kept: NDArray[np.intp]) -> tu
         remarks.append(Remark("AP-IRD-041", f"{file} plane {inputs.planes.plane[plane]} left out: another level"))
     if np.unique(inputs.planes.file[shared["planes"]][kept]).size < 2:
         remarks.append(Remark("AP-IRD-042", "one sky file: how the sky changes is assumed, not measured"))
+    for number in np.unique(shared["sources"][:, 0]).astype(int):
+        n = len(_hidden_by(shared, number))
+        name = inputs.frames[number].file_id
+        remarks.append(Remark("AP-IRD-058", f"{name} shows {n} star(s): not used there"))
     darks = inputs.calibrations.get("dark", ())
     if not darks:
         remarks.append(Remark("AP-IRD-043", "no dark: the detector's level is that of unlit pixels"))

@@ -234,6 +234,7 @@ IRDIS_TRACKS = Recipe(
         TableRead("irdis.filter", by="inst_filter"),
         TableRead("irdis.neutral_density"),
         TableRead("irdis.geometry", by="mjd_obs"),
+        TableRead("earth_rotation", by="mjd_obs"),
     ),
     passes=(Pass("look", look, gather),),
     close=close,

@@ -1,0 +1,63 @@
+"""The catalog follows a run: published every minute and at the end. A failure of it never ends the run.
+
+Products and journal are the record; a catalog that could not be written is made from them by the next run or verb.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from archive_proc.errors import ArchiveProcError
+from archive_proc.execution.failures import FULL
+from archive_proc.execution.stopping import DISK_FULL, Stopper
+
+
+@dataclass(slots=True, kw_only=True)
+class Publisher:
+    """Calls the compactor when it is due and keeps account of its failures."""
+
+    publish: Callable[[], None] | None
+    every_s: float
+    stopper: Stopper
+    say: Callable[[str], None]
+    """Tells the user, whether bars are shown or not."""
+    note: str = ""
+    """Why the catalog could not be published, the first time it failed."""
+    behind: bool = False
+    """Whether it failed the last time: the catalog lacks what happened since."""
+    _published: float = field(default_factory=time.monotonic)
+
+    def when_due(self) -> None:
+        """Publish if the last time is long enough ago."""
+        if time.monotonic() - self._published >= self.every_s:
+            self.now()
+
+    def now(self, *, last: bool = False) -> None:
+        """Publish. A failure is said once while the run goes on, and once more where it is the `last` time."""
+        if self.publish is None:
+            return
+        try:
+            self.publish()
+        except (OSError, ArchiveProcError) as error:
+            self.behind = True
+            text = f"the catalog could not be published: {error}"
+            if last or not self.note:
+                self.say(f"{text}; what is sealed is kept, the next run publishes it")
+            self.note = self.note or text
+            if _full(error) and not self.stopper.stopping:
+                self.stopper.ask(DISK_FULL)
+        else:
+            self.behind = False
+        self._published = time.monotonic()
+
+
+def _full(error: BaseException) -> bool:
+    """Whether a disk or a quota without room is behind it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in FULL:
+            return True
+        cause = cause.__cause__
+    return False

@@ -49,6 +49,8 @@ def print_outcome(archive: Archive, plan: Plan, outcome: RunOutcome) -> None:
         click.echo(folded(f"  not planned {code}: {number}, first: {first.message} -> {first.remedy}", 4))
     if outcome.stopped:
         click.echo(f"stopped: {outcome.stopped}; what is sealed is kept, the same command continues")
+    if outcome.note:
+        click.echo(outcome.note)
     click.echo(f"run:{outcome.run_id}")
     if made:
         click.echo("next: archive-proc query --saved star-history, archive-proc show run:" + outcome.run_id[:12])

@@ -75,12 +75,18 @@ class SerialBackend:
 
     def wait_any(self, timeout_s: float) -> list[Finished]:
         """Run the next task to its end."""
-        from archive_proc.execution.worker import run_task  # numpy, zarr and the recipes: only when there is work
+        # numpy, zarr and the recipes: only when there is work
+        from threadpoolctl import threadpool_limits
+
+        from archive_proc.execution.worker import run_task
 
         if not self._queue:
             return []
         call = self._queue.popleft()
-        return [Finished(call, run_task(call, self._should_stop))]
+        # The caller's process (a notebook) may have loaded BLAS with all cores. Sums in another order differ in the
+        # last bit, so a task has one thread here as on any worker, and the caller gets its threads back.
+        with threadpool_limits(limits=1):
+            return [Finished(call, run_task(call, self._should_stop))]
 
     def cancel(self, calls: Iterable[TaskCall]) -> None:
         """Forget queued tasks."""

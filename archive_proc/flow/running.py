@@ -71,7 +71,7 @@ def run_selection(
         save_plan(campaign.layout, plan)
         outcomes.append(_execute(campaign, plan, order, lease))
         last = outcomes[-1]
-        refused = any(one.cause is Cause.DATA and one.earlier_run is None for one in last.failures)
+        refused = any(one.qc and one.cause is Cause.DATA and one.earlier_run is None for one in last.failures)
         if last.stopped or not refused or len(outcomes) == ROUNDS:
             break
         again = campaign.plan(wanted, product_types, words)

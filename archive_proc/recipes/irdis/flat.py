@@ -151,6 +151,7 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
             f"every lamp level is above {limits.highest_lamp_adu:g} ADU (lowest {typical.min():.0f})",
             subject=subject,
             remedy="add FLAT,LAMP files of a shorter DIT",
+            qc=(("lowest_lamp_level", float(typical.min()), "adu"),),
         )
     halves = [response(lamp[kept][:, half], variance[kept][:, half], lit[half]) for half in range(2)]
     flags = _flags(halves, lit, touched, limits) | dark_flags
@@ -199,6 +200,7 @@ def _lit(brightest: NDArray[np.float32], limits: FlatParameters, subject: str) -
             f"(needs {limits.lowest_lamp_adu:g})",
             subject=subject,
             remedy="quarantine these lamp files: the lamp was off or the beam closed",
+            qc=(("brightest_lamp_level", float(np.percentile(brightest, 50.0)), "adu"),),
         )
     lit = np.stack([lit_field(half) for half in brightest])
     if float(lit.mean(axis=(1, 2)).min()) < limits.least_lit:
@@ -208,6 +210,7 @@ def _lit(brightest: NDArray[np.float32], limits: FlatParameters, subject: str) -
             f"(needs {100.0 * limits.least_lit:.0f} %)",
             subject=subject,
             remedy="quarantine these lamp files: the field is blocked",
+            qc=(("lit_fraction", float(lit.mean(axis=(1, 2)).min()), "1"),),
         )
     return lit
 

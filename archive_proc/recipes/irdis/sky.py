@@ -214,6 +214,7 @@ def compare(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -
             f"{100 * limits.odd_level:.0f} %",
             subject=inputs.frames[0].file_id,
             remedy="quarantine the SKY files that are none (closed beam, other ND, star in the field)",
+            qc=(("sky_level_spread", float(np.max(np.abs(level - middle))), "adu"),),
         )
     return {
         "planes": planes,

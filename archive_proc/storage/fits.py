@@ -86,7 +86,7 @@ def _expect_ingested(path: Path, frame: RawFrame) -> None:
     if header_digest(path, status, frame.data_offset) != frame.header_sha256:
         # `ingest` takes size and time for a sign that a file is unchanged: without a new time it would not look again.
         touch = "touch the file, " if status.st_mtime == frame.mtime else ""
-        raise _changed(path, "has another header", f"{touch}ingest the directory again, then run")
+        raise _changed(path, "has another header", f"{touch}ingest the directory again, then run --retry")
 
 
 def plane_digests(planes: NDArray[np.float32]) -> tuple[str, ...]:
@@ -162,11 +162,11 @@ def _short(path: Path, plane: int, frame: RawFrame) -> DataFailure:
         "AP-ING-030",
         f"file ends before plane {plane} of {frame.n_planes} does",
         subject=named(path),
-        remedy="fetch the file again and ingest it, or quarantine it in overrides/",
+        remedy="fetch the file again, ingest it and run --retry, or quarantine it in overrides/",
     )
 
 
-def _changed(path: Path, why: str, remedy: str = "ingest the directory again, then run") -> DataFailure:
+def _changed(path: Path, why: str, remedy: str = "ingest the directory again, then run --retry") -> DataFailure:
     return DataFailure(
         "AP-ING-032",
         f"is not the file that was ingested: {why}",

@@ -158,5 +158,5 @@ def damaged(path: Path, why: str) -> DataFailure:
         "AP-ING-031",
         f"pixels cannot be decoded ({why})",
         subject=named(path),
-        remedy="fetch the file again and ingest it, or quarantine it in overrides/",
+        remedy="fetch the file again, ingest it and run --retry, or quarantine it in overrides/",
     )

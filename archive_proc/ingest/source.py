@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 from archive_proc.errors import InputError
+from archive_proc.storage.fits_streams import end_pipe, lzw_fault, lzw_pipe
 
 BLOCK = 2880
 """Bytes of a FITS block."""
@@ -133,30 +133,25 @@ class LzwSource:
     def __init__(self, opened: OpenedFile) -> None:
         self._path = opened.path
         self._held = b""
-        self._pipe = subprocess.Popen(
-            ["gzip", "-dc"],
-            # The child gets a copy; `pread` never moves the position, so it starts at the first byte.
-            stdin=opened.fd,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        # The child gets a copy; `pread` never moves the position, so it starts at the first byte.
+        self._pipe = lzw_pipe(opened.fd, opened.path)
 
     def upto(self, end: int) -> bytes:
-        """See Source."""
+        """See Source. Raises InputError AP-ING-006 where the stream is damaged before that."""
         assert self._pipe.stdout is not None
         while len(self._held) < end:
             more = self._pipe.stdout.read(end - len(self._held))
             if not more:
+                fault = lzw_fault(self._pipe)
+                if fault:
+                    raise damaged(self._path, fault)
                 break
             self._held += more
         return self._held[:end]
 
     def close(self) -> None:
         """See Source."""
-        assert self._pipe.stdout is not None
-        self._pipe.stdout.close()
-        self._pipe.kill()
-        self._pipe.wait()
+        end_pipe(self._pipe)
 
 
 def source_of(opened: OpenedFile) -> Source:

@@ -8,6 +8,7 @@ worker with SIGBUS.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from archive_proc.errors import DataFailure, InfraFailure
 from archive_proc.model.frames import RawFrame
 from archive_proc.storage.fits_header import header_digest
 from archive_proc.storage.fits_streams import damaged, named, open_stream
+from archive_proc.storage.fits_tiles import expect_sound_tiles
 from archive_proc.storage.fits_write import Cards, format_card, write_fits
 
 __all__ = ["Cards", "RawReader", "format_card", "plane_digests", "read_planes", "write_fits"]
@@ -59,7 +61,8 @@ def read_planes(path: Path, frame: RawFrame, planes: Sequence[int]) -> Pixels:
 
     Raises DataFailure AP-ING-030 where the file ends before a plane does, AP-ING-031 where its stream or tiles are
     damaged, AP-ING-032 where it is not the file that was ingested or has no such plane; InfraFailure AP-ING-033 where
-    it cannot be opened.
+    it cannot be opened; PreconditionError AP-ING-007 where `gzip` is missing for a `.Z` file. Nothing is allocated from
+    a header's number before the file's size bears it out.
     """
     wanted = sorted(set(planes))
     if not wanted:
@@ -102,9 +105,13 @@ def _stored(path: Path, frame: RawFrame, wanted: Sequence[int]) -> Stored:
     """The planes as stored, native byte order, from a file whose pixels lie in one piece."""
     kind = _dtype(frame)
     shape = (frame.naxis2 or 0, frame.naxis1 or 0)
-    planes = np.empty((len(wanted), *shape), kind)
-    step = planes[0].nbytes
+    step = shape[0] * shape[1] * kind.itemsize
     with open_stream(path) as stream:
+        # Before anything is allocated: a header may promise what no disk could hold.
+        for plane in wanted:
+            if not stream.holds(frame.data_offset + (plane + 1) * step):
+                raise _short(path, plane, frame)
+        planes = np.empty((len(wanted), *shape), kind)
         for row, plane in enumerate(wanted):
             # A view of bytes: numpy reads big-endian files straight into the array that is returned.
             view = memoryview(planes[row]).cast("B")
@@ -136,21 +143,30 @@ def _scaled(raw: Stored, frame: RawFrame) -> Pixels:
 
 
 def _tiles(path: Path, frame: RawFrame, wanted: Sequence[int]) -> Stored:
-    """Planes of a tile-compressed image, decoded by astropy plane by plane (a tile never spans two in raw files)."""
+    """Planes of a tile-compressed image, decoded by astropy plane by plane once its table is known to be sound."""
     # Imported here: reading plain files must not pay for astropy (0.4 s and 60 MB a process).
     from astropy.io import fits
+    from astropy.utils.exceptions import AstropyWarning
 
+    shape = tuple(reversed([n for n in (frame.naxis1, frame.naxis2, frame.naxis3) if n is not None]))
+    asked = {"mode": "readonly", "memmap": False}
     try:
-        with fits.open(path, mode="readonly", memmap=False, do_not_scale_image_data=True) as units:
-            image = next(unit for unit in units if isinstance(unit, fits.CompImageHDU))
-            shape = tuple(reversed([n for n in (frame.naxis1, frame.naxis2, frame.naxis3) if n is not None]))
-            if tuple(image.shape) != shape:
-                raise _changed(path, f"holds an image of {tuple(image.shape)}, {shape} when it was ingested")
-            section = image.section
-            planes = [section[plane] if frame.naxis3 is not None else section[:, :] for plane in wanted]
-    except DataFailure:
+        with warnings.catch_warnings():
+            # Odd cards were named at ingest.
+            warnings.simplefilter("ignore", AstropyWarning)
+            with fits.open(path, disable_image_compression=True, **asked) as units:
+                expect_sound_tiles(path, units[1], wanted)
+            with fits.open(path, do_not_scale_image_data=True, **asked) as units:
+                image = units[1]
+                if tuple(image.shape) != shape:
+                    raise _changed(path, f"holds an image of {tuple(image.shape)}, {shape} when it was ingested")
+                section = image.section
+                planes = [section[plane] if frame.naxis3 is not None else section[:, :] for plane in wanted]
+    except (DataFailure, MemoryError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         # Whatever a decoder says about bytes it cannot decode is a fault of the file.
         raise damaged(path, str(error)) from error
     stacked = np.stack(planes)

@@ -7,7 +7,7 @@ holds the two lists together.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
 class ArchiveProcError(Exception):
@@ -89,10 +89,23 @@ class ProcessFailure(ArchiveProcError):
     cause: ClassVar[str] = "code"
 
 
+class Measured(NamedTuple):
+    """A figure that a recipe measured before it gave up."""
+
+    metric: str
+    value: float
+    unit: str
+    product_type: str = ""
+    refused: bool = True
+    """Whether this figure is why; others tell what else was seen."""
+    inst_filter: str = ""
+    dit_s: float | None = None
+
+
 class DataFailure(ProcessFailure):
     """The data cannot be reduced as they are. No retry; becomes an issue.
 
-    `qc` holds the measured values that refused it, as (metric, value, unit) triples.
+    `qc` holds the figures measured, `Measured` or (metric, value, unit) triples of those that refused it.
     """
 
     cause = "data"
@@ -104,18 +117,16 @@ class DataFailure(ProcessFailure):
         *,
         subject: str = "",
         remedy: str = "",
-        qc: tuple[tuple[str, float, str], ...] = (),
+        qc: tuple[tuple[str, float, str] | Measured, ...] = (),
     ) -> None:
         super().__init__(code, message, subject=subject, remedy=remedy)
-        self.qc = qc
+        self.qc = tuple(Measured(*one) for one in qc)
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild_data, (self.code, self.message, self.subject, self.remedy, self.qc))
 
 
-def _rebuild_data(
-    code: str, message: str, subject: str, remedy: str, qc: tuple[tuple[str, float, str], ...]
-) -> DataFailure:
+def _rebuild_data(code: str, message: str, subject: str, remedy: str, qc: tuple[Measured, ...]) -> DataFailure:
     return DataFailure(code, message, subject=subject, remedy=remedy, qc=qc)
 
 

@@ -27,6 +27,7 @@ from archive_proc.storage.forms import ArrayPlan
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.numbers import finite
 from archive_proc.storage.objects import BlockDigest, hashed
+from archive_proc.storage.plane_figures import FIGURES_NAME, write_figures
 from archive_proc.storage.products import (
     STORE_NAME,
     ProductFormError,
@@ -94,6 +95,8 @@ def close_process(closing: Closing, shared: Arrays, gathered: Gathered, gauge: G
         for product_type, content in result.products.items()
     }
     out = closing.directory.out
+    if result.planes:
+        write_figures(out / FIGURES_NAME, result.planes)
     drop_leftovers(out)
     written = {name: gathered.objects.get(name) or hashed(out, name) for name in object_names(out)}
     written = {name: one for name, one in written.items() if name not in (RECORD_NAME, LOG_NAME)}
@@ -234,6 +237,13 @@ def _raw_attrs(inputs: RecipeInputs) -> dict[str, str]:
     }
 
 
+def _filter_of(inputs: RecipeInputs) -> str:
+    """Filter of the main frames: what limits of quality figures may depend on."""
+    if inputs.frames:
+        return inputs.frames[0].inst_filter or ""
+    return str(inputs.main.attrs.get("inst_filter", "")) if inputs.main is not None else ""
+
+
 def _expected_objects(closing: Closing) -> list[str]:
     """Objects that must be there whoever wrote them: every shard of every array of blocks."""
     return [
@@ -315,5 +325,6 @@ def _record(
         remarks=result.remarks,
         python_warnings=_unique(gathered, said),
         qc=result.qc,
+        inst_filter=_filter_of(closing.prepared.inputs),
         products=products,
     )

@@ -123,7 +123,18 @@ def _cause(error: ArchiveProcError) -> Cause:
 def _qc(error: ArchiveProcError) -> tuple[QcValue, ...]:
     if not isinstance(error, DataFailure):
         return ()
-    return tuple(QcValue("", metric, float(value), unit, "refuse") for metric, value, unit in error.qc)
+    return tuple(
+        QcValue(
+            one.product_type,
+            one.metric,
+            float(one.value),
+            one.unit,
+            "refuse" if one.refused else "",
+            inst_filter=one.inst_filter,
+            dit_s=one.dit_s,
+        )
+        for one in error.qc
+    )
 
 
 def _place(error: BaseException) -> str:

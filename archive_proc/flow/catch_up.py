@@ -17,6 +17,7 @@ from archive_proc.model.processes import Plan, PlannedProcess, State
 from archive_proc.planning.text import plan_from_json
 from archive_proc.storage.journal import iter_journals
 from archive_proc.storage.layout import Layout
+from archive_proc.storage.plane_figures import read_figures
 from archive_proc.storage.records import read_record
 from archive_proc.storage.seal import SEAL_NAME, sealed_processes
 from archive_proc.storage.snapshots import Consumed, Snapshot, read_table
@@ -198,11 +199,12 @@ def _new_records(layout: Layout, found: set[ProcessId], damages: list[Damage]) -
     for pid in sorted(found):
         try:
             record = read_record(layout.product_dir(pid))
+            figures = read_figures(layout.product_dir(pid))
         except (ArchiveProcError, OSError) as error:
             code, remedy = (error.code, error.remedy) if isinstance(error, ArchiveProcError) else ("AP-STO-001", "")
             damages.append(Damage(code, "process", pid, str(error), remedy))
             continue
-        records[pid] = ProcessFacts(record.process, record)
+        records[pid] = ProcessFacts(record.process, record, figures=figures)
     return records
 
 

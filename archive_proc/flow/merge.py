@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from archive_proc.flow.catch_up import CatchUp, Damage
 from archive_proc.flow.filled import fill_currency
+from archive_proc.flow.judging import limit_rows, plane_tables
 from archive_proc.flow.process_rows import (
     Row,
     failed_attempt_row,
@@ -22,19 +23,26 @@ from archive_proc.flow.process_rows import (
     process_rows,
 )
 from archive_proc.flow.run_facts import RunFacts
+from archive_proc.instruments.qc_limits import QcLimits
 from archive_proc.model.ids import ID_DIGITS, canonical_json
 from archive_proc.model.processes import Plan
 from archive_proc.storage.snapshots import Snapshot, TableChange, part_name, read_table
 from archive_proc.storage.tables import TABLES, Table, cast, empty, table_from_rows
 
-_OF_SPOKEN = ("processes", "process_inputs", "process_edges", "products", "qc", "remarks", "verdicts", "issues")
+_OF_SPOKEN = (
+    "processes", "process_inputs", "process_edges", "products", "qc", "plane_qc", "remarks", "verdicts", "issues",
+)  # fmt: skip
 """Tables whose rows belong to one process each and are replaced when it is spoken of."""
 _OF_NAMED = ("processes", "process_inputs", "process_edges")
 
 
-def merged_tables(before: Snapshot | None, news: CatchUp, frames: Mapping[str, pa.Table]) -> Mapping[str, TableChange]:
-    """Changes of all tables that processes, plans and runs decide; `frames` are the tables of a new understanding."""
-    fresh = _fresh_rows(news)
+def merged_tables(
+    before: Snapshot | None, news: CatchUp, frames: Mapping[str, pa.Table], limits: QcLimits
+) -> Mapping[str, TableChange]:
+    """Changes of all tables that processes, plans and runs decide; `frames` are the tables of a new understanding,
+    `limits` judge the quality figures.
+    """
+    fresh = _fresh_rows(news, limits)
     changes: dict[str, TableChange] = {}
     for name in _OF_SPOKEN:
         speaking = [*news.spoken, *news.named] if name in _OF_NAMED else news.spoken
@@ -47,6 +55,7 @@ def merged_tables(before: Snapshot | None, news: CatchUp, frames: Mapping[str, p
     _add_to(changes, before, TABLES["runs"], fresh["runs"])
     _add_to(changes, before, TABLES["attempts"], fresh["attempts"])
     _add_to(changes, before, TABLES["parameter_sets"], fresh["parameter_sets"])
+    changes["qc_limits"] = TableChange(fresh["qc_limits"])
     _issues(changes, before, frames.get("issues"), news.damages)
     changes |= fill_currency(before, changes, news, frames)
     _recipes(changes, before, frames.get("recipes"))
@@ -69,8 +78,9 @@ def _plans(plans: Iterable[Plan]) -> _Gone:
     return _Gone([one.plan_id for one in some], periods, "plan_id")
 
 
-def _fresh_rows(news: CatchUp) -> dict[str, pa.Table]:
-    rows = {name: list(some) for name, some in process_rows([*news.spoken, *news.named]).items()}
+def _fresh_rows(news: CatchUp, limits: QcLimits) -> dict[str, pa.Table]:
+    made = process_rows([*news.spoken, *news.named], limits)
+    rows = {name: list(some) for name, some in made.rows.items()}
     # What a newly run plan merely names keeps the rows that its last failure left.
     spoken = {one.process.process_id for one in news.spoken}
     for name in ("qc", "verdicts", "issues"):
@@ -79,8 +89,10 @@ def _fresh_rows(news: CatchUp) -> dict[str, pa.Table]:
     rows["plans"] = [plan_row(one) for one in news.plans]
     rows["plan_processes"] = [plan_process_row(plan, one) for plan in news.run_plans for one in plan.processes]
     rows["runs"] = [_run_row(one) for one in news.journals.runs.values()]
-    names = (*_OF_SPOKEN, "attempts", "parameter_sets", "plans", "plan_processes", "runs")
-    return {name: table_from_rows(TABLES[name], _one_a_key(TABLES[name], rows.get(name, []))) for name in names}
+    rows["qc_limits"] = limit_rows(limits)
+    names = (*_OF_SPOKEN, "attempts", "parameter_sets", "plans", "plan_processes", "runs", "qc_limits")
+    found = {name: table_from_rows(TABLES[name], _one_a_key(TABLES[name], rows.get(name, []))) for name in names}
+    return {**found, "plane_qc": plane_tables(made.planes)}
 
 
 def _one_a_key(table: Table, rows: Iterable[Row]) -> Iterable[Row]:

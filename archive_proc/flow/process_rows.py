@@ -11,9 +11,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
+from archive_proc.flow.judging import issues_of_figures, plane_table, planes_issue, qc_rows
 from archive_proc.flow.run_facts import FailedAttempt, Word, moment
+from archive_proc.instruments.qc_limits import QcLimits
 from archive_proc.model.ids import ProcessId, canonical_json, digest32, product_id
-from archive_proc.model.processes import Cause, Plan, PlannedProcess, Process, QcValue, State
+from archive_proc.model.processes import Cause, Plan, PlannedProcess, Process, State
 from archive_proc.model.records import ProcessRecord
 
 # A catalog row by column name; `storage.tables.table_from_rows` types it before it leaves the flow layer.
@@ -34,32 +38,38 @@ class ProcessFacts:
     word: Word | None = None
     planes: int | None = None
     """As predicted, where there is no record."""
+    figures: pa.Table | None = None
+    """Figures of its planes, as they lie beside its products."""
 
 
 @dataclass(slots=True)
 class ProcessRows:
     """Rows of the tables that speak of single processes, by table name."""
 
+    limits: QcLimits
     rows: dict[str, list[Row]] = field(default_factory=dict)
+    planes: list[pa.Table] = field(default_factory=list)
+    """Rows of `plane_qc`, one table a process: too many for Python's hands."""
 
     def add(self, table: str, row: Row) -> None:
         """Append one row."""
         self.rows.setdefault(table, []).append(row)
 
 
-def process_rows(found: Iterable[ProcessFacts]) -> Mapping[str, list[Row]]:
-    """Rows of `processes, process_inputs, process_edges, parameter_sets, products, qc, remarks, verdicts, issues,
-    attempts` for these processes; of attempts the one that sealed only.
+def process_rows(found: Iterable[ProcessFacts], limits: QcLimits) -> ProcessRows:
+    """Rows of `processes, process_inputs, process_edges, parameter_sets, products, qc, plane_qc, remarks, verdicts,
+    issues, attempts` for these processes; of attempts the one that sealed only. `limits` judge the figures.
     """
-    made = ProcessRows()
+    made = ProcessRows(limits)
     for facts in found:
         _process(made, facts)
         _inputs(made, facts.process, {} if facts.record is None else facts.record.pixel_digests)
         if facts.record is not None:
             _sealed(made, facts.record)
+            _quality(made, facts.record, facts.figures)
         elif facts.word is not None and facts.word.state is State.FAILED:
             _refused(made, facts.process, facts.word)
-    return made.rows
+    return made
 
 
 def parameter_hash(process: Process) -> str:
@@ -193,7 +203,6 @@ def _sealed(made: ProcessRows, record: ProcessRecord) -> None:
                 "created_at": moment(record.ended_at),
             },
         )
-    _qc(made, process, record.qc)
     for seq, remark in enumerate(record.remarks):
         made.add(
             "remarks", {"process_id": process.process_id, "seq": seq, "code": remark.code, "message": remark.message}
@@ -217,13 +226,26 @@ def _sealed(made: ProcessRows, record: ProcessRecord) -> None:
     )
 
 
+def _quality(made: ProcessRows, record: ProcessRecord, figures: pa.Table | None) -> None:
+    """Figures of a sealed process and its planes, judged, and the issues that broken limits raise."""
+    process, at = record.process, moment(record.ended_at)
+    rows, broken = qc_rows(process, record.qc, made.limits)
+    made.rows.setdefault("qc", []).extend(rows)
+    issues = issues_of_figures(process, broken, at)
+    if figures is not None:
+        planes = plane_table(process, figures, record.inst_filter, made.limits)
+        made.planes.append(planes)
+        issues += planes_issue(process, planes, at)
+    made.rows.setdefault("issues", []).extend(issues)
+
+
 def _refused(made: ProcessRows, process: Process, word: Word) -> None:
     """QC, verdict and issue of a process that failed for its data; a verdict only where its checks measured something:
     a file that cannot be read says nothing about the calibration.
     """
     if word.cause != Cause.DATA.value:
         return
-    _qc(made, process, word.qc)
+    made.rows.setdefault("qc", []).extend(qc_rows(process, word.qc, made.limits)[0])
     code = word.code or "unknown"
     if word.qc:
         made.add(
@@ -264,27 +286,6 @@ def _file_in(message: str | None) -> str | None:
     """The raw file that a failure speaks of."""
     found = _FILE.search(message or "")
     return found[0] if found else None
-
-
-def _qc(made: ProcessRows, process: Process, values: Iterable[QcValue]) -> None:
-    seen: set[tuple[str, str]] = set()
-    for one in values:
-        if (one.product_type, one.metric) in seen:
-            continue
-        seen.add((one.product_type, one.metric))
-        made.add(
-            "qc",
-            {
-                "product_id": product_id(process.process_id, one.product_type),
-                "metric": one.metric,
-                "value": one.value,
-                "unit": one.unit,
-                "threshold": one.threshold,
-                "verdict": one.verdict,
-                "qc_version": process.recipe_version,
-                "period_date": process.period_date,
-            },
-        )
 
 
 def failed_attempt_row(one: FailedAttempt) -> Row:

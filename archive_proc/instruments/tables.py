@@ -14,6 +14,8 @@ from archive_proc.instruments import checks
 from archive_proc.instruments.earth_rotation import EarthRotationFile
 from archive_proc.instruments.irdis import IrdisFile, IrdisTables
 from archive_proc.instruments.products import ProductsFile, ProductType, resolved
+from archive_proc.instruments.qc_checks import check_qc_limits
+from archive_proc.instruments.qc_limits import QcLimits, QcLimitsFile
 from archive_proc.instruments.rows import (
     AssociationsFile,
     FrameTypeRow,
@@ -36,6 +38,7 @@ FILES = (
     "ifs.toml",
     "product_types.toml",
     "earth_rotation.toml",
+    "qc_limits.toml",
 )
 RULESET_DIGITS = 12
 
@@ -62,6 +65,7 @@ class Tables(msgspec.Struct, frozen=True, kw_only=True):
     ifs_modes: dict[str, IfsModeRow]
     product_types: dict[str, ProductType]
     earth_rotation: EarthRotationFile
+    qc: QcLimits
     ruleset_version: str
     """Short hash of the frame types and association rules."""
 
@@ -104,12 +108,14 @@ def parse_tables(texts: Mapping[str, str]) -> Tables:
     ifs = read_table(texts["ifs.toml"], IfsFile, "ifs.toml")
     products = read_table(texts["product_types.toml"], ProductsFile, "product_types.toml")
     rotation = read_table(texts["earth_rotation.toml"], EarthRotationFile, "earth_rotation.toml")
+    limits = read_table(texts["qc_limits.toml"], QcLimitsFile, "qc_limits.toml")
     checks.check_frame_types(frame_types, texts)
     checks.check_associations(associations, frame_types, texts)
     checks.check_irdis(irdis, texts)
     checks.check_ifs(ifs, texts)
     checks.check_products(products, texts)
     checks.check_earth_rotation(rotation, texts)
+    check_qc_limits(limits, products, texts)
     rules = [msgspec.to_builtins(frame_types), msgspec.to_builtins(associations), msgspec.to_builtins(ifs)]
     return Tables(
         frame_types=frame_types.frame_type,
@@ -125,6 +131,7 @@ def parse_tables(texts: Mapping[str, str]) -> Tables:
         ifs_modes={row.name: row for row in ifs.mode},
         product_types=resolved(products.product),
         earth_rotation=rotation,
+        qc=QcLimits(limits.metric),
         ruleset_version=sha256_hex(rules)[:RULESET_DIGITS],
     )
 
@@ -162,7 +169,13 @@ def table_digest(tables: Tables, reads: Sequence[TableReadLike], frame: RawFrame
     return sha256_hex(sorted(parts, key=lambda part: (str(part[0]), str(part[1]))))
 
 
+_LIMITS = "qc."
+"""What the names of the limits that a recipe acts on begin with: `qc.<product type>`."""
+
+
 def _read(tables: Tables, read: TableReadLike, frame: RawFrame | None) -> object:
+    if read.table.startswith(_LIMITS) and read.table.removeprefix(_LIMITS) in tables.product_types:
+        return tables.qc.decisive(read.table.removeprefix(_LIMITS))
     name = _ALIASES.get(read.table, read.table)
     if name not in _WHOLE:
         raise MisuseError(

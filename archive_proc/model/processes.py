@@ -199,9 +199,13 @@ class QcValue:
     metric: str
     value: float
     unit: str
-    verdict: str = "good"
-    """good, warn, refuse."""
+    verdict: str = ""
+    """`refuse` where the recipe itself refused for it. Everything else is judged when catalog rows are made."""
     threshold: float | None = None
+    inst_filter: str = ""
+    """Setup it was measured in, which limits may depend on."""
+    dit_s: float | None = None
+    """s."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,8 @@ class ProcessRecord:
     python_warnings: tuple[str, ...] = ()
     """Texts of Python warnings raised while it ran, each once."""
     qc: tuple[QcValue, ...] = ()
+    inst_filter: str = ""
+    """Of its main frames; what limits of single planes may depend on."""
     products: tuple[ProductRecord, ...] = ()
 
     @property

@@ -158,6 +158,9 @@ class RecipeResult:
     products: Mapping[str, ProductContent]
     qc: tuple[QcValue, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    planes: Arrays = field(default_factory=dict)
+    """Figures of single planes, columns of the catalog table `plane_qc`: (n,) of a plane (`file_id`, `plane`,
+    `frame_type`, `time`, `dit_s`, `usable`), (n, channels) of each half. Empty: it judged no plane."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,19 +192,94 @@ PRODUCTS = define(
 
 QC = define(
     "qc",
-    "Quality-control figures of products, those of refused attempts included.",
+    "Quality-control figures of products, judged by the limits of `qc_limits`; those of refused attempts included.",
     """
-    product_id   text     -  product; of a refused attempt, the one that was not made
-    metric       text     -  figure
-    value        float64  -  value; its unit stands beside
-    unit         text     -  unit of value and threshold
-    threshold    float64  -  limit, where one was applied
-    verdict      text     -  good, warn or refuse
-    qc_version   text     -  recipe version that judged
-    period_date  int16    -  ESO period of the process
+    product_id      text     -  product; of a refused attempt, the one that was not made
+    metric          text     -  figure; `qc_limits` says what it means
+    value           float64  -  value; its unit stands beside
+    unit            text     -  unit of value and threshold
+    threshold       float64  -  the limit broken; of a good value, the nearest one
+    verdict         text     -  good, warn or refuse; NULL where no limit applies
+    qc_version      text     -  recipe version that measured
+    period_date     int16    -  ESO period of the process
+    process_id      text     -  process that measured
+    product_type    text     -  type of the product
+    side            int8     -  1: values above the threshold break it, -1: values below
+    limits_version  text     -  limits that judged, as in `qc_limits`
+    inst_filter     text     -  filter it was measured in
+    dit_s           float64  s  DIT it was measured at
+    night           date     -  night of the process's subject
+    subject_id      text     -  observation or group that the product is about
     """,
     key="product_id metric",
     by_period=True,
+    version=2,
+)
+
+PLANE_QC = define(
+    "plane_qc",
+    "Quality-control figures of single planes: a row a plane and channel of each process that judged planes.",
+    """
+    process_id           text      -       process that measured: the tracks (all planes) or the science cube
+    subject_id           text      -       observation
+    night                date      -       night of the observation
+    period_date          int16     -       ESO period of that night
+    file_id              text      -       raw file
+    plane                int32     -       plane within the file, from 0
+    channel              int16     -       half of the detector: 0 left, 1 right
+    frame_type           text      -       OBJECT, CENTER or FLUX
+    time                 float64   d       mid-exposure, MJD UTC
+    dit_s                float64   s       DIT
+    usable               bool      -       False where an override excludes the plane
+    background_level     float32   adu/s   background subtracted
+    background_chi2      float32   1       reduced chi squared of the background fit
+    center_error         float32   mas     quoted error of the star's position, both axes
+    center_closure       float32   mas     distance of the midpoints of the waffle's diagonals; CENTER planes
+    center_jump          float32   mas     distance of the star from the median of its neighbours in time
+    relative_flux        float32   1       transmission times Strehl, median 1
+    relative_flux_error  float32   1       its quoted error
+    star_flux            float32   adu/s   star off the mask within 6 px, ND corrected; FLUX planes
+    filled_pixels        float32   pixel   pixels of the lit field that hold the model's value
+    cosmic_pixels        float32   pixel   pixels of the lit field hit by cosmic rays
+    saturated_pixels     float32   pixel   saturated pixels of the lit field
+    nonlinear_pixels     float32   pixel   pixels of the lit field beyond the linear range, not saturated
+    noise_ratio          float32   1       scatter of neighbouring pixels over the noise that variance claims
+    smear                float32   1       motion of the field at 0.8 arcsec within the DIT, in lambda / D
+    verdict              text      -       worst of its figures: good, warn or refuse; NULL where none is judged
+    beyond               text      -       figures beyond a limit, the worst first; NULL where none is
+    limits_version       text      -       limits that judged, as in `qc_limits`
+    """,
+    key="process_id file_id plane channel",
+    sort="night subject_id process_id channel time",
+    by_period=True,
+)
+
+QC_LIMITS = define(
+    "qc_limits",
+    "Limits that quality figures are judged by: those of this package, and those that judged rows still standing.",
+    """
+    limits_version  text     -  short hash of all limits together
+    product_type    text     -  type of product
+    metric          text     -  figure, as in `qc`, or column of `plane_qc`
+    of              text     -  product or plane
+    seq             int32    -  number of the limit of that figure; 0 where it has none
+    unit            text     -  unit of figure and limits
+    meaning         text     -  what is measured
+    decides         bool     -  the recipe itself acts on the refusing limits: they are part of process ids
+    code            text     -  issue raised where a limit is broken
+    inst_filter     text[]   -  patterns of the filters it is for; empty for all
+    dit_min_s       float64  s  shortest DIT it is for
+    dit_max_s       float64  s  longest DIT it is for
+    frame_type      text[]   -  types of planes it is for; empty for all
+    valid_from      date     -  first night
+    valid_to        date     -  first night after
+    warn_below      float64  -  values below are warned of; in unit
+    warn_above      float64  -  values above are warned of; in unit
+    refuse_below    float64  -  values below are refused; in unit
+    refuse_above    float64  -  values above are refused; in unit
+    reference       text     -  where the limit comes from
+    """,
+    key="limits_version product_type metric of seq",
 )
 
 REMARKS = define(
@@ -345,6 +420,8 @@ PROCESS_TABLES: tuple[Table, ...] = (
     PLAN_PROCESSES,
     PRODUCTS,
     QC,
+    PLANE_QC,
+    QC_LIMITS,
     REMARKS,
     VERDICTS,
     ISSUES,

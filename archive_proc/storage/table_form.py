@@ -22,6 +22,8 @@ _TYPES: dict[str, pa.DataType] = {
     "int16": pa.int16(),
     "int32": pa.int32(),
     "int64": pa.int64(),
+    # Figures of single planes: millions of rows, and no figure is good to seven digits.
+    "float32": pa.float32(),
     "float64": pa.float64(),
     "date": pa.date32(),
     "timestamp": pa.timestamp("us"),
@@ -39,7 +41,7 @@ class Column:
 
     name: str
     type: str
-    """text, json, bool, int8 ... int64, float64, date, timestamp (UTC, us), digest (32 bytes), `[]` for lists."""
+    """text, json, bool, int8 ... int64, float32, float64, date, timestamp (UTC, us), digest (32 bytes), `[]`: lists."""
     unit: str
     """UDUNITS spelling; empty where there is none."""
     meaning: str

@@ -270,7 +270,8 @@ def test_a_sealed_product_taken_away_leaves_the_catalog_and_comes_back_with_its_
 def test_publishing_without_any_source_gives_empty_tables(archive: Archive) -> None:
     snapshot = publish(archive.layout)
     assert find_current(archive.layout) is not None
-    assert all(read_table(snapshot, table).num_rows == 0 for table in TABLES.values())
+    of_package = {"qc_limits"}
+    assert all(read_table(snapshot, table).num_rows == 0 for table in TABLES.values() if table.name not in of_package)
 
 
 def test_overrides_rules_and_recipes_are_rows(archive: Archive) -> None:

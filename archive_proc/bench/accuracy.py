@@ -26,6 +26,7 @@ from archive_proc.bench.reductions import (
     found_centres,
     found_frames,
 )
+from archive_proc.bench.variance_figures import centred_variance, science_variance
 from archive_proc.errors import InputError, NotFoundError
 from archive_proc.simulate.night import simulate_night
 from archive_proc.simulate.spec import Companion, NightSpec, SequenceSpec, Star, Weather
@@ -81,6 +82,8 @@ def measure(case: str, truth: SequenceTruth, reduction: Reduction, raw: RawPlane
     ]
     if reduction.centered is not None:
         figures += _companion_figure(case, truth, reduction.centered)
+    figures += science_variance(case, truth, reduction.science)
+    figures += centred_variance(case, truth, reduction.centered, reduction.science)
     return tuple(figures)
 
 
@@ -182,7 +185,7 @@ def bench_seeds(seeds: Sequence[int], work: Path, reduce: Reduce) -> Report:
     """Simulate a night a seed below `work`, reduce and measure it; figures are medians over the seeds."""
     by_case: dict[str, list[tuple[Figure, ...]]] = {}
     for seed in seeds:
-        truth = simulate_night(work / f"night_{seed}", bench_night(seed), seed)
+        truth = simulate_night(work / f"night_{seed}", bench_night(seed), seed, keep_starlight=True)
         archive = work / f"archive_{seed}"
         reduce(archive, truth.directory)
         for spec, one in zip(bench_night(seed).sequences, truth.sequences, strict=True):

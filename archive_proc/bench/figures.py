@@ -26,7 +26,8 @@ class Figure:
     """None: could not be measured, which counts as missed."""
     unit: str
     aim: float | None = None
-    """Reached at or below; None where there is none."""
+    """Reached at or below (`at_least`: at or above); None where there is none."""
+    at_least: bool = False
     reference: str = ""
     """What the reference value is: doing nothing, median sky, dither only."""
     reference_value: float | None = None
@@ -40,7 +41,9 @@ class Figure:
         """Whether the aim is reached; None without an aim."""
         if self.aim is None:
             return None
-        return self.value is not None and math.isfinite(self.value) and self.value <= self.aim
+        if self.value is None or not math.isfinite(self.value):
+            return False
+        return self.value >= self.aim if self.at_least else self.value <= self.aim
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ def report_json(report: Report) -> str:
                     "value": _finite(one.value),
                     "unit": one.unit,
                     "aim": one.aim,
+                    "aim_is": None if one.aim is None else "at least" if one.at_least else "at most",
                     "met": one.met,
                     "reference": one.reference,
                     "reference_value": _finite(one.reference_value),
@@ -102,14 +106,13 @@ def _finite(value: float | None) -> float | None:
 
 
 def table(report: Report) -> str:
-    """The figures in columns, one a line, and a closing line that counts aims."""
-    head = ("case", "figure", "value", "aim", "met", "reference", "n", "spread")
+    """The figures in columns under their case, one a line; a closing line counts aims and repeats the missed ones."""
+    head = ("figure", "value", "aim", "met", "reference", "n", "spread")
     rows = [head] + [
         (
-            one.case,
-            f"{one.name} [{one.unit}]",
+            f"  {one.name} [{one.unit}]",
             _text(one.value),
-            _text(one.aim),
+            "" if one.aim is None else f"{'>=' if one.at_least else '<='} {_text(one.aim)}",
             {True: "yes", False: "NO", None: ""}[one.met],
             f"{_text(one.reference_value)} {one.reference}".strip() if one.reference else "",
             str(one.n),
@@ -118,8 +121,15 @@ def table(report: Report) -> str:
         for one in report.figures
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    drawn = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines, case = drawn[:1], ""
+    for one, line in zip(report.figures, drawn[1:], strict=True):
+        if one.case != case:
+            lines += ["", one.case]
+            case = one.case
+        lines.append(line)
     aims = [one for one in report.figures if one.aim is not None]
+    lines += ["", *(f"missed  {one.case}: {one.name}: {_text(one.value)}" for one in report.missed)]
     lines.append(f"{len(aims) - len(report.missed)} of {len(aims)} aims met")
     return "\n".join(lines)
 
@@ -148,6 +158,7 @@ def across_seeds(case: str, runs: Sequence[Sequence[Figure]]) -> tuple[Figure, .
                 value=float(np.median(values)) if whole else None,
                 unit=first.unit,
                 aim=first.aim,
+                at_least=first.at_least,
                 reference=first.reference,
                 reference_value=float(np.median(references)) if references else None,
                 n=sum(one.n for one in same),

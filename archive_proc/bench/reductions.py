@@ -115,6 +115,50 @@ def cube_planes(group: Path) -> Iterator[CubePlane]:
             yield CubePlane(str(names[first + i]), int(planes[first + i]), flux[i], flags[i], float(times[first + i]))
 
 
+@dataclass(frozen=True, slots=True)
+class NoisyPlane:
+    """A plane of a cube with what the cube claims about its noise."""
+
+    plane: CubePlane
+    variance: NDArray[np.float32]
+    """(2, ny, nx) ADU^2/s^2."""
+
+
+def noisy_planes(group: Path, *, spread: bool = False) -> Iterator[NoisyPlane]:
+    """The planes of a cube, in order of time, or (`spread`) so that the first n are spread over the sequence."""
+    dataset = _open(group)
+    names, planes = _words(dataset, "file_id"), dataset["plane"].values
+    times = np.asarray(dataset["exposure_time"].values, np.float64)
+    for i in _spread_order(len(names)) if spread else range(len(names)):
+        flux, flags = dataset["flux"][i].values, dataset["flags"][i].values
+        plane = CubePlane(str(names[i]), int(planes[i]), flux, flags, float(times[i]))
+        yield NoisyPlane(plane, np.asarray(dataset["variance"][i].values))
+
+
+def _spread_order(n: int) -> list[int]:
+    """0 ... n - 1 by bit reversal (van der Corput): any first few are spread over the whole."""
+    bits = max(n - 1, 1).bit_length()
+    reverse = [int(f"{one:0{bits}b}"[::-1], 2) for one in range(2**bits)]
+    return [one for one in reverse if one < n]
+
+
+def noise_terms(group: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`variance_common` (2, ny, nx) and the resampling correlation (dy, dx); that of an un-resampled cube is 1."""
+    dataset = _open(group)
+    correlation = np.ones((1, 1), np.float32)
+    if "resampling_correlation" in dataset:
+        correlation = np.asarray(dataset["resampling_correlation"].values, np.float32)
+    return np.asarray(dataset["variance_common"].values, np.float32), correlation
+
+
+def star_positions(science: Path) -> dict[tuple[str, int], NDArray[np.float64]]:
+    """(2 halves, x and y) of the star in each plane of a science cube, by file and plane."""
+    dataset = _open(science)
+    star = np.stack([dataset["star_x"].values, dataset["star_y"].values], axis=-1)
+    names = _words(dataset, "file_id")
+    return {(str(names[i]), int(plane)): star[i] for i, plane in enumerate(dataset["plane"].values)}
+
+
 def companion_offsets(group: Path, truth: SequenceTruth, *, reversed_sense: bool = False) -> list[float]:
     """Distance from truth of each bright companion's centroid in a centred cube, mas, both halves.
 

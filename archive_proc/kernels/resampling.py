@@ -86,6 +86,69 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedNoise:
+    """What becomes of noise that sits still on the detector while the star moves across it, per output pixel of 1.
+
+    Planes at other dithers and jitters read other pixels with other weights, so only a part of it is common to them.
+    """
+
+    own: float
+    """Mean over planes of the kernel's energy: the variance such noise of variance 1 has in one plane."""
+    common: float
+    """Mean over pairs of planes of their kernels' overlap: the variance that a stack of all planes keeps."""
+
+    @property
+    def share(self) -> float:
+        """The part of one plane's variance that is common, 0 to 1."""
+        return self.common / self.own
+
+
+PAIRED_PLANES = 64
+"""Planes, evenly chosen, whose pairs stand for all: the mean overlap of 2000 pairs is known to a percent."""
+PAIRED_ROWS = 32
+"""Output rows looked at: the anamorphism takes the kernel's phase through all values along y."""
+
+
+def shared_noise(stars: Float64, placement: Placement, shape: tuple[int, int]) -> SharedNoise:
+    """Split noise that is white and fixed on the detector into what planes share and what differs between them.
+
+    `stars` (n, 2) x and y of the star in planes of an input of `shape`. The variance of the mean of n planes is
+    (n own + n (n - 1) common) / n^2: with own - common counted as noise of the plane, variance / n + common is exact.
+    """
+    chosen = stars[np.unique(np.linspace(0, len(stars) - 1, min(PAIRED_PLANES, len(stars))).round().astype(np.intp))]
+    rows = np.linspace(0, placement.size - 1, PAIRED_ROWS).astype(np.intp)
+    n = len(chosen)
+    along_x, along_y = [], []
+    for x, y in chosen:
+        axis_y, axis_x = placement.axes(float(x), float(y), shape)
+        along_x.append((axis_x.first[:1], axis_x.weights[:1]))
+        along_y.append((axis_y.first[rows], axis_y.weights[rows]))
+    overlap = _overlaps(along_x).mean(axis=2) * _overlaps(along_y).mean(axis=2)
+    own = float(np.trace(overlap)) / n
+    if n == 1:
+        return SharedNoise(own, own)
+    common = (float(overlap.sum()) - n * own) / (n * (n - 1))
+    return SharedNoise(own, min(max(common, 0.0), own))
+
+
+def _overlaps(kernels: list[tuple[NDArray[np.intp], Float64]]) -> Float64:
+    """(n, n, rows) sum of products of two planes' weights on the same input pixel."""
+    first = np.stack([one for one, _ in kernels])
+    weights = np.stack([one for _, one in kernels])
+    taps = weights.shape[2]
+    offset = first[:, None] - first[None, :]
+    found = np.zeros(offset.shape)
+    for tap in range(taps):
+        other = tap + offset
+        inside = (other >= 0) & (other < taps)
+        taken = np.take_along_axis(
+            np.broadcast_to(weights[None], (*offset.shape, taps)), np.clip(other, 0, taps - 1)[..., None], axis=3
+        )[..., 0]
+        found += np.where(inside, weights[:, None, :, tap] * taken, 0.0)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class Resampled:
     """One half, (size, size)."""
 
@@ -102,7 +165,8 @@ def resample_half(
     """Resample one half (ny, nx) so that the star comes to the middle pixel, in one interpolation.
 
     Pixels whose `variance` or `flux` is not finite have weight 0. Variance is propagated with the squared kernel and
-    assumes independent input pixels; `correlation` says how far output pixels are not.
+    assumes independent input pixels; `correlation` says how far output pixels are not, and `shared_noise` how much of
+    what planes share stays shared.
     """
     along_y, along_x = placement.axes(*star, flux.shape)
     valid = np.isfinite(variance) & np.isfinite(flux)

@@ -17,28 +17,40 @@ from archive_proc.simulate.scenes import PlaneTruth, SequenceScene
 from archive_proc.simulate.spec import NightSpec, SequenceSpec
 from archive_proc.simulate.thermal import SPREAD, ThermalField, ThermalState
 from archive_proc.simulate.timeline import Exposure, timeline
-from archive_proc.simulate.truth import SequenceTruth, Truth, save_truth, truth_directory
+from archive_proc.simulate.truth import SequenceTruth, Truth, save_starlight, save_truth, truth_directory
 
 
-def simulate_night(directory: Path, night: NightSpec, seed: int) -> Truth:
+def simulate_night(directory: Path, night: NightSpec, seed: int, *, keep_starlight: bool = False) -> Truth:
     """Write a night's raw files into `directory` and its truth into `<directory>.truth`.
 
-    The same spec and seed give the same bytes. About 0.2 s CPU and 8 MB a plane. Raises PreconditionError AP-SIM-004
-    when `directory` already holds files.
+    The same spec and seed give the same bytes. About 0.2 s CPU and 8 MB a plane. `keep_starlight` also writes the
+    noise-free starlight of every science plane (8 MB each, `SequenceTruth.starlight`). Raises PreconditionError
+    AP-SIM-004 when `directory` already holds files.
     """
     if directory.exists() and any(directory.iterdir()):
         raise PreconditionError(
             "AP-SIM-004", "the directory is not empty", subject=str(directory), remedy="give a new directory"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    return _Night(directory, night, seed).write()
+    return _Night(directory, night, seed, keep_starlight).write()
+
+
+def science_letter(spec: SequenceSpec) -> str:
+    """The letter of the files that are the sequence's science."""
+    return "C" if spec.continuous_waffle else "O"
+
+
+def sequence_name(index: int, spec: SequenceSpec) -> str:
+    """Name of a sequence and of its folder of truth."""
+    return f"{index + 1}_{spec.star.name}_{spec.filter}"
 
 
 class _Night:
     """State of one simulation: the instrument's constants, the scene of the sequence being written, truth so far."""
 
-    def __init__(self, directory: Path, night: NightSpec, seed: int) -> None:
+    def __init__(self, directory: Path, night: NightSpec, seed: int, keep_starlight: bool) -> None:
         self.directory = directory
+        self.keep_starlight = keep_starlight
         self.night = night
         self.seed = seed
         self.detector: Detector = make_detector(self._rng(0))
@@ -66,7 +78,7 @@ class _Night:
         beside = truth_directory(self.directory)
         truths = tuple(self._sequence_truth(index, one) for index, one in enumerate(self.night.sequences))
         for one in truths:
-            save_truth(beside / one.name, one)
+            save_truth(one.folder, one)
         return Truth(self.directory, beside, tuple(files), truths)
 
     def _planes(self, exposure: Exposure) -> Iterator[NDArray[np.float32]]:
@@ -78,8 +90,13 @@ class _Night:
 
     def _light(self, exposure: Exposure, plane: int) -> NDArray[np.float32] | None:
         if exposure.sequence >= 0:
-            light, truth = self._scene_of(exposure.sequence).render(exposure, plane)
+            scene = self._scene_of(exposure.sequence)
+            light, truth = scene.render(exposure, plane)
             self._rows[exposure.sequence].append(truth)
+            spec = self.night.sequences[exposure.sequence]
+            if self.keep_starlight and exposure.letter == science_letter(spec):
+                folder = truth_directory(self.directory) / sequence_name(exposure.sequence, spec)
+                save_starlight(folder, exposure.file_id, plane, light - scene.thermal(exposure, plane))
             return light
         if exposure.dpr_type == "DARK":
             return None
@@ -112,13 +129,12 @@ class _Night:
     def _sequence_truth(self, index: int, spec: SequenceSpec) -> SequenceTruth:
         rows = self._rows[index]
         bands = filter_setup(spec.filter).bands
-        science = "C" if spec.continuous_waffle else "O"
         return SequenceTruth(
-            name=f"{index + 1}_{spec.star.name}_{spec.filter}",
+            name=sequence_name(index, spec),
             raw_file=tuple(row.exposure.file_id for row in rows),
             frame_idx=np.array([row.plane for row in rows], np.int64),
             frame_type=tuple(row.exposure.dpr_type for row in rows),
-            in_sequence=np.array([row.exposure.letter == science for row in rows]),
+            in_sequence=np.array([row.exposure.letter == science_letter(spec) for row in rows]),
             dither=np.array([row.exposure.dither for row in rows], np.int64),
             dit=np.array([row.exposure.dit_s for row in rows]),
             mjd=np.array([row.mjd for row in rows]),
@@ -138,4 +154,5 @@ class _Night:
             flat=self.detector.response,
             pedestal=self.detector.pedestal,
             bad=self.detector.bad,
+            folder=truth_directory(self.directory) / sequence_name(index, spec),
         )

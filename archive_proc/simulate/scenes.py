@@ -136,6 +136,12 @@ class SequenceScene:
                 self._passing_star(image, exposure, half)
         return scene, truth
 
+    def thermal(self, exposure: Exposure, plane: int) -> Real:
+        """Thermal background of one plane alone, (1024, 2048) ADU per DIT before the response."""
+        row = int(self._first[exposure.file_id]) + plane
+        mjd = float(exposure.mid_mjd[plane])
+        return np.concatenate([self._background(exposure, half, row, mjd) for half in self._halves], axis=1)
+
     def _truth(self, exposure: Exposure, plane: int, row: int, mjd: float) -> PlaneTruth:
         star = self.spec.star
         place = celestial.apparent_place(star.ra_deg, star.dec_deg, star.pm_ra_mas, star.pm_dec_mas, mjd)

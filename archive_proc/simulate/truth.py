@@ -66,6 +66,16 @@ class SequenceTruth:
     """(1024, 2048) ADU."""
     bad: NDArray[np.bool_]
     """(1024, 2048) pixels with any defect."""
+    folder: Path = Path()
+    """Where it was written."""
+
+    def starlight(self, row: int) -> NDArray[np.float32] | None:
+        """(2, 1024, 1024) noise-free starlight of one plane, ADU per DIT before the response; None where not kept."""
+        path = _starlight_path(self.folder, self.raw_file[row], int(self.frame_idx[row]))
+        if not path.is_file():
+            return None
+        light = np.load(path)
+        return np.stack([light[:, : light.shape[1] // 2], light[:, light.shape[1] // 2 :]])
 
     def __len__(self) -> int:
         return len(self.raw_file)
@@ -106,6 +116,17 @@ class Truth:
 def truth_directory(directory: Path) -> Path:
     """The sibling folder of a night's raw folder."""
     return directory.with_name(f"{directory.name}.truth")
+
+
+def _starlight_path(folder: Path, file_id: str, plane: int) -> Path:
+    return folder / "starlight" / f"{file_id}.{plane}.npy"
+
+
+def save_starlight(folder: Path, file_id: str, plane: int, light: NDArray[np.float32]) -> None:
+    """Write the starlight (1024, 2048) of one plane where `SequenceTruth.starlight` finds it."""
+    path = _starlight_path(folder, file_id, plane)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, light.astype(np.float32))
 
 
 def save_truth(folder: Path, truth: SequenceTruth) -> None:
@@ -183,6 +204,7 @@ def load_truth(folder: Path) -> SequenceTruth:
             flat=(more["flat_x4000"] / np.float32(4000.0)).astype(np.float32),
             pedestal=(more["pedestal_x2"] / np.float32(2.0)).astype(np.float32),
             bad=np.unpackbits(more["bad"]).astype(bool).reshape(more["flat_x4000"].shape),
+            folder=folder,
         )
 
 

@@ -168,6 +168,8 @@ def test_an_archive_is_measured_through_its_sealed_products(truth, tmp_path):
         {
             "flux": (("frame", "channel", "y", "x"), np.stack([flux, flux])),
             "flags": (("frame", "channel", "y", "x"), np.zeros((2, *flux.shape), np.uint16)),
+            "variance": (("frame", "channel", "y", "x"), np.full((2, *flux.shape), 30.0, np.float32)),
+            "variance_common": (("channel", "y", "x"), np.zeros(flux.shape, np.float32)),
             "exposure_time": (("frame",), np.full(2, 16.0), {"units": "s"}),
             "derotation_angle": (("frame",), truth.derot[1:]),
             "relative_flux": (("frame", "channel"), truth.core[1:]),
@@ -183,7 +185,9 @@ def test_an_archive_is_measured_through_its_sealed_products(truth, tmp_path):
     assert figures["CENTER total rms, left"].value == pytest.approx(0.5)
     assert figures["background r<100 rms, left"].value == pytest.approx(1.0, abs=0.05)
     assert figures["derotation angle, largest error"].value == 0.0
-    assert not report.missed
+    # The scene is white noise that no variance speaks of; and nobody made a centred cube.
+    assert all("variance" in one.name for one in report.missed)
+    assert figures["centred variance, stacks, highest"].met is False
 
 
 def test_raw_planes_of_the_samples_are_read_with_their_zero_point(shared):
@@ -223,6 +227,15 @@ def test_reports_are_json_and_a_table_with_a_count():
     assert [one["met"] for one in text["figures"]] == [True, False]
     assert text["figures"][1]["value"] is None
     assert table(Report("accuracy irdis", figures)).endswith("1 of 2 aims met")
+
+
+def test_an_aim_may_be_a_lower_limit():
+    figure = Figure(case="a", name="x", value=0.95, unit="1", aim=0.9, at_least=True)
+    assert figure.met is True
+    assert ">= 0.9" in table(Report("accuracy irdis", (figure,)))
+    low = Figure(case="a", name="x", value=0.85, unit="1", aim=0.9, at_least=True)
+    assert low.met is False
+    assert json.loads(report_json(Report("accuracy irdis", (low,))))["figures"][0]["aim_is"] == "at least"
 
 
 def test_a_seed_that_failed_leaves_the_figure_without_value():

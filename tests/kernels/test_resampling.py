@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from archive_proc.kernels.resampling import Placement, correlation, lanczos_axis, resample_half
+from archive_proc.kernels.resampling import Placement, correlation, lanczos_axis, resample_half, shared_noise
 from archive_proc.model.flags import Flag
 
 N = 128
@@ -95,3 +95,25 @@ def test_kernel_reads_a_line_exactly_between_pixels() -> None:
     axis = lanczos_axis(np.array([10.25, 11.5]), 40)
     line = np.arange(40.0)
     assert axis.matrix() @ line.astype(np.float32) == pytest.approx([10.25, 11.5], abs=0.03)
+
+
+def test_noise_fixed_on_the_detector_is_shared_as_far_as_planes_read_the_same_pixels() -> None:
+    rng = np.random.default_rng(5)
+    stars = np.array([[57.1, 66.2], [57.4, 66.9], [58.2, 66.4], [58.3, 67.6], [57.9, 67.1]])
+    split = shared_noise(stars, GRID, (N, N))
+    stacks, planes = [], []
+    for _ in range(12):
+        noise = rng.normal(0.0, 1.0, (N, N)).astype(np.float32)
+        moved = [resample_half(noise, *clean(noise), (x, y), GRID).flux[24:104, 24:104] for x, y in stars]
+        stacks.append(np.var(np.mean(moved, axis=0)))
+        planes.append(np.mean(np.var(moved, axis=(1, 2))))
+    # Output pixels are 1 / 1.0062 of an input pixel high, and their flux with them.
+    assert split.own / 1.0062**2 == pytest.approx(np.mean(planes), rel=0.03)
+    expected = (split.own - split.common) / len(stars) + split.common
+    assert expected / 1.0062**2 == pytest.approx(np.mean(stacks), rel=0.04)
+    assert 0.1 < split.share < 0.6
+
+
+def test_planes_that_do_not_move_share_all_of_it() -> None:
+    assert shared_noise(np.repeat([STAR], 7, axis=0), GRID, (N, N)).share == pytest.approx(1.0)
+    assert shared_noise(np.array([STAR]), GRID, (N, N)).share == 1.0

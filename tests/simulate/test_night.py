@@ -228,6 +228,27 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(tmp_path):
     assert [one for _, one in first] != [one for _, one in other]
 
 
+def test_kept_starlight_and_the_background_make_up_the_raw_planes(tmp_path):
+    whole = simulate_night(tmp_path / "a", tiny(), 5, keep_starlight=True)
+    truth = load_truth(whole.sequences[0].folder)
+    science = np.flatnonzero(truth.in_sequence)
+    assert science.size
+    for row in science:
+        name, plane = truth.raw_file[row], int(truth.frame_idx[row])
+        raw = fits.getdata(tmp_path / "a" / f"{name}.fits")[plane]
+        light = truth.starlight(int(row))
+        for half in range(2):
+            columns = slice(1024 * half, 1024 * half + 1024)
+            flat = truth.flat[:, columns]
+            seen = (raw[:, columns] - truth.pedestal[:, columns]) / np.maximum(flat, 0.1) - light[half]
+            # Where there is light of the star, but not so much that its photon noise matters.
+            good = (flat > 0.5) & ~truth.bad[:, columns] & (light[half] > 20) & (light[half] < 300)
+            thermal = np.repeat(np.repeat(truth.thermal[row, half], 16, axis=0), 16, axis=1)
+            # A dozen outputs, each off by 1.7 ADU in the first plane of a setup.
+            assert abs(np.median((seen - thermal)[good])) < 1.5
+            assert good.sum() > 10000
+
+
 def test_a_night_is_not_written_among_other_files(tmp_path):
     (tmp_path / "note.txt").write_text("here before")
     with pytest.raises(PreconditionError, match="AP-SIM-004"):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.errors import DataFailure
-from archive_proc.kernels.resampling import Placement, correlation, resample_half
+from archive_proc.kernels.resampling import Placement, SharedNoise, correlation, resample_half, shared_noise
 from archive_proc.model.flags import Flag
 from archive_proc.model.frames import Arm
 from archive_proc.model.processes import QcValue, Remark
@@ -74,6 +74,7 @@ def center_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOut
     variance = np.full_like(flux, np.nan)
     flags = np.full(flux.shape, int(Flag.LOW_WEIGHT), np.uint16)
     finite = np.zeros(n, np.int64)
+    moved = [_not_shared(inputs, grid, channel) for channel in range(2)]
     for index, plane in enumerate(block.planes):
         for channel in range(2):
             star = (float(main.arrays["star_x"][plane, channel]), float(main.arrays["star_y"][plane, channel]))
@@ -81,7 +82,7 @@ def center_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOut
                 continue
             done = resample_half(
                 np.asarray(block.pixels["flux"][index, channel]),
-                np.asarray(block.pixels["variance"][index, channel]),
+                np.asarray(block.pixels["variance"][index, channel]) + moved[channel],
                 np.asarray(block.pixels["flags"][index, channel]),
                 star,
                 grid,
@@ -90,6 +91,32 @@ def center_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOut
             flags[index, channel] = done.flags
         finite[index] = int(np.isfinite(flux[index]).sum())
     return BlockOutput({"finite": finite}, {PRODUCT: {"flux": flux, "variance": variance, "flags": flags}})
+
+
+def _judged(inputs: RecipeInputs) -> NDArray[np.bool_]:
+    """(n, 2) usable planes with a star position."""
+    main = _main(inputs)
+    centred = np.isfinite(main.arrays["star_x"]) & np.isfinite(main.arrays["star_y"])
+    return np.asarray(centred & np.asarray(inputs.planes.usable, bool)[:, None])
+
+
+def _shared(inputs: RecipeInputs, grid: Placement, channel: int) -> SharedNoise:
+    """How much of the common variance stays common once the star stands still; all of it where nothing is judged."""
+    main = _main(inputs)
+    rows = _judged(inputs)[:, channel]
+    if not rows.any():
+        return SharedNoise(1.0, 1.0)
+    stars = np.stack([np.asarray(main.arrays[name], np.float64)[rows, channel] for name in ("star_x", "star_y")], 1)
+    ny, nx = main.arrays["variance_common"].shape[1:]
+    return shared_noise(stars, grid, (ny, nx))
+
+
+def _not_shared(inputs: RecipeInputs, grid: Placement, channel: int) -> NDArray[np.float32]:
+    """(ny, nx) the part of the science cube's common variance that differs from plane to plane here."""
+    common = np.asarray(_main(inputs).arrays["variance_common"][channel], np.float32)
+    share = _shared(inputs, grid, channel).share
+    moved: NDArray[np.float32] = np.nan_to_num(common * np.float32(1.0 - share))
+    return moved
 
 
 def gather(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
@@ -103,7 +130,7 @@ def close_centered(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     grid = placement(main)
     star_x, star_y = (np.asarray(main.arrays[name], np.float64) for name in ("star_x", "star_y"))
     centred = np.isfinite(star_x) & np.isfinite(star_y)
-    judged = centred & np.asarray(inputs.planes.usable, bool)[:, None]
+    judged = _judged(inputs)
     if not judged.any(axis=0).all():
         raise DataFailure(
             "AP-IRD-021",
@@ -120,7 +147,11 @@ def close_centered(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         middle = (float(np.median(star_x[rows, channel])), float(np.median(star_y[rows, channel])))
         given = np.asarray(main.arrays["variance_common"][channel], np.float32)
         none = np.zeros(given.shape, np.uint16)
-        common[channel] = resample_half(np.zeros_like(given), given, none, middle, grid).variance
+        spread = resample_half(np.zeros_like(given), given, none, middle, grid).variance
+        # The median star's kernel has an energy of its own: what counts is the overlap of all planes' kernels.
+        energy = [(axis.weights**2).sum(axis=1) for axis in grid.axes(*middle, (shape[0], shape[1]))]
+        overlap = _shared(inputs, grid, channel).common / np.outer(*energy)
+        common[channel] = spread * overlap.astype(np.float32)
         for plane in np.flatnonzero(rows)[:: max(1, int(rows.sum()) // 16)]:
             axes = grid.axes(float(star_x[plane, channel]), float(star_y[plane, channel]), (shape[0], shape[1]))
             correlations.append(correlation(axes, LAGS))
@@ -150,9 +181,13 @@ def _attrs(main: Calibration) -> Mapping[str, Any]:
     attrs["flux_convention"] = "adu/s per output pixel: sums over the field are those of the science cube"
     attrs["variance_of_sum"] = (
         "the variance of a sum over many pixels is the sum of variance times the sum of resampling_correlation over "
-        "all lags of both signs (it is even in dy and dx); variance_common adds as it is"
+        "all lags of both signs (it is even in dy and dx); variance_common is correlated in the same way"
     )
-    attrs["variance_convention"] = main.attrs.get("variance_convention", "")
+    attrs["variance_convention"] = (
+        "variance differs from plane to plane: photons, read noise, and what dither and jitter make differ of the "
+        "noise of master level and flat, which sits still on the detector; variance_common is what a stack of all "
+        "planes keeps of that, so a stack of n planes spread over the dithers has variance / n + variance_common"
+    )
     return attrs
 
 
@@ -162,7 +197,7 @@ def _sizes(inputs: RecipeInputs) -> Mapping[str, Mapping[str, int]]:
 
 IRDIS_CENTERED = Recipe(
     name="irdis_centered",
-    version="1.0.0",
+    version="1.1.0",
     arm=Arm.IRDIS,
     subject_kind="observation",
     main=ProductMain("irdis_science_cube"),

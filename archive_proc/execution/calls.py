@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from archive_proc.execution.liveness import Writer
 from archive_proc.model.ids import ProcessId
+from archive_proc.model.phases import Phases
 from archive_proc.model.processes import Cause, QcValue
 
 
@@ -75,6 +76,17 @@ class FailureFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStart:
+    """What it took until a worker process could take its first task."""
+
+    ready_at: str
+    """ISO UTC."""
+    wall_s: float
+    """Since the process was made."""
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskReport:
     """What a task gives back, about 1 kB at most (a failure's text may be longer)."""
 
@@ -87,6 +99,13 @@ class TaskReport:
     wall_s: float = 0.0
     cpu_s: float = 0.0
     peak_memory_bytes: int = 0
+    resident_bytes: int = 0
+    """Resident size at its end."""
+    bytes_read: int = 0
+    planes_read: int = 0
+    phases: Phases = field(default_factory=dict)
+    worker_start: WorkerStart | None = None
+    """With the first report of a worker process that the back end started."""
     sealed: bool = False
     """The process is done."""
     stopped: bool = False

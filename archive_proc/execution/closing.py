@@ -20,6 +20,7 @@ from archive_proc.execution.planes import compare_digests, file_digests
 from archive_proc.execution.receipts import Meters, PlaneDigest, Receipt
 from archive_proc.execution.spec import AttemptDir, AttemptSpec
 from archive_proc.model.ids import product_id, sha256_hex
+from archive_proc.model.phases import Phase, PhaseClock
 from archive_proc.model.processes import Process, ProductRecord
 from archive_proc.model.records import ProcessRecord, SealedObject
 from archive_proc.recipes.recipe import Arrays, ProductContent, RecipeInputs, RecipeResult
@@ -78,6 +79,7 @@ class Closing:
     block_plans: Mapping[str, tuple[ArrayPlan, ...]]
     """product type -> arrays written by blocks."""
     verify_full: bool
+    clock: PhaseClock
 
 
 def close_process(closing: Closing, shared: Arrays, gathered: Gathered, gauge: Gauge, said: Sayings) -> dict[str, str]:
@@ -88,17 +90,35 @@ def close_process(closing: Closing, shared: Arrays, gathered: Gathered, gauge: G
     spec, prepared = closing.spec, closing.prepared
     digests = file_digests(prepared.inputs.frames, gathered.plane_digests)
     compare_digests(digests, spec.pixel_digests)
-    result = prepared.recipe.close(prepared.inputs, shared)
+    with closing.clock(Phase.CLOSE):
+        result = prepared.recipe.close(prepared.inputs, shared)
     _expect_types(spec.process, result)
-    array_digests = {
-        product_type: _write_product(closing, product_type, content, gathered.block_digests)
-        for product_type, content in result.products.items()
-    }
-    out = closing.directory.out
+    with closing.clock(Phase.WRITE):
+        array_digests = {
+            product_type: _write_product(closing, product_type, content, gathered.block_digests)
+            for product_type, content in result.products.items()
+        }
+    with closing.clock(Phase.SEAL):
+        _seal(closing, result, gathered, gauge, said, array_digests, digests)
+    return digests
+
+
+def _seal(
+    closing: Closing,
+    result: RecipeResult,
+    gathered: Gathered,
+    gauge: Gauge,
+    said: Sayings,
+    array_digests: Mapping[str, Mapping[str, str]],
+    digests: Mapping[str, str],
+) -> None:
+    """Record, seal and publish what is written; the first rename wins."""
+    spec, out = closing.spec, closing.directory.out
     if result.planes:
         write_figures(out / FIGURES_NAME, result.planes)
     drop_leftovers(out)
-    written = {name: gathered.objects.get(name) or hashed(out, name) for name in object_names(out)}
+    with closing.clock(Phase.DIGEST):
+        written = {name: gathered.objects.get(name) or hashed(out, name) for name in object_names(out)}
     written = {name: one for name, one in written.items() if name not in (RECORD_NAME, LOG_NAME)}
     products = tuple(
         _product_record(closing, product_type, written, digests_of)
@@ -124,7 +144,6 @@ def close_process(closing: Closing, shared: Arrays, gathered: Gathered, gauge: G
             remedy="archive-proc verify, remove the damaged process, run again",
         )
     remove_tree(closing.directory.path)
-    return digests
 
 
 def _expect_types(process: Process, result: RecipeResult) -> None:
@@ -319,6 +338,8 @@ def _record(
         bytes_read=meters.bytes_read,
         bytes_written=sum(one.size for one in written.values()),
         planes=closing.prepared.n_planes,
+        phases=meters.phases,
+        planes_read=meters.planes_read,
         planes_used=gathered.planes_used,
         tasks=meters.tasks,
         pixel_digests=digests,

@@ -20,6 +20,7 @@ import distributed
 
 from archive_proc.errors import TemporaryError
 from archive_proc.execution.backends import Finished
+from archive_proc.execution.births import note_ready
 from archive_proc.execution.calls import TaskCall, TaskReport
 from archive_proc.execution.threads import THREAD_VARIABLES
 from archive_proc.execution.worker import run_task
@@ -106,7 +107,7 @@ class DaskLocal:
         )
         client = distributed.Client(self._cluster, set_as_default=False)  # type: ignore[no-untyped-call]  # as above
         self._client = self._open.enter_context(client)
-        self._client.register_plugin(_IgnoreInterrupt())
+        self._client.register_plugin(_Worker())
         self._client.wait_for_workers(1, timeout=START_TIMEOUT_S)
 
     def submit(self, call: TaskCall, priority: float) -> None:
@@ -155,12 +156,17 @@ class DaskLocal:
         self._client = self._cluster = None
 
 
-class _IgnoreInterrupt(distributed.WorkerPlugin):
-    """Ctrl-C reaches the whole process group; only the driver answers it."""
+class _Worker(distributed.WorkerPlugin):
+    """Run once in each worker process before its first task, also in one that replaces another.
 
-    name = "archive-proc-ignore-interrupt"
+    Unpickling it imports what tasks need, so that tasks do not pay for it. Ctrl-C reaches the whole process group;
+    only the driver answers it.
+    """
+
+    name = "archive-proc-worker"
 
     # Any: dask's worker.
     def setup(self, worker: Any) -> None:
+        note_ready()
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGINT, signal.SIG_IGN)

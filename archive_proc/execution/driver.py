@@ -182,6 +182,7 @@ class Driver:
             self._lost(work, task, finished.lost)
         else:
             work.meters = work.meters.plus(_meters(report))
+            self.ledger.answered(work.process.recipe, report)
             if report.sealed:
                 self._sealed(work, report)
             elif report.failure is not None:
@@ -296,8 +297,11 @@ def _meters(report: TaskReport) -> Meters:
         wall_s=report.wall_s,
         cpu_s=report.cpu_s,
         peak_memory_bytes=report.peak_memory_bytes,
+        bytes_read=report.bytes_read,
+        planes_read=report.planes_read,
         tasks=1,
         started_at=report.started_at,
+        phases=report.phases,
     )
 
 

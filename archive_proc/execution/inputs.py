@@ -15,6 +15,7 @@ from archive_proc.execution.planes import MainPlanes, ProductPlanes, RawPlanes
 from archive_proc.execution.spec import AttemptSpec
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import ProductId, split_product_id
+from archive_proc.model.phases import Phase, PhaseClock
 from archive_proc.model.processes import Process, ProcessInput
 from archive_proc.recipes.recipe import Arrays, Calibration, PlaneTable, ProductMain, Recipe, RecipeInputs
 from archive_proc.storage.fits import RawReader
@@ -41,7 +42,12 @@ class Prepared:
 
 
 def prepare(
-    spec: AttemptSpec, layout: Layout, raw_roots: dict[str, Path], cookbook: Cookbook, cache: ProductCache
+    spec: AttemptSpec,
+    layout: Layout,
+    raw_roots: dict[str, Path],
+    cookbook: Cookbook,
+    cache: ProductCache,
+    clock: PhaseClock,
 ) -> Prepared:
     """Load everything but the main planes' pixels.
 
@@ -50,7 +56,7 @@ def prepare(
     """
     process = spec.process
     recipe = cookbook.recipe(process.recipe)
-    loader = _Loader(layout, cookbook, cache)
+    loader = _Loader(layout, cookbook, cache, clock)
     calibrations: dict[str, tuple[Calibration, ...]] = {}
     for entry in process.inputs:
         if entry.role != "main" and entry.kind == "product":
@@ -61,13 +67,13 @@ def prepare(
     main_product: Calibration | None = None
     planes: MainPlanes
     if isinstance(recipe.main, ProductMain):
-        main_product, planes, table = _product_main(process, layout, cookbook, loader)
+        main_product, planes, table = _product_main(process, layout, cookbook, loader, clock)
         roles: tuple[str, ...] = ()
     else:
         table = raw_table(spec.frames, process.excluded_planes)
         reader = RawReader(raw_roots)
         paths = [reader.path(frame) for frame in spec.frames]
-        planes = RawPlanes(spec.frames, paths, table, cookbook.read_planes)
+        planes = RawPlanes(spec.frames, paths, table, cookbook.read_planes, clock)
         roles = tuple(entry.frame_role for entry in process.main)
     if not len(table):
         raise DataFailure(
@@ -109,7 +115,7 @@ def _with_exclusions(
 
 
 def _product_main(
-    process: Process, layout: Layout, cookbook: Cookbook, loader: _Loader
+    process: Process, layout: Layout, cookbook: Cookbook, loader: _Loader, clock: PhaseClock
 ) -> tuple[Calibration, ProductPlanes, PlaneTable]:
     entries = process.main
     if len(entries) != 1 or entries[0].kind != "product":
@@ -123,7 +129,7 @@ def _product_main(
     process_id, product_type = split_product_id(ProductId(entries[0].input_id))
     names = [one.name for one in cookbook.form(product_type).variables if one.by_block]
     source = PlaneSource(layout.product_group(process_id, product_type), names)
-    return calibration, ProductPlanes(source), product_table(calibration.arrays, source.n_planes, process)
+    return calibration, ProductPlanes(source, clock), product_table(calibration.arrays, source.n_planes, process)
 
 
 def product_table(arrays: Arrays, n_planes: int, process: Process) -> PlaneTable:
@@ -146,15 +152,18 @@ def product_table(arrays: Arrays, n_planes: int, process: Process) -> PlaneTable
 class _Loader:
     """Loads associated products through the worker's cache, counting what it read."""
 
-    def __init__(self, layout: Layout, cookbook: Cookbook, cache: ProductCache) -> None:
-        self._layout, self._cookbook, self._cache = layout, cookbook, cache
+    def __init__(self, layout: Layout, cookbook: Cookbook, cache: ProductCache, clock: PhaseClock) -> None:
+        self._layout, self._cookbook, self._cache, self._clock = layout, cookbook, cache, clock
         self.loaded_bytes = 0
 
     def calibration(self, entry: ProcessInput) -> Calibration:
         """The product of an input, without frame-axis pixels."""
         process_id, product_type = split_product_id(ProductId(entry.input_id))
         path = self._layout.product_group(process_id, product_type)
-        product, loaded = self._cache.get(entry.input_id, lambda: load_product(path, self._cookbook.form(product_type)))
+        with self._clock(Phase.CALIBRATIONS):
+            product, loaded = self._cache.get(
+                entry.input_id, lambda: load_product(path, self._cookbook.form(product_type))
+            )
         if loaded:
             self.loaded_bytes += product.nbytes
         return Calibration(

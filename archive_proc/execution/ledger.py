@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from archive_proc.execution.calls import TaskReport
 from archive_proc.execution.meters import utc_now
 from archive_proc.execution.outcome import EarlierFailure
 from archive_proc.execution.progress import Progress
 from archive_proc.execution.receipts import Meters
 from archive_proc.execution.schedule import Schedule
-from archive_proc.model.events import ProcessChanged, ProcessFailed
+from archive_proc.model.events import ProcessChanged, ProcessFailed, TaskEnded, WorkerReady
 from archive_proc.model.ids import ProcessId, shown
 from archive_proc.model.processes import Cause, State
 from archive_proc.storage.journal import JournalWriter
@@ -56,6 +57,40 @@ class Ledger:
         )
         self.progress.settle(process_id, State.DONE, meters.wall_s)
         return self.schedule.settle(process_id, State.DONE)
+
+    def answered(self, recipe: str, report: TaskReport) -> None:
+        """A task gave its answer: what it cost."""
+        now = utc_now()
+        if (start := report.worker_start) is not None:
+            self.journal.append(
+                WorkerReady(
+                    at=now,
+                    host=report.host,
+                    pid=report.pid,
+                    ready_at=start.ready_at,
+                    wall_s=start.wall_s,
+                    cpu_s=start.cpu_s,
+                )
+            )
+        self.journal.append(
+            TaskEnded(
+                process_id=report.process_id,
+                recipe=recipe,
+                attempt=report.attempt,
+                at=now,
+                task=report.task.label,
+                host=report.host,
+                pid=report.pid,
+                started_at=report.started_at,
+                wall_s=report.wall_s,
+                cpu_s=report.cpu_s,
+                peak_memory_bytes=report.peak_memory_bytes,
+                resident_bytes=report.resident_bytes,
+                bytes_read=report.bytes_read,
+                planes_read=report.planes_read,
+                phases=report.phases,
+            )
+        )
 
     def cancelled(self, process_id: ProcessId) -> None:
         """The run stops before this process is done."""

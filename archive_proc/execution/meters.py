@@ -20,6 +20,7 @@ from archive_proc.execution.calls import Task
 from archive_proc.execution.liveness import Writer, this_writer
 from archive_proc.execution.receipts import Meters
 from archive_proc.execution.spec import AttemptDir
+from archive_proc.model.phases import PhaseClock
 
 _CLEAR_PEAK = "5"
 """Written to /proc/self/clear_refs, resets the peak of the resident size (proc(5))."""
@@ -31,25 +32,28 @@ def utc_now() -> str:
 
 
 class Gauge:
-    """Wall and CPU time, peak memory and bytes read of one task."""
+    """Wall and CPU time by phase, peak memory and bytes read of one task."""
 
     def __init__(self) -> None:
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text(_CLEAR_PEAK)
         self.started_at = utc_now()
         self.bytes_read = 0
-        self._wall = time.monotonic()
-        self._cpu = _cpu_s()
+        self.planes_read = 0
+        self.clock = PhaseClock(lambda: (time.monotonic(), _cpu_s()))
 
     def read(self) -> Meters:
         """Since it was made."""
+        phases = self.clock.costs()
         return Meters(
-            wall_s=round(time.monotonic() - self._wall, 4),
-            cpu_s=round(_cpu_s() - self._cpu, 4),
-            peak_memory_bytes=_peak_bytes(),
+            wall_s=round(sum(one.wall_s for one in phases.values()), 4),
+            cpu_s=round(sum(one.cpu_s for one in phases.values()), 4),
+            peak_memory_bytes=peak_bytes(),
             bytes_read=self.bytes_read,
+            planes_read=self.planes_read,
             tasks=1,
             started_at=self.started_at,
+            phases=phases,
         )
 
 
@@ -59,15 +63,27 @@ def _cpu_s() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """Largest resident size of this process, on Linux since the last `Gauge` was made."""
+    if (found := _status_bytes("VmHWM:")) is not None:
+        return found
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def resident_bytes() -> int:
+    """Resident size of this process now; 0 where the system does not tell."""
+    return _status_bytes("VmRSS:") or 0
+
+
+def _status_bytes(key: str) -> int | None:
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(key):
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return None
 
 
 class _Keeper(logging.Handler):

@@ -15,6 +15,7 @@ from archive_proc.errors import DataFailure
 from archive_proc.execution.cookbooks import ReadPlanes
 from archive_proc.execution.receipts import PlaneDigest
 from archive_proc.model.frames import RawFrame
+from archive_proc.model.phases import STILL, Phase, PhaseClock
 from archive_proc.recipes.recipe import Arrays, PlaneTable
 from archive_proc.storage.products import PlaneSource, combined_digest
 
@@ -26,6 +27,10 @@ class MainPlanes(Protocol):
     def bytes_read(self) -> int:
         """Decoded bytes read so far."""
 
+    @property
+    def planes_read(self) -> int:
+        """Planes read so far, each as often as it was."""
+
     def read(self, rows: NDArray[np.int32]) -> Arrays:
         """Pixels of these rows of the plane table, in that order."""
 
@@ -34,10 +39,16 @@ class RawPlanes:
     """Planes of raw files. Takes the digest of each plane it reads while `digesting`."""
 
     def __init__(
-        self, frames: Sequence[RawFrame], paths: Sequence[Path], table: PlaneTable, read_planes: ReadPlanes
+        self,
+        frames: Sequence[RawFrame],
+        paths: Sequence[Path],
+        table: PlaneTable,
+        read_planes: ReadPlanes,
+        clock: PhaseClock = STILL,
     ) -> None:
         self._frames, self._paths, self._table, self._read = frames, paths, table, read_planes
-        self.bytes_read = 0
+        self._clock = clock
+        self.bytes_read = self.planes_read = 0
         self.digesting = False
         self.digests: dict[tuple[int, int], str] = {}
         sizes = sorted({(frame.naxis2 or 0, frame.naxis1 or 0) for frame in frames})
@@ -61,12 +72,15 @@ class RawPlanes:
             while stop < len(rows) and files[stop] == file:
                 stop += 1
             wanted = [int(one) for one in planes[start:stop]]
-            pixels[start:stop] = self._one_file(file, wanted)
+            with self._clock(Phase.READ):
+                pixels[start:stop] = self._one_file(file, wanted)
             if self.digesting:
-                for at, plane in enumerate(wanted, start):
-                    self.digests[file, plane] = hashlib.sha256(pixels[at].data).hexdigest()
+                with self._clock(Phase.DIGEST):
+                    for at, plane in enumerate(wanted, start):
+                        self.digests[file, plane] = hashlib.sha256(pixels[at].data).hexdigest()
             start = stop
         self.bytes_read += pixels.nbytes
+        self.planes_read += len(rows)
         return {"raw": pixels}
 
     def _one_file(self, file: int, planes: Sequence[int]) -> NDArray[np.float32]:
@@ -105,14 +119,16 @@ def compare_digests(found: Mapping[str, str], known: Mapping[str, str]) -> None:
 class ProductPlanes:
     """Frame-axis arrays of the main product."""
 
-    def __init__(self, source: PlaneSource) -> None:
-        self._source = source
-        self.bytes_read = 0
+    def __init__(self, source: PlaneSource, clock: PhaseClock) -> None:
+        self._source, self._clock = source, clock
+        self.bytes_read = self.planes_read = 0
 
     def read(self, rows: NDArray[np.int32]) -> Arrays:
         """Array name -> (n, ...) values."""
-        arrays = self._source.read(rows)
+        with self._clock(Phase.READ):
+            arrays = self._source.read(rows)
         self.bytes_read += sum(int(array.nbytes) for array in arrays.values())
+        self.planes_read += len(rows)
         return arrays
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from archive_proc.execution.calls import Task
 from archive_proc.execution.spec import AttemptDir
+from archive_proc.model.phases import Phases, summed
 from archive_proc.model.records import SealedObject
 from archive_proc.storage.objects import BlockDigest, hashed
 
@@ -33,8 +34,10 @@ class Meters:
     cpu_s: float = 0.0
     peak_memory_bytes: int = 0
     bytes_read: int = 0
+    planes_read: int = 0
     tasks: int = 0
     started_at: str = ""
+    phases: Phases = field(default_factory=dict)
 
     def plus(self, other: Meters) -> Meters:
         """Sums; the larger peak; the earlier start."""
@@ -44,8 +47,10 @@ class Meters:
             cpu_s=self.cpu_s + other.cpu_s,
             peak_memory_bytes=max(self.peak_memory_bytes, other.peak_memory_bytes),
             bytes_read=self.bytes_read + other.bytes_read,
+            planes_read=self.planes_read + other.planes_read,
             tasks=self.tasks + other.tasks,
             started_at=min(starts, default=""),
+            phases=summed(self.phases, other.phases),
         )
 
 

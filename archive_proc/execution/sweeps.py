@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from archive_proc.errors import DataFailure
 from archive_proc.execution.inputs import Prepared
 from archive_proc.execution.planes import Stripes
+from archive_proc.model.phases import Phase, PhaseClock
 from archive_proc.recipes.recipe import (
     MAX_ROW_PLANES,
     SHARD_PLANES,
@@ -30,7 +31,9 @@ def shards(n_planes: int) -> tuple[tuple[int, int], ...]:
     return tuple((first, min(first + SHARD_PLANES, n_planes)) for first in range(0, n_planes, SHARD_PLANES))
 
 
-def run_block(prepared: Prepared, pass_index: int, first: int, stop: int, shared: Arrays) -> BlockOutput:
+def run_block(
+    prepared: Prepared, pass_index: int, first: int, stop: int, shared: Arrays, clock: PhaseClock
+) -> BlockOutput:
     """One block of planes through one pass."""
     sweep = prepared.recipe.passes[pass_index]
     rows = np.arange(first, stop, dtype=np.int32)
@@ -42,7 +45,8 @@ def run_block(prepared: Prepared, pass_index: int, first: int, stop: int, shared
         halo_planes=halo,
         halo_pixels=prepared.main.read(halo) if halo.size else {},
     )
-    return sweep.block(block, prepared.inputs, shared)
+    with clock(Phase.BLOCK):
+        return sweep.block(block, prepared.inputs, shared)
 
 
 def halo_rows(inputs: RecipeInputs, rows: NDArray[np.int32], halo: Halo) -> NDArray[np.int32]:
@@ -100,13 +104,22 @@ def stripes(height: int) -> tuple[tuple[int, int], ...]:
 
 
 def run_stripes(
-    prepared: Prepared, pass_index: int, source: Stripes, height: int, rows: NDArray[np.int32], shared: Arrays
+    prepared: Prepared,
+    pass_index: int,
+    source: Stripes,
+    height: int,
+    rows: NDArray[np.int32],
+    shared: Arrays,
+    clock: PhaseClock,
 ) -> Iterator[BlockOutput]:
     """Every stripe through one pass, in order."""
     sweep = prepared.recipe.passes[pass_index]
     for first, stop in stripes(height):
-        block = Block(first=first, planes=rows, pixels={"raw": source.read(first, stop)})
-        yield sweep.block(block, prepared.inputs, shared)
+        with clock(Phase.READ):
+            block = Block(first=first, planes=rows, pixels={"raw": source.read(first, stop)})
+        with clock(Phase.BLOCK):
+            output = sweep.block(block, prepared.inputs, shared)
+        yield output
 
 
 def settled(arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from archive_proc.execution.births import first_answer
 from archive_proc.execution.cache import worker_cache
 from archive_proc.execution.calls import Task, TaskCall, TaskReport
 from archive_proc.execution.closing import Closing, Gathered, close_process, root_attrs
@@ -18,11 +19,12 @@ from archive_proc.execution.cookbooks import Cookbook, cookbook
 from archive_proc.execution.failures import facts_of
 from archive_proc.execution.inputs import Prepared, prepare
 from archive_proc.execution.liveness import alive, host_name
-from archive_proc.execution.meters import Gauge, Sayings, listening, marked
+from archive_proc.execution.meters import Gauge, Sayings, listening, marked, resident_bytes
 from archive_proc.execution.planes import RawPlanes, Stripes, compare_digests, file_digests
 from archive_proc.execution.receipts import PlaneDigest, Receipt, read_receipts, write_receipt
 from archive_proc.execution.spec import AttemptDir, AttemptSpec, read_spec
 from archive_proc.execution.sweeps import chosen_rows, run_block, run_stripes, settled, shards
+from archive_proc.model.phases import Phase
 from archive_proc.model.records import SealedObject
 from archive_proc.recipes.recipe import Arrays, BlockOutput
 from archive_proc.storage.blocks import read_blocks, write_blocks
@@ -78,6 +80,11 @@ def run_task(call: TaskCall, should_stop: Callable[[], bool] | None = None) -> T
         wall_s=meters.wall_s,
         cpu_s=meters.cpu_s,
         peak_memory_bytes=meters.peak_memory_bytes,
+        resident_bytes=resident_bytes(),
+        bytes_read=meters.bytes_read,
+        planes_read=meters.planes_read,
+        phases=meters.phases,
+        worker_start=first_answer(),
         sealed=sealed,
         stopped=stopped,
         failure=failure,
@@ -98,11 +105,12 @@ class _Work:
 
     def run(self) -> dict[str, str] | None:
         """Run it; pixel digests when the process ended sealed, None when more tasks are to come."""
-        settings, task = self.call.settings, self.call.task
-        book = cookbook(settings.cookbook)
+        settings, task, clock = self.call.settings, self.call.task, self.gauge.clock
+        with clock(Phase.START):
+            book = cookbook(settings.cookbook)
         spec = read_spec(self.directory)
         roots = {name: Path(path) for name, path in settings.raw_roots}
-        prepared = prepare(spec, self.layout, roots, book, worker_cache(settings.root, settings.cache_bytes))
+        prepared = prepare(spec, self.layout, roots, book, worker_cache(settings.root, settings.cache_bytes), clock)
         self.gauge.bytes_read += prepared.loaded_bytes
         closing = Closing(
             spec,
@@ -112,6 +120,7 @@ class _Work:
             prepared,
             _block_plans(spec, book, prepared),
             settings.verify_full,
+            clock,
         )
         match task.kind:
             case "all":
@@ -122,8 +131,9 @@ class _Work:
             case "block":
                 self._chunk(closing)
             case "reduce":
-                shared = self._reduce(closing, task.pass_index, read_receipts(self.directory))
-                kept = self._keep(self.directory.shared(task.pass_index), shared)
+                with clock(Phase.REDUCE):
+                    shared = self._reduce(closing, task.pass_index, read_receipts(self.directory))
+                    kept = self._keep(self.directory.shared(task.pass_index), shared)
                 self._receipt(kept=(kept,))
             case "close":
                 return self._close(closing)
@@ -141,6 +151,10 @@ class _Work:
             raise StoppedError
 
     def _create(self, closing: Closing) -> None:
+        with self.gauge.clock(Phase.WRITE):
+            self._create_store(closing)
+
+    def _create_store(self, closing: Closing) -> None:
         remove_tree(self.directory.out)
         store = self.directory.out / STORE_NAME
         self.directory.out.mkdir(parents=True)
@@ -157,7 +171,7 @@ class _Work:
         shared = sweep(closing, gathered)
         if isinstance(prepared.main, RawPlanes):
             gathered.plane_digests.extend(prepared.main.plane_digests())
-        self.gauge.bytes_read += prepared.main.bytes_read
+        self._count_reads(prepared)
         return close_process(closing, shared, gathered, self.gauge, self.said)
 
     def _planes(self, closing: Closing, gathered: Gathered) -> Arrays:
@@ -169,11 +183,12 @@ class _Work:
             summaries: list[Arrays] = []
             for first, stop in shards(prepared.n_planes):
                 self.check()
-                output = run_block(prepared, index, first, stop, shared)
+                output = run_block(prepared, index, first, stop, shared, self.gauge.clock)
                 summaries.append(settled(output.summary))
                 self._write(closing, output, first, index == last, gathered)
             self._compare(closing, index)
-            shared = settled(sweep.reduce(summaries, prepared.inputs, shared))
+            with self.gauge.clock(Phase.REDUCE):
+                shared = settled(sweep.reduce(summaries, prepared.inputs, shared))
         return shared
 
     def _rows(self, closing: Closing, gathered: Gathered) -> Arrays:
@@ -195,10 +210,12 @@ class _Work:
             self._compare(closing, 0)
             for index, sweep in enumerate(prepared.recipe.passes):
                 summaries: list[Arrays] = []
-                for output in run_stripes(prepared, index, source, prepared.main.height, rows, shared):
+                height, clock = prepared.main.height, self.gauge.clock
+                for output in run_stripes(prepared, index, source, height, rows, shared, clock):
                     self.check()
                     summaries.append(settled(output.summary))
-                shared = settled(sweep.reduce(summaries, prepared.inputs, shared))
+                with clock(Phase.REDUCE):
+                    shared = settled(sweep.reduce(summaries, prepared.inputs, shared))
         return shared
 
     def _digest(self, prepared: Prepared, pass_index: int) -> None:
@@ -226,7 +243,8 @@ class _Work:
             )
         store = self.directory.out / STORE_NAME
         for product_type, arrays in output.planes.items():
-            written = write_planes(store, product_type, closing.block_plans[product_type], first, arrays)
+            plans = closing.block_plans[product_type]
+            written = write_planes(store, product_type, plans, first, arrays, self.gauge.clock)
             gathered.objects.update({one.name: one for one in written.objects})
             gathered.block_digests.extend(written.digests)
 
@@ -241,13 +259,17 @@ class _Work:
         for first, stop in shards(prepared.n_planes):
             if task.first <= first < task.stop:
                 self.check()
-                output = run_block(prepared, task.pass_index, first, stop, shared)
+                output = run_block(prepared, task.pass_index, first, stop, shared, self.gauge.clock)
                 self._write(closing, output, first, task.pass_index == last, gathered)
                 kept.append(self._keep(self.directory.summary(task.pass_index, first), output.summary))
         if isinstance(prepared.main, RawPlanes):
             gathered.plane_digests.extend(_within(prepared, task))
-        self.gauge.bytes_read += prepared.main.bytes_read
+        self._count_reads(prepared)
         self._receipt(kept=tuple(kept), gathered=gathered)
+
+    def _count_reads(self, prepared: Prepared) -> None:
+        self.gauge.bytes_read += prepared.main.bytes_read
+        self.gauge.planes_read += prepared.main.planes_read
 
     def _keep(self, path: Path, arrays: Arrays) -> SealedObject:
         size, digest = write_blocks(path, arrays)
@@ -277,7 +299,8 @@ class _Work:
 
     def _close(self, closing: Closing) -> dict[str, str]:
         receipts = read_receipts(self.directory)
-        shared = self._reduce(closing, len(closing.prepared.recipe.passes) - 1, receipts)
+        with self.gauge.clock(Phase.REDUCE):
+            shared = self._reduce(closing, len(closing.prepared.recipe.passes) - 1, receipts)
         gathered = Gathered()
         for receipt in receipts:
             gathered.add(receipt)

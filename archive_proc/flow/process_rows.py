@@ -140,6 +140,9 @@ def _record_columns(record: ProcessRecord) -> Row:
         "host": record.host,
         "package_version": record.package_version,
         "code_fingerprint": record.code_fingerprint,
+        "tasks": record.tasks,
+        "planes_read": record.planes_read,
+        "phases": _json({name: {"wall_s": one.wall_s, "cpu_s": one.cpu_s} for name, one in record.phases.items()}),
         "environment": _json(
             {
                 "python": record.environment.python,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from archive_proc.model.ids import PlanId, ProcessId, RunId
+from archive_proc.model.phases import PhaseCost
 from archive_proc.model.processes import Cause, QcValue, State
 
 _LONG_ID = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
@@ -101,6 +102,46 @@ class ProcessFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReady:
+    """A worker process that the back end started gave its first answer."""
+
+    at: str
+    host: str
+    pid: int
+    ready_at: str
+    """ISO UTC: when it could take its first task."""
+    wall_s: float
+    """From its birth to `ready_at`."""
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEnded:
+    """A task gave its answer, whatever it was; of a task whose worker vanished there is none."""
+
+    process_id: ProcessId
+    recipe: str
+    attempt: int
+    at: str
+    task: str
+    """`all`, `block-0-00000048`, `reduce-0`, `close`, ..."""
+    host: str
+    pid: int
+    started_at: str
+    """ISO UTC."""
+    wall_s: float
+    cpu_s: float
+    peak_memory_bytes: int
+    """Largest resident size of the worker during the task."""
+    resident_bytes: int
+    """At its end."""
+    bytes_read: int = 0
+    planes_read: int = 0
+    phases: Mapping[str, PhaseCost] = field(default_factory=dict)
+    """Adds up to `wall_s` and `cpu_s`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
     """Last line of a run that ended (a killed run has none)."""
 
@@ -115,11 +156,13 @@ class RunEnded:
     """Why the catalog could not be published, where it could not."""
 
 
-Event: TypeAlias = RunStarted | ProcessChanged | ProcessFailed | RunEnded
-EVENT_KINDS: Mapping[str, type[RunStarted] | type[ProcessChanged] | type[ProcessFailed] | type[RunEnded]] = {
+Event: TypeAlias = RunStarted | ProcessChanged | ProcessFailed | WorkerReady | TaskEnded | RunEnded
+EVENT_KINDS: Mapping[str, type[Event]] = {
     "run_started": RunStarted,
     "process_changed": ProcessChanged,
     "process_failed": ProcessFailed,
+    "worker_ready": WorkerReady,
+    "task_ended": TaskEnded,
     "run_ended": RunEnded,
 }
 """The word a line carries -> its type."""

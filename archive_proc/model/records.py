@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from archive_proc.model.ids import PlanId, ProcessId, RunId
+from archive_proc.model.phases import PhaseCost
 from archive_proc.model.processes import Process, ProductRecord, QcValue, Remark
 
 RECORD_SCHEMA = 1
@@ -67,6 +68,10 @@ class ProcessRecord:
     """Rows of the plane table that a row-wise master used, where it did not use all; else empty."""
     tasks: int = 1
     """Tasks it took (1: all passes in one)."""
+    phases: Mapping[str, PhaseCost] = field(default_factory=dict)
+    """Where `wall_s` and `cpu_s` went, by `Phase`; adds up to them. Of the sealing only what was before this record."""
+    planes_read: int = 0
+    """Planes of the main input read, neighbours of a block counted each time they were read from disk."""
     pixel_digests: Mapping[str, str] = field(default_factory=dict)
     """file_id -> sha256 of the decoded pixels: over the concatenated sha256 of each plane's float32 little-endian
     bytes. Only of main files of which every plane was read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from archive_proc.simulate.detector import Detector, expose, make_detector
 from archive_proc.simulate.facts import FILTERS, filter_setup
 from archive_proc.simulate.headers import cards_of
 from archive_proc.simulate.raw_file import write_raw
+from archive_proc.simulate.repeated import Piece, piece_of, stored_cards, write_pieces
 from archive_proc.simulate.scenes import PlaneTruth, SequenceScene
 from archive_proc.simulate.spec import NightSpec, SequenceSpec
 from archive_proc.simulate.thermal import SPREAD, ThermalField, ThermalState
@@ -62,6 +64,8 @@ class _Night:
         self._rows: dict[int, list[PlaneTruth]] = {index: [] for index in range(len(night.sequences))}
         self._strehl: dict[int, tuple[float, float]] = {}
         self._last_setup: tuple[str, float] | None = None
+        self._pieces: dict[tuple[int, tuple[int, int]], list[Piece]] = {}
+        """Planes to be repeated, by sequence and dither."""
 
     def _rng(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence([self.seed, *stream]))
@@ -73,13 +77,26 @@ class _Night:
             path = self.directory / f"{exposure.file_id}{suffix}"
             sequence = self.night.sequences[exposure.sequence] if exposure.sequence >= 0 else None
             cards = cards_of(exposure, sequence, self._headers, counter)
-            write_raw(path, cards, self._planes(exposure), compress=self.night.compress)
+            if sequence is not None and self.night.distinct_planes and exposure.letter == science_letter(sequence):
+                whole, packed = self.night.whole_numbers, self.night.compress
+                write_pieces(path, stored_cards(cards, whole_numbers=whole), self._repeated(exposure), packed=packed)
+            else:
+                write_raw(path, cards, self._planes(exposure), compress=self.night.compress)
             files.append(path)
         beside = truth_directory(self.directory)
         truths = tuple(self._sequence_truth(index, one) for index, one in enumerate(self.night.sequences))
         for one in truths:
             save_truth(one.folder, one)
         return Truth(self.directory, beside, tuple(files), truths)
+
+    def _repeated(self, exposure: Exposure) -> Iterator[Piece]:
+        """The planes of a science file, rendered anew only until there are enough of its dither."""
+        enough = self.night.distinct_planes or 1
+        pieces = self._pieces.setdefault((exposure.sequence, exposure.dither), [])
+        for pixels in itertools.islice(self._planes(exposure), max(0, enough - len(pieces))):
+            pieces.append(piece_of(pixels, whole_numbers=self.night.whole_numbers, packed=self.night.compress))
+        for plane in range(exposure.ndit):
+            yield pieces[plane % len(pieces)]
 
     def _planes(self, exposure: Exposure) -> Iterator[NDArray[np.float32]]:
         first = self._last_setup != (exposure.filter, exposure.dit_s)

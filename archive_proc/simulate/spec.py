@@ -148,6 +148,10 @@ class NightSpec:
     """None: 14:10 UTC after the first sequence."""
     compress: bool = False
     """Write `.fits.gz`."""
+    distinct_planes: int | None = None
+    """Render so many planes of each science setup and dither, then repeat them; None: render all."""
+    whole_numbers: bool = False
+    """Science planes as 16-bit integers, with `distinct_planes` only: half the bytes, noise of real size."""
 
 
 FLAT_DITS_S = (1.0, 3.0)

@@ -72,6 +72,9 @@ PROCESSES = define(
     package_version   text       -     version of archive_proc
     code_fingerprint  text       -     digest of the recipe's code
     environment       json       -     packages, Python, CPU, threads
+    tasks             int32      -     tasks it took
+    planes_read       int32      -     planes of the main input read, neighbours of blocks each time they were
+    phases            json       -     phase of its tasks -> wall_s and cpu_s; they add up to those of the record
     """,
     key="process_id",
     sort="night subject_id process_id",

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 from archive_proc.errors import DataFailure, ProcessFailure
+from archive_proc.model.phases import STILL, Phase, PhaseClock
 from archive_proc.model.records import SealedObject
 from archive_proc.storage.forms import BLOSC_LEVEL, SHARD_PLANES, ArrayPlan, ProductForm, array_plan
 from archive_proc.storage.objects import BlockDigest, hashed
@@ -176,7 +177,12 @@ def _create(group: zarr.Group, plan: ArrayPlan) -> zarr.Array[Any]:
 
 
 def write_planes(
-    store: Path, product_type: str, plans: Sequence[ArrayPlan], first: int, arrays: Mapping[str, Array]
+    store: Path,
+    product_type: str,
+    plans: Sequence[ArrayPlan],
+    first: int,
+    arrays: Mapping[str, Array],
+    clock: PhaseClock = STILL,
 ) -> Written:
     """Write one block, planes [first, first + n), of every by-block array of a product.
 
@@ -198,16 +204,18 @@ def write_planes(
             )
         if values.shape[1:] != plan.shape[1:]:
             raise _wrong_shape(product_type, plan, values.shape[1:], plan.shape[1:])
-        kept = stored(plan, values)
-        target = zarr.open_array(store / product_type / plan.name, mode="r+", config={"write_empty_chunks": True})
-        target[first:stop] = kept
-        digests.extend(
-            BlockDigest(product_type, plan.name, first + at, value_digest(kept[at : at + SHARD_PLANES]))
-            for at in range(0, len(kept), SHARD_PLANES)
-        )
-        objects.extend(
-            hashed(store.parent, f"{store.name}/{product_type}/{name}") for name in plan.objects(first, stop)
-        )
+        with clock(Phase.WRITE):
+            kept = stored(plan, values)
+            target = zarr.open_array(store / product_type / plan.name, mode="r+", config={"write_empty_chunks": True})
+            target[first:stop] = kept
+        with clock(Phase.DIGEST):
+            digests.extend(
+                BlockDigest(product_type, plan.name, first + at, value_digest(kept[at : at + SHARD_PLANES]))
+                for at in range(0, len(kept), SHARD_PLANES)
+            )
+            objects.extend(
+                hashed(store.parent, f"{store.name}/{product_type}/{name}") for name in plan.objects(first, stop)
+            )
     return Written(tuple(objects), tuple(digests))
 
 

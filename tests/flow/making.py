@@ -22,6 +22,7 @@ from archive_proc.model.observations import (
     RefusalCount,
     Target,
 )
+from archive_proc.model.phases import PhaseCost
 from archive_proc.model.processes import (
     Cause,
     Plan,
@@ -311,7 +312,8 @@ def record(run_id: RunId, one: Process, at: str) -> ProcessRecord:
             python="3.11.9", packages={"numpy": "2.4"}, cpu="x", blas="openblas", threads={}, platform="linux"
         ),
         host="here", pid=1, started_at=at, ended_at=at, cpu_s=3.0, wall_s=4.0, peak_memory_bytes=200_000_000,
-        bytes_read=100, bytes_written=50, planes=8,
+        bytes_read=100, bytes_written=50, planes=8, planes_read=8,
+        phases={"read": PhaseCost(1.0, 0.5), "block": PhaseCost(3.0, 2.5)},
         remarks=(Remark("AP-IRD-001", "two planes left out"),),
         qc=(QcValue(one.product_types[0], "rms", float("nan"), "adu"), QcValue(one.product_types[0], "n", 7.0, "1")),
         products=tuple(

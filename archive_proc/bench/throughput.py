@@ -1,0 +1,243 @@
+"""How fast a run was, what it cost, and where the time of its workers went: figures from its records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from archive_proc.archive import Archive
+from archive_proc.bench.commands import reduce_by_commands
+from archive_proc.bench.figures import Figure, Report
+from archive_proc.bench.plain_reduction import PlainCost, plain_cost
+from archive_proc.bench.run_records import RunRecords, read_records
+from archive_proc.bench.worker_time import idle_while_blocks_were_left, worker_time
+from archive_proc.model.events import TaskEnded
+from archive_proc.model.frames import RawFrame
+from archive_proc.model.ids import FileId, RunId
+from archive_proc.model.phases import RECIPE_PHASES, PhaseCost, summed
+from archive_proc.model.records import ProcessRecord
+from archive_proc.simulate.night import simulate_night
+from archive_proc.simulate.repeated import long_night
+from archive_proc.storage.fits import RawReader
+
+CHAIN = ("irdis_tracks", "irdis_science", "irdis_centered")
+"""Raw file to centred cube."""
+SEED = 20170929
+PLAIN_PLANES = 32
+"""Planes of the plain reduction."""
+MEGABYTE = 1e6
+CPU_AIM_S = 0.8
+ENGINE_AIM = 35.0
+MEMORY_AIM_MB = 2000.0
+GROWTH_AIM_MB = 200.0
+READS_AIM = 2.0
+IDLE_AIM = 10.0
+
+
+def bench_simulated(
+    planes: int, work: Path, *, run_options: tuple[str, ...] = (), filter_name: str, small_files: bool = False
+) -> Report:
+    """Simulate an observation of so many full planes below `work`, reduce it by the commands, measure that run.
+
+    `small_files`: raw planes as packed whole numbers, about a seventh of the bytes.
+    """
+    raw = work / "raw"
+    night = long_night(planes, filter_name=filter_name, whole_numbers=small_files, packed=small_files)
+    simulate_night(raw, night, SEED)
+    reduce_by_commands(work / "archive", raw, run_options)
+    archive = Archive.open(work / "archive")
+    return bench_run(archive, archive.run_id(None))
+
+
+def bench_run(archive: Archive, run_id: RunId) -> Report:
+    """Measure a run of an archive from its records."""
+    records = read_records(archive.layout, run_id)
+    return Report("throughput", throughput_figures(records, _plain(archive, records)))
+
+
+def _plain(archive: Archive, records: RunRecords) -> PlainCost | None:
+    """The plain reduction of the same raw planes; None where they are out of reach."""
+    wanted = [
+        FileId(entry.input_id)
+        for record in (*records.by_recipe().get("irdis_science", ()), *records.by_recipe().get("irdis_tracks", ()))
+        for entry in record.process.main
+        if entry.frame_role not in ("CENTER", "FLUX")
+    ]
+    frames: Mapping[FileId, RawFrame] = archive.campaign.frames
+    reader = RawReader({name: Path(root) for name, root in archive.settings.raw_roots.items()})
+    found = [(frames[one], reader.path(frames[one])) for one in dict.fromkeys(wanted) if one in frames]
+    present = [(frame, path) for frame, path in found if path.is_file()]
+    return plain_cost(present, PLAIN_PLANES) if present else None
+
+
+def throughput_figures(records: RunRecords, plain: PlainCost | None) -> tuple[Figure, ...]:
+    """Every figure of a run."""
+    made = records.by_recipe()
+    figures = [*_speed(records, made), *_chain(records, made, plain)]
+    for recipe, sealed in made.items():
+        figures += _recipe(records, recipe, sealed)
+    return (*figures, *_budget(records))
+
+
+def _science_planes(made: Mapping[str, Sequence[ProcessRecord]]) -> int:
+    """Science planes of the run, from the first recipe of the chain that tells."""
+    for recipe in ("irdis_centered", "irdis_science", "irdis_tracks"):
+        if recipe in made:
+            return sum(one.planes for one in made[recipe])
+    return 0
+
+
+def _speed(records: RunRecords, made: Mapping[str, Sequence[ProcessRecord]]) -> list[Figure]:
+    wall_s = records.wall_s
+    planes = _science_planes(made)
+    read = sum(one.bytes_read for one in records.tasks)
+    written = sum(one.bytes_written for one in records.sealed)
+    workers = max(one.workers for one in records.stretches)
+    note = f"of {workers} workers, {wall_s:.0f} s wall"
+    return [
+        Figure(case="run", name="science planes", value=planes / wall_s, unit="1/s", reference=note, n=planes),
+        Figure(case="run", name="read, decoded", value=read / MEGABYTE / wall_s, unit="MB/s", n=len(records.tasks)),
+        Figure(case="run", name="written", value=written / MEGABYTE / wall_s, unit="MB/s", n=len(records.sealed)),
+    ]
+
+
+def _chain(records: RunRecords, made: Mapping[str, Sequence[ProcessRecord]], plain: PlainCost | None) -> list[Figure]:
+    """Raw file to centred cube, as far as the run went; masters apart."""
+    present = [one for one in CHAIN if one in made]
+    planes = _science_planes(made)
+    if not present or not planes:
+        return []
+    case = " + ".join(present)
+    phases = _phases([task for recipe in present for task in records.tasks_of(recipe)])
+    cpu_s = sum(one.cpu_s for one in phases.values())
+    engine_s = sum(cost.cpu_s for name, cost in phases.items() if name not in RECIPE_PHASES)
+    whole = present == list(CHAIN)
+    figures = [
+        Figure(
+            case=case,
+            name="CPU a science plane",
+            value=cpu_s / planes,
+            unit="s",
+            aim=CPU_AIM_S if whole else None,
+            reference="plain numpy and Zarr, once" if plain else "",
+            reference_value=plain.cpu_s_per_plane if plain else None,
+            n=planes,
+        ),
+        Figure(
+            case=case,
+            name="engine, reading, Zarr and checksums",
+            value=100.0 * engine_s / cpu_s if cpu_s else None,
+            unit="% of CPU",
+            aim=ENGINE_AIM if whole else None,
+            reference="s a plane",
+            reference_value=engine_s / planes,
+            n=planes,
+        ),
+    ]
+    figures += [
+        Figure(
+            case=case,
+            name=f"CPU a science plane, {name}",
+            value=cost.cpu_s / planes,
+            unit="s",
+            reference="% of CPU",
+            reference_value=100.0 * cost.cpu_s / cpu_s if cpu_s else None,
+            n=planes,
+        )
+        for name, cost in phases.items()
+    ]
+    readers = [one for one in ("irdis_tracks", "irdis_science") if one in made]
+    reads = sum(sum(one.planes_read for one in made[name]) / sum(one.planes for one in made[name]) for name in readers)
+    figures.append(Figure(case=case, name="reads of a raw plane", value=reads, unit="1", aim=READS_AIM, n=len(readers)))
+    masters = [one for one in made if one not in CHAIN]
+    if masters:
+        spent = sum(task.cpu_s for recipe in masters for task in records.tasks_of(recipe))
+        n = sum(one.planes for recipe in masters for one in made[recipe])
+        figures.append(Figure(case="masters", name="CPU of all", value=spent, unit="s", n=n))
+    return figures
+
+
+def _phases(tasks: Sequence[TaskEnded]) -> Mapping[str, PhaseCost]:
+    found: Mapping[str, PhaseCost] = {}
+    for one in tasks:
+        found = summed(found, one.phases)
+    return found
+
+
+def _recipe(records: RunRecords, recipe: str, sealed: Sequence[ProcessRecord]) -> list[Figure]:
+    tasks = records.tasks_of(recipe)
+    planes = sum(one.planes for one in sealed)
+    phases = _phases(tasks)
+    cpu_s = sum(one.cpu_s for one in tasks)
+    own_s = sum(phases.get(name, PhaseCost()).cpu_s for name in RECIPE_PHASES)
+    peaks = [one.peak_memory_bytes / MEGABYTE for one in tasks]
+    figures = [
+        Figure(
+            case=recipe,
+            name="CPU a plane",
+            value=cpu_s / planes if planes else None,
+            unit="s",
+            reference="the recipe itself",
+            reference_value=own_s / planes if planes else None,
+            n=planes,
+        ),
+        Figure(case=recipe, name="peak memory", value=max(peaks), unit="MB", aim=MEMORY_AIM_MB, n=len(tasks)),
+    ]
+    blocks = [one.peak_memory_bytes / MEGABYTE for one in tasks if one.task.startswith("block")]
+    third = len(blocks) // 3
+    if third:
+        figures.append(
+            Figure(
+                case=recipe,
+                name="peak memory, last third of its blocks above the first",
+                value=float(np.median(blocks[-third:]) - np.median(blocks[:third])),
+                unit="MB",
+                aim=GROWTH_AIM_MB,
+                reference="median of the first third",
+                reference_value=float(np.median(blocks[:third])),
+                n=len(blocks),
+            )
+        )
+    idle = idle_while_blocks_were_left(tasks, max(one.workers for one in records.stretches))
+    if idle:
+        figures.append(
+            Figure(
+                case=recipe,
+                name="idlest worker, while blocks were left",
+                value=100.0 * idle[-1],
+                unit="% of wall",
+                aim=IDLE_AIM,
+                reference="busiest worker",
+                reference_value=100.0 * idle[0],
+                n=len(idle),
+            )
+        )
+    return figures
+
+
+def _budget(records: RunRecords) -> list[Figure]:
+    budget = worker_time(records)
+    return [
+        Figure(
+            case="worker time",
+            name=one.name,
+            value=one.share,
+            unit="%",
+            reference="CPU s",
+            reference_value=one.cpu_s,
+            n=len(records.tasks),
+        )
+        for one in budget.shares
+    ] + [
+        Figure(
+            case="worker time",
+            name="sum",
+            value=sum(one.share for one in budget.shares),
+            unit="%",
+            reference="CPU s",
+            reference_value=budget.cpu_s,
+            n=len(records.tasks),
+        )
+    ]

@@ -1,0 +1,75 @@
+"""What tasks cost is on record: in the journal task by task, in process.json phase by phase."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from toy_night import Night, night, site
+
+from archive_proc.bench.run_records import read_records
+from archive_proc.errors import InputError
+from archive_proc.execution.executor import execute
+from archive_proc.model.events import ProcessChanged, RunStarted, TaskEnded, WorkerReady
+from archive_proc.model.ids import RunId
+from archive_proc.model.processes import State
+from archive_proc.storage.journal import read_journal
+from archive_proc.storage.records import read_record
+
+
+def run(tonight: Night, backend: str, **options: object) -> tuple[object, ...]:
+    outcome = execute(
+        tonight.plan, tonight.layout, tonight.frames, site(backend=backend, workers=2), tonight.options(**options)
+    )
+    assert outcome.exit_status == 0
+    return read_journal(tonight.layout.journal(RunId(outcome.run_id))).events
+
+
+@pytest.mark.parametrize(("backend", "chunk"), [("serial", 1000), ("local", 16)])
+def test_every_task_tells_its_phases_and_they_add_up(tmp_path: Path, backend: str, chunk: int) -> None:
+    tonight = night(tmp_path)
+    events = run(tonight, backend, chunk_planes=chunk)
+    tasks = [one for one in events if isinstance(one, TaskEnded)]
+    for one in tasks:
+        assert sum(cost.wall_s for cost in one.phases.values()) == pytest.approx(one.wall_s, abs=1e-3)
+        assert sum(cost.cpu_s for cost in one.phases.values()) == pytest.approx(one.cpu_s, abs=1e-3)
+        assert one.resident_bytes > 0
+        assert one.peak_memory_bytes > 0
+    for process in (tonight.dark, tonight.cube, tonight.centered):
+        mine = [one for one in tasks if one.process_id == process.process_id]
+        done = next(
+            one
+            for one in events
+            if isinstance(one, ProcessChanged) and (one.process_id, one.state) == (process.process_id, State.DONE)
+        )
+        assert sum(one.cpu_s for one in mine) == pytest.approx(done.cpu_s, abs=0.01)
+        assert len(mine) == done.tasks
+        record = read_record(tonight.layout.product_dir(process.process_id))
+        assert sum(one.wall_s for one in record.phases.values()) == pytest.approx(record.wall_s, abs=1e-3)
+        assert {"read", "block", "write", "digest"} <= set(record.phases)
+        # The record cannot know what came after it: the rest of the sealing.
+        assert record.wall_s <= sum(one.wall_s for one in mine) + 1e-3
+        assert record.planes_read == sum(one.planes_read for one in mine)
+        assert record.bytes_read >= sum(one.bytes_read for one in mine if one.task != "close")
+
+
+def test_workers_tell_once_when_they_were_ready(tmp_path: Path) -> None:
+    events = run(night(tmp_path), "local", chunk_planes=16)
+    started = next(one for one in events if isinstance(one, RunStarted))
+    ready = [one for one in events if isinstance(one, WorkerReady)]
+    workers = {one.pid for one in events if isinstance(one, TaskEnded)}
+    assert {one.pid for one in ready} == workers
+    assert len(ready) == len(workers) <= started.workers
+    assert all(one.cpu_s > 0 and one.wall_s > 0 and one.ready_at > started.at for one in ready)
+
+
+def test_a_run_in_this_process_starts_no_worker(tmp_path: Path) -> None:
+    assert not any(isinstance(one, WorkerReady) for one in run(night(tmp_path), "serial"))
+
+
+def test_a_run_that_did_nothing_cannot_be_measured(tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    run(tonight, "serial")
+    again = execute(tonight.plan, tonight.layout, tonight.frames, site(), tonight.options())
+    with pytest.raises(InputError, match="AP-BEN-001"):
+        read_records(tonight.layout, again.run_id)

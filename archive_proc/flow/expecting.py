@@ -12,7 +12,7 @@ from archive_proc.model.observations import Issue
 from archive_proc.storage.atomic import write_bytes
 from archive_proc.storage.layout import Layout
 
-SUFFIXES = (".txt", ".csv", ".parquet")
+SUFFIXES = (".txt", ".lst", ".csv", ".tsv", ".parquet", ".vot", ".votable", ".xml")
 """Forms of a list; anything else given to `ingest` is a raw file or a directory of them."""
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from archive_proc.errors import InputError
-from archive_proc.ingest.names import canonical_file_id
+from archive_proc.ingest.names import canonical_file_id, canonical_file_ids
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId
 from archive_proc.model.observations import Issue
-from archive_proc.storage.name_lists import parquet_names
+from archive_proc.storage.name_lists import MOST_BYTES, cut_list, no_list, parquet_names, votable_names
 
-COLUMNS = ("file_id", "dp_id", "DP.ID", "arcfile", "ARCFILE", "file", "name")
-"""Columns that hold archive names, in order of preference: ours, ESO's TAP and query form, plain words."""
+COLUMNS = ("file_id", "dp_id", "DP.ID", "Dataset ID", "arcfile", "file", "name")
+"""Columns that hold archive names, in order of preference: ours, ESO's TAP and query form, plain words. Compared
+without regard to case."""
 
 _SHOWN = 40
+_DELIMITERS = ",;\t|"
+_CUT = re.compile(r"(?:total of|found|matched)\D{0,20}(\d+)", re.IGNORECASE)
+"""What the query form says in a comment: how many rows there are, of which it may have given fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +75,54 @@ class Comparison:
 
 
 def read_expected(path: Path) -> ExpectedManifest:
-    """A list of archive names: text (one a line, `#` comments), CSV or Parquet with one of `COLUMNS`.
+    """A list of archive names: text (any number a line, `#` comments), CSV, TSV, Parquet or VOTable.
 
-    Any spelling of a name is understood. Raises InputError AP-ING-042 naming the line that holds none, or an empty
-    list (zero expected files is never what was meant).
+    CSV, Parquet and VOTable have a column of `COLUMNS`, or else one column whose first cell is an archive name. Any
+    spelling of a name is understood, and any words around it (an address, a download command).
+
+    Raises InputError AP-ING-042 naming the line that holds none, or an empty list (zero expected files is never what
+    was meant), AP-ING-044 for a query that failed or was cut, AP-ING-045 for XML that is refused.
     """
-    parquet = path.suffix == ".parquet"
-    named = list(enumerate(parquet_names(path, COLUMNS), 1)) if parquet else _lines(path)
     found: set[FileId] = set()
-    for line, text in named:
-        file_id = canonical_file_id(text)
-        if file_id is None:
-            raise _wrong(path, f"line {line} holds no archive name: `{text[:_SHOWN]}`")
-        found.add(file_id)
+    for line, text in _named(path):
+        file_ids = canonical_file_ids(text)
+        if not file_ids:
+            raise no_list(path, f"line {line} holds no archive name: `{text[:_SHOWN]}`")
+        found.update(file_ids)
     if not found:
-        raise _wrong(path, "it names no file")
+        raise no_list(path, "it names no file")
     return ExpectedManifest(path.name, tuple(sorted(found)))
+
+
+def _named(path: Path) -> Sequence[tuple[int, str]]:
+    """(line or row number, text that should hold a name)."""
+    if path.suffix.lower() == ".parquet":
+        return list(enumerate(parquet_names(path, COLUMNS), 1))
+    try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise no_list(path, f"it has {size} bytes, more than {MOST_BYTES}", "split it into several lists")
+        with path.open("rb") as file:
+            head = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n")
+        if head.startswith((b"<?xml", b"<VOTABLE", b"<!")) and b"<html" not in head.lower():
+            return votable_names(path, _column)
+        if head.startswith(b"<"):
+            raise no_list(path, "it is an HTML page", "save the query's result, not the page that shows it")
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror or "cannot be read" if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise no_list(path, why) from error
+    return _cells(path, text) if path.suffix.lower() in (".csv", ".tsv") else _lines(text)
+
+
+def _column(names: Sequence[str], first: Sequence[str]) -> int | None:
+    """The column that holds archive names."""
+    known = [one.strip().casefold() for one in names]
+    places = [known.index(wanted.casefold()) for wanted in COLUMNS if wanted.casefold() in known]
+    holding = [at for at, cell in enumerate(first) if canonical_file_id(cell)]
+    # `name` may be the star's: what is called so must hold one, unless no other column does.
+    likely = [at for at in places if at in holding] or (holding if len(holding) == 1 else places)
+    return likely[0] if likely else None
 
 
 def compare(expected: ExpectedManifest, frames: Iterable[RawFrame]) -> Comparison:
@@ -101,27 +137,34 @@ def compare(expected: ExpectedManifest, frames: Iterable[RawFrame]) -> Compariso
     )
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """(line number, text that should hold a name)."""
+def _lines(text: str) -> list[tuple[int, str]]:
+    """(line number, line without its comment), blank ones left out."""
+    lines = [(number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)]
+    return [(number, line) for number, line in lines if line]
+
+
+def _cells(path: Path, text: str) -> list[tuple[int, str]]:
+    """(line number, cell of the column with names) of a table; comments say whether it is whole."""
+    lines = text.splitlines()
+    notes = [line for line in lines if line.lstrip().startswith("#")]
+    kept = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and line not in notes]
+    if not kept:
+        return []
+    delimiter = max(_DELIMITERS, key=kept[0][1].count)
+    reader = csv.reader((line for _, line in kept), delimiter=delimiter)
     try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _wrong(path, str(error)) from error
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
-    lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
-    if path.suffix.lower() != ".csv" or not lines:
-        return lines
-    rows = [(number, next(csv.reader([line]))) for number, line in lines]
-    header = [cell.strip() for cell in rows[0][1]]
-    column = next((header.index(one) for one in COLUMNS if one in header), None)
+        # A quoted cell may run over lines: a row is known by its last one.
+        rows = [(kept[reader.line_num - 1][0], row) for row in reader]
+    except csv.Error as error:
+        raise no_list(path, f"its rows are broken ({error})") from error
+    head = rows[0][1]
+    without_head = any(canonical_file_id(cell) for cell in head)
+    body = rows if without_head else rows[1:]
+    column = _column([] if without_head else head, body[0][1]) if body else None
     if column is None:
-        if canonical_file_id(rows[0][1][0]) is None:
-            raise _wrong(path, f"line {rows[0][0]} has none of the columns {', '.join(COLUMNS)}")
-        return [(number, row[0]) for number, row in rows]
-    return [(number, row[column] if column < len(row) else "") for number, row in rows[1:]]
-
-
-def _wrong(path: Path, why: str) -> InputError:
-    return InputError(
-        "AP-ING-042", f"is no list of archive names: {why}", subject=str(path), remedy="give one name a line"
-    )
+        raise no_list(path, f"line {rows[0][0]} has none of the columns {', '.join(COLUMNS)}, or no row follows it")
+    for note in notes:
+        counted = _CUT.search(note)
+        if "truncated" in note.lower() or (counted and int(counted[1]) > len(body)):
+            raise cut_list(path, f"{len(body)} rows, and it says `{note.strip(' #')[:80]}`")
+    return [(number, row[column] if column < len(row) else "") for number, row in body]

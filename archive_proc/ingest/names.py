@@ -24,8 +24,20 @@ def canonical_file_id(name: str) -> FileId | None:
     'SPHER.2019-11-25T16:55:48.472'
     """
     found = _NAME.search(name)
-    if not found:
-        return None
+    return _canonical(found) if found else None
+
+
+def canonical_file_ids(text: str) -> tuple[FileId, ...]:
+    """The canonical ids of all archive names in a text, each once, in order of their first mention.
+
+    >>> canonical_file_ids("wget -O SPHER.2019-11-25T06_44_20.835.fits.Z https://host/SPHER.2019-11-25T06:44:20.835")
+    ('SPHER.2019-11-25T06:44:20.835',)
+    """
+    found = (_canonical(one) for one in _NAME.finditer(text))
+    return tuple(dict.fromkeys(one for one in found if one is not None))
+
+
+def _canonical(found: re.Match[str]) -> FileId | None:
     year, month, day, hour, minute, second = (int(one) for one in found.groups()[:6])
     try:
         start = dt.datetime(year, month, day, hour, minute, second)

@@ -1,7 +1,7 @@
 """One interpolation of a plane: sub-pixel shift and anamorphism together, with weights, variance and flags.
 
-Lanczos of order 4, separable: rows and columns are each a sparse matrix, so a plane costs a few sparse products and
-any shift and scale is exact to the kernel. Rules of DESIGN 8: `value = sum(k w v) / sum(k w)`, w = 1 where the variance
+Lanczos of order 4, separable, so any shift and scale is exact to the kernel; the sums over pixels are compiled
+(`loops.resample`). Rules of DESIGN 8: `value = sum(k w v) / sum(k w)`, w = 1 where the variance
 is finite and 0 elsewhere; NaN where less than 70 % of the kernel's energy was valid; a flag spreads where its kernel
 weight exceeds 5 %.
 """
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from archive_proc.model.flags import Flag
 
-if TYPE_CHECKING:  # importing scipy.sparse takes time that planning need not pay
-    from scipy.sparse import csr_array
+if TYPE_CHECKING:  # importing numba takes time that planning need not pay
+    from archive_proc.kernels.loops.resample import Taps
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -36,29 +36,35 @@ class Axis:
     """Kernel along one axis: output pixel j takes input pixels first[j] ... first[j] + 7 with these weights."""
 
     first: NDArray[np.intp]
-    """(n_out,) first input pixel, may lie outside."""
+    """(n_out,) first input pixel, never decreasing; may lie outside."""
     weights: Float64
     """(n_out, 8), sum 1."""
-    n_in: int
 
-    def matrix(self, power: int = 1) -> csr_array:
-        """(n_out, n_in) float32, the weights to a power; taps outside the input are dropped."""
-        from scipy.sparse import csr_array
+    def taps(self) -> Taps:
+        """The same for the compiled loops, one row a tap."""
+        from archive_proc.kernels.loops.resample import Taps
 
-        n_out, taps = self.weights.shape
-        columns = self.first[:, None] + np.arange(taps)
-        inside = (columns >= 0) & (columns < self.n_in)
-        rows = np.broadcast_to(np.arange(n_out)[:, None], columns.shape)
-        values = (self.weights**power).astype(np.float32)
-        return csr_array((values[inside], (rows[inside], columns[inside])), shape=(n_out, self.n_in))
+        weights = np.ascontiguousarray(self.weights.T)
+        heavy = np.abs(weights)
+        return Taps(
+            first=self.first,
+            shifted=bool((np.diff(self.first) == 1).all()),
+            weights=weights.astype(np.float32),
+            squares=(weights**2).astype(np.float32),
+            full=(self.weights**2).sum(axis=1),
+            heavy=heavy,
+            most=heavy.max(axis=1),
+            even=np.ptp(heavy, axis=1) <= 1e-12,
+            heaviest=float(heavy.max()),
+        )
 
 
-def lanczos_axis(positions: Float64, n_in: int) -> Axis:
-    """Kernel that reads an axis of `n_in` pixels at these positions (n_out,), 0-based pixels of the input."""
+def lanczos_axis(positions: Float64) -> Axis:
+    """Kernel that reads an axis at these positions (n_out,), rising, 0-based pixels of the input."""
     first = np.floor(positions).astype(np.intp) - (ORDER - 1)
     distance = positions[:, None] - (first[:, None] + np.arange(2 * ORDER))
     weights = np.sinc(distance) * np.sinc(distance / ORDER)
-    return Axis(first, weights / weights.sum(axis=1, keepdims=True), n_in)
+    return Axis(first, weights / weights.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +82,12 @@ class Placement:
         """Output pixel's area in input pixels: values are multiplied by it, so that sums over the field stay."""
         return self.step_x * self.step_y
 
-    def axes(self, star_x: float, star_y: float, shape: tuple[int, int]) -> tuple[Axis, Axis]:
-        """Kernels along y and x for a star at (star_x, star_y) of an input of `shape` (ny, nx)."""
+    def axes(self, star_x: float, star_y: float) -> tuple[Axis, Axis]:
+        """Kernels along y and x for a star at (star_x, star_y) of the input."""
         steps = np.arange(self.size, dtype=np.float64) - self.size // 2
         return (
-            lanczos_axis(star_y + self.step_y * steps, shape[0]),
-            lanczos_axis(star_x + self.step_x * steps, shape[1]),
+            lanczos_axis(star_y + self.step_y * steps),
+            lanczos_axis(star_x + self.step_x * steps),
         )
 
 
@@ -109,10 +115,10 @@ PAIRED_ROWS = 32
 """Output rows looked at: the anamorphism takes the kernel's phase through all values along y."""
 
 
-def shared_noise(stars: Float64, placement: Placement, shape: tuple[int, int]) -> SharedNoise:
+def shared_noise(stars: Float64, placement: Placement) -> SharedNoise:
     """Split noise that is white and fixed on the detector into what planes share and what differs between them.
 
-    `stars` (n, 2) x and y of the star in planes of an input of `shape`. The variance of the mean of n planes is
+    `stars` (n, 2) x and y of the star in planes. The variance of the mean of n planes is
     (n own + n (n - 1) common) / n^2: with own - common counted as noise of the plane, variance / n + common is exact.
     """
     chosen = stars[np.unique(np.linspace(0, len(stars) - 1, min(PAIRED_PLANES, len(stars))).round().astype(np.intp))]
@@ -120,7 +126,7 @@ def shared_noise(stars: Float64, placement: Placement, shape: tuple[int, int]) -
     n = len(chosen)
     along_x, along_y = [], []
     for x, y in chosen:
-        axis_y, axis_x = placement.axes(float(x), float(y), shape)
+        axis_y, axis_x = placement.axes(float(x), float(y))
         along_x.append((axis_x.first[:1], axis_x.weights[:1]))
         along_y.append((axis_y.first[rows], axis_y.weights[rows]))
     overlap = _overlaps(along_x).mean(axis=2) * _overlaps(along_y).mean(axis=2)
@@ -157,73 +163,45 @@ class Resampled:
     variance: Float32
     flags: Flags
     """Spread; OUTSIDE or LOW_WEIGHT wherever flux is NaN."""
+    finite: int
+    """Pixels whose flux is finite."""
 
 
 def resample_half(
-    flux: Float32, variance: Float32, flags: Flags, star: tuple[float, float], placement: Placement
+    flux: Float32,
+    variance: Float32,
+    flags: Flags,
+    star: tuple[float, float],
+    placement: Placement,
+    *,
+    added: Float32 | None = None,
+    into: tuple[Float32, Float32, Flags] | None = None,
 ) -> Resampled:
     """Resample one half (ny, nx) so that the star comes to the middle pixel, in one interpolation.
 
     Pixels whose `variance` or `flux` is not finite have weight 0. Variance is propagated with the squared kernel and
     assumes independent input pixels; `correlation` says how far output pixels are not, and `shared_noise` how much of
-    what planes share stays shared.
+    what planes share stays shared. `added` (ny, nx), finite: variance to be added to the plane's own. `into`: flux,
+    variance and flags (size, size) to be filled, else new arrays.
     """
-    along_y, along_x = placement.axes(*star, flux.shape)
-    valid = np.isfinite(variance) & np.isfinite(flux)
-    one = valid.astype(np.float32)
-    total = _apply(along_y, along_x, one, 1)
-    energy = _apply(along_y, along_x, one, 2)
-    value = _apply(along_y, along_x, np.where(valid, flux, np.float32(0.0)), 1)
-    spread = _apply(along_y, along_x, np.where(valid, variance, np.float32(0.0)), 2)
-    full = (along_y.weights**2).sum(axis=1)[:, None] * (along_x.weights**2).sum(axis=1)
-    low = energy < np.float32(LEAST_ENERGY) * full.astype(np.float32)
-    # NaN before the division: where nothing is valid, the kernel's sum is rounding noise.
-    total[low] = np.nan
-    norm = np.float32(placement.area) / total
-    value *= norm
-    spread *= norm * norm
-    found = _spread_flags(along_y, along_x, flags)
-    found[low & ((found & int(Flag.OUTSIDE)) == 0)] |= int(Flag.LOW_WEIGHT)
-    return Resampled(value, spread, found)
+    from archive_proc.kernels.loops.resample import Rules, resample_pixels, spread_flags
 
-
-def _apply(along_y: Axis, along_x: Axis, image: Float32, power: int) -> Float32:
-    """Both kernels (to a power) on one image: (size_y, size_x) float32."""
-    rows = along_y.matrix(power) @ image
-    return np.ascontiguousarray((along_x.matrix(power) @ np.ascontiguousarray(rows.T)).T)
-
-
-def _spread_flags(along_y: Axis, along_x: Axis, flags: Flags) -> Flags:
-    """Flags of all input pixels whose weight exceeds `FLAG_WEIGHT`; beyond the input everything is OUTSIDE.
-
-    Works through pairs of taps; where a pair is heavy for whole rows, as it is when columns are only shifted, rows are
-    taken whole.
-    """
-    taps = along_x.weights.shape[1]
-    margin = 2 * ORDER
-    padded = np.pad(flags, margin, constant_values=int(Flag.OUTSIDE))
-    last_y, last_x = padded.shape[0] - 1, padded.shape[1] - 1
-    found = np.zeros((len(along_y.first), len(along_x.first)), np.uint16)
-    weight_y, weight_x = np.abs(along_y.weights), np.abs(along_x.weights)
-    columns = [np.clip(along_x.first + tap + margin, 0, last_x) for tap in range(taps)]
-    for tap_y in range(taps):
-        rows = np.flatnonzero(weight_y[:, tap_y] * weight_x.max() > FLAG_WEIGHT)
-        if not rows.size:
-            continue
-        row_flags = padded[np.clip(along_y.first[rows] + tap_y + margin, 0, last_y)]
-        if not row_flags.any():
-            continue
-        for tap_x in range(taps):
-            least, most = float(weight_x[:, tap_x].min()), float(weight_x[:, tap_x].max())
-            some = np.flatnonzero(weight_y[rows, tap_y] * most > FLAG_WEIGHT)
-            if not some.size:
-                continue
-            taken = np.take(row_flags[some], columns[tap_x], axis=1)
-            if most - least > 1e-12:
-                heavy = weight_y[rows[some], tap_y][:, None] * weight_x[:, tap_x] > FLAG_WEIGHT
-                taken = np.where(heavy, taken, np.uint16(0))
-            found[rows[some]] |= taken
-    return found
+    y, x = (axis.taps() for axis in placement.axes(*star))
+    if into is None:
+        shape = (placement.size, placement.size)
+        into = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
+    out_flux, out_variance, out_flags = into
+    rules = Rules(
+        area=np.float32(placement.area),
+        least_energy=np.float32(LEAST_ENERGY),
+        flag_weight=FLAG_WEIGHT,
+        outside=np.uint16(Flag.OUTSIDE),
+        low_weight=np.uint16(Flag.LOW_WEIGHT),
+    )
+    more = np.zeros_like(variance) if added is None else added
+    finite = resample_pixels(flux, variance, more, y, x, rules, out_flux, out_variance)
+    spread_flags(flags, y, x, rules, out_flux, out_flags)
+    return Resampled(out_flux, out_variance, out_flags, int(finite))
 
 
 def correlation(axes: tuple[Axis, Axis], lags: int = 4) -> Float32:

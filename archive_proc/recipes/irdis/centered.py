@@ -70,26 +70,20 @@ def center_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOut
     main = _main(inputs)
     grid = placement(main)
     n = len(block.planes)
-    flux = np.full((n, 2, SIZE, SIZE), np.nan, np.float32)
-    variance = np.full_like(flux, np.nan)
-    flags = np.full(flux.shape, int(Flag.LOW_WEIGHT), np.uint16)
+    shape = (n, 2, SIZE, SIZE)
+    flux, variance, flags = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
     finite = np.zeros(n, np.int64)
     moved = [_not_shared(inputs, grid, channel) for channel in range(2)]
     for index, plane in enumerate(block.planes):
         for channel in range(2):
+            into = flux[index, channel], variance[index, channel], flags[index, channel]
             star = (float(main.arrays["star_x"][plane, channel]), float(main.arrays["star_y"][plane, channel]))
             if not np.isfinite(star).all():
+                into[0][:], into[1][:], into[2][:] = np.nan, np.nan, int(Flag.LOW_WEIGHT)
                 continue
-            done = resample_half(
-                np.asarray(block.pixels["flux"][index, channel]),
-                np.asarray(block.pixels["variance"][index, channel]) + moved[channel],
-                np.asarray(block.pixels["flags"][index, channel]),
-                star,
-                grid,
-            )
-            flux[index, channel], variance[index, channel] = done.flux, done.variance
-            flags[index, channel] = done.flags
-        finite[index] = int(np.isfinite(flux[index]).sum())
+            half = block.pixels["flux"][index, channel], block.pixels["variance"][index, channel]
+            marks = block.pixels["flags"][index, channel]
+            finite[index] += resample_half(*half, marks, star, grid, added=moved[channel], into=into).finite
     return BlockOutput({"finite": finite}, {PRODUCT: {"flux": flux, "variance": variance, "flags": flags}})
 
 
@@ -107,8 +101,7 @@ def _shared(inputs: RecipeInputs, grid: Placement, channel: int) -> SharedNoise:
     if not rows.any():
         return SharedNoise(1.0, 1.0)
     stars = np.stack([np.asarray(main.arrays[name], np.float64)[rows, channel] for name in ("star_x", "star_y")], 1)
-    ny, nx = main.arrays["variance_common"].shape[1:]
-    return shared_noise(stars, grid, (ny, nx))
+    return shared_noise(stars, grid)
 
 
 def _not_shared(inputs: RecipeInputs, grid: Placement, channel: int) -> NDArray[np.float32]:
@@ -140,20 +133,20 @@ def close_centered(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         )
     arrays: dict[str, NDArray[Any]] = {name: value for name, value in main.arrays.items() if name not in OWN}
     common = np.full((2, SIZE, SIZE), np.nan, np.float32)
-    shape = main.arrays["variance_common"].shape[1:]
     correlations = []
     for channel in range(2):
         rows = judged[:, channel]
         middle = (float(np.median(star_x[rows, channel])), float(np.median(star_y[rows, channel])))
-        given = np.asarray(main.arrays["variance_common"][channel], np.float32)
+        # A copy: for a read-only array the loops would be compiled a second time.
+        given = np.array(main.arrays["variance_common"][channel], np.float32)
         none = np.zeros(given.shape, np.uint16)
         spread = resample_half(np.zeros_like(given), given, none, middle, grid).variance
         # The median star's kernel has an energy of its own: what counts is the overlap of all planes' kernels.
-        energy = [(axis.weights**2).sum(axis=1) for axis in grid.axes(*middle, (shape[0], shape[1]))]
+        energy = [(axis.weights**2).sum(axis=1) for axis in grid.axes(*middle)]
         overlap = _shared(inputs, grid, channel).common / np.outer(*energy)
         common[channel] = spread * overlap.astype(np.float32)
         for plane in np.flatnonzero(rows)[:: max(1, int(rows.sum()) // 16)]:
-            axes = grid.axes(float(star_x[plane, channel]), float(star_y[plane, channel]), (shape[0], shape[1]))
+            axes = grid.axes(float(star_x[plane, channel]), float(star_y[plane, channel]))
             correlations.append(correlation(axes, LAGS))
     arrays["variance_common"] = common
     arrays["resampling_correlation"] = np.stack(correlations).mean(axis=0)

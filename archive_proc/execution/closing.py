@@ -31,6 +31,7 @@ from archive_proc.storage.objects import BlockDigest, hashed
 from archive_proc.storage.plane_figures import FIGURES_NAME, write_figures
 from archive_proc.storage.products import (
     STORE_NAME,
+    Closed,
     ProductFormError,
     combined_digest,
     finish_product,
@@ -94,12 +95,12 @@ def close_process(closing: Closing, shared: Arrays, gathered: Gathered, gauge: G
         result = prepared.recipe.close(prepared.inputs, shared)
     _expect_types(spec.process, result)
     with closing.clock(Phase.WRITE):
-        array_digests = {
+        closed = {
             product_type: _write_product(closing, product_type, content, gathered.block_digests)
             for product_type, content in result.products.items()
         }
     with closing.clock(Phase.SEAL):
-        _seal(closing, result, gathered, gauge, said, array_digests, digests)
+        _seal(closing, result, gathered, gauge, said, closed, digests)
     return digests
 
 
@@ -109,7 +110,7 @@ def _seal(
     gathered: Gathered,
     gauge: Gauge,
     said: Sayings,
-    array_digests: Mapping[str, Mapping[str, str]],
+    closed: Mapping[str, Closed],
     digests: Mapping[str, str],
 ) -> None:
     """Record, seal and publish what is written; the first rename wins."""
@@ -118,11 +119,11 @@ def _seal(
         write_figures(out / FIGURES_NAME, result.planes)
     drop_leftovers(out)
     with closing.clock(Phase.DIGEST):
-        written = {name: gathered.objects.get(name) or hashed(out, name) for name in object_names(out)}
+        known = gathered.objects | {shard.name: shard for one in closed.values() for shard in one.objects}
+        written = {name: known.get(name) or hashed(out, name) for name in object_names(out)}
     written = {name: one for name, one in written.items() if name not in (RECORD_NAME, LOG_NAME)}
     products = tuple(
-        _product_record(closing, product_type, written, digests_of)
-        for product_type, digests_of in sorted(array_digests.items())
+        _product_record(closing, product_type, written, one.digests) for product_type, one in sorted(closed.items())
     )
     _write_log(closing, gathered, said)
     record = _record(closing, result, gathered, gauge, said, products, digests, written)
@@ -158,18 +159,21 @@ def _expect_types(process: Process, result: RecipeResult) -> None:
 
 def _write_product(
     closing: Closing, product_type: str, content: ProductContent, digests: Sequence[BlockDigest]
-) -> dict[str, str]:
-    """Whole arrays and attributes of one product; array name -> digest, those of blocks included."""
+) -> Closed:
+    """Whole arrays and attributes of one product; digests of all its arrays, those of blocks included."""
     store = closing.directory.out / STORE_NAME
     plans = closing.block_plans.get(product_type, ())
     n_frames = plans[0].shape[0] if plans else None
-    _, found = write_arrays(store, product_type, closing.cookbook.form(product_type), content.arrays, n_frames)
+    closed = write_arrays(
+        store, product_type, closing.cookbook.form(product_type), content.arrays, n_frames, closing.clock
+    )
+    found = dict(closed.digests)
     for plan in plans:
         mine = {one.first: one.sha256 for one in digests if (one.product_type, one.array) == (product_type, plan.name)}
         found[plan.name] = combined_digest([mine[first] for first in sorted(mine)])
     attrs = {**jsonable(content.attrs), **base_attrs(closing, product_type)}
     finish_product(store, product_type, attrs)
-    return dict(sorted(found.items()))
+    return Closed(closed.objects, dict(sorted(found.items())))
 
 
 def jsonable(value: Any) -> Any:

@@ -15,7 +15,6 @@ SHARD_PLANES = 16
 """Planes of one shard: every write along the frame axis starts at a multiple of it."""
 IMAGE_CHUNK = 512
 """Inner chunk of images and calibrations, pixels a side."""
-BLOSC_LEVEL = 5
 
 _SHORT_DIMS = frozenset({"frame", "channel", "lenslet"})
 

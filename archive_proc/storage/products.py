@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +20,23 @@ import numcodecs.blosc
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from archive_proc.errors import DataFailure, ProcessFailure
 from archive_proc.model.phases import STILL, Phase, PhaseClock
 from archive_proc.model.records import SealedObject
-from archive_proc.storage.forms import BLOSC_LEVEL, SHARD_PLANES, ArrayPlan, ProductForm, array_plan
-from archive_proc.storage.objects import BlockDigest, hashed
+from archive_proc.storage.forms import SHARD_PLANES, ArrayPlan, ProductForm, array_plan
+from archive_proc.storage.objects import BlockDigest
+from archive_proc.storage.shards import (
+    ShardForm,
+    blosc_options,
+    decode_shard,
+    digest_of,
+    encode_shard,
+    form_of,
+    read_object,
+    write_object,
+)
 
 # Any: arrays of several dtypes; product_types.toml says which.
 Array = NDArray[Any]
@@ -34,6 +45,8 @@ STORE_NAME = "product.zarr"
 FRAME_DIM = "frame"
 # Any: zarr types this parameter by a private alias of JSON values.
 _KEYS: Any = {"name": "default", "separator": "."}
+_ROUNDED_AT_ONCE = 1 << 14
+"""Values: small enough to stay in the processor's first cache, six times faster than all at once."""
 
 
 class ProductFormError(ProcessFailure):
@@ -51,6 +64,16 @@ class Written:
     digests: tuple[BlockDigest, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What writing the arrays of a closed product left behind."""
+
+    objects: tuple[SealedObject, ...]
+    """Shards, with the digests of the bytes written; small objects are not listed."""
+    digests: Mapping[str, str]
+    """Array name -> digest of its values."""
+
+
 def limit_threads() -> None:
     """One thread for Blosc and for zarr: by default each takes all cores of a worker that was given one."""
     numcodecs.blosc.use_threads = False
@@ -59,13 +82,20 @@ def limit_threads() -> None:
 
 def round_mantissa(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
     """`values` with `bits` explicit mantissa bits, half to even; NaN and infinities untouched. Same shape, a copy."""
-    drop = 23 - bits
-    raw = np.array(values, dtype=np.float32, order="C").view(np.uint32)
-    special = (raw & np.uint32(0x7F800000)) == np.uint32(0x7F800000)
-    half = np.uint32((1 << (drop - 1)) - 1)
-    rounded = (raw + (half + ((raw >> np.uint32(drop)) & np.uint32(1)))) & np.uint32(0xFFFFFFFF ^ ((1 << drop) - 1))
-    rounded[special] = raw[special]
-    return rounded.view(np.float32)
+    rounded = np.array(values, dtype=np.float32, order="C")
+    drop = np.uint32(23 - bits)
+    exponent, half = np.uint32(0x7F800000), np.uint32((1 << (22 - bits)) - 1)
+    kept = np.uint32(0xFFFFFFFF ^ ((1 << (23 - bits)) - 1))
+    flat = rounded.reshape(-1).view(np.uint32)
+    for start in range(0, flat.size, _ROUNDED_AT_ONCE):
+        raw = flat[start : start + _ROUNDED_AT_ONCE]
+        new = raw >> drop
+        new &= np.uint32(1)
+        new += half
+        new += raw
+        new &= kept
+        np.copyto(raw, new, where=(raw & exponent) != exponent)
+    return rounded
 
 
 def stored(plan: ArrayPlan, values: Array) -> Array:
@@ -152,20 +182,13 @@ def create_product(store: Path, product_type: str, arrays: Sequence[ArrayPlan]) 
 
 
 def _create(group: zarr.Group, plan: ArrayPlan) -> zarr.Array[Any]:
-    text = plan.dtype.kind == "T"
-    codec = BloscCodec(
-        cname="lz4",
-        clevel=BLOSC_LEVEL,
-        shuffle=BloscShuffle.noshuffle if text or plan.dtype.itemsize == 1 else BloscShuffle.shuffle,
-        typesize=1 if text else plan.dtype.itemsize,
-    )
     return group.create_array(
         plan.name,
         shape=plan.shape,
         dtype=plan.dtype,
         chunks=plan.chunks,
         shards=plan.shards,
-        compressors=[codec, Crc32cCodec()],
+        compressors=[BloscCodec(**blosc_options(plan.dtype)), Crc32cCodec()],
         fill_value=plan.fill,
         dimension_names=plan.dims,
         attributes=dict(plan.attrs),
@@ -206,23 +229,45 @@ def write_planes(
             raise _wrong_shape(product_type, plan, values.shape[1:], plan.shape[1:])
         with clock(Phase.WRITE):
             kept = stored(plan, values)
-            target = zarr.open_array(store / product_type / plan.name, mode="r+", config={"write_empty_chunks": True})
-            target[first:stop] = kept
         with clock(Phase.DIGEST):
             digests.extend(
                 BlockDigest(product_type, plan.name, first + at, value_digest(kept[at : at + SHARD_PLANES]))
                 for at in range(0, len(kept), SHARD_PLANES)
             )
-            objects.extend(
-                hashed(store.parent, f"{store.name}/{product_type}/{name}") for name in plan.objects(first, stop)
-            )
+        objects.extend(_write_shards(store, f"{product_type}/{plan.name}", _shard_form(plan), kept, first, clock))
     return Written(tuple(objects), tuple(digests))
 
 
+def _shard_form(plan: ArrayPlan) -> ShardForm:
+    if plan.shards is None or isinstance(plan.fill, str):
+        raise ValueError(f"{plan.name} has no shards")
+    return ShardForm(plan.shape, plan.chunks, plan.shards, plan.dtype, plan.fill)
+
+
+def _write_shards(
+    store: Path, array: str, form: ShardForm, values: Array, first: int, clock: PhaseClock
+) -> list[SealedObject]:
+    """Write whole shards of an array that exists; their objects, named relative to the process directory."""
+    found = []
+    for corner in form.corners(first, first + len(values)):
+        name = f"{array}/c.{'.'.join(str(one) for one in corner)}"
+        with clock(Phase.WRITE):
+            parts = encode_shard(form, corner, values, first)
+            size = write_object(store / name, parts)
+        with clock(Phase.DIGEST):
+            found.append(SealedObject(f"{store.name}/{name}", size, digest_of(parts)))
+    return found
+
+
 def write_arrays(
-    store: Path, product_type: str, form: ProductForm, arrays: Mapping[str, Array], n_frames: int | None
-) -> tuple[tuple[ArrayPlan, ...], dict[str, str]]:
-    """Write every array that blocks did not, whole; `frame` too. Gives their plans and value digests.
+    store: Path,
+    product_type: str,
+    form: ProductForm,
+    arrays: Mapping[str, Array],
+    n_frames: int | None,
+    clock: PhaseClock = STILL,
+) -> Closed:
+    """Write every array that blocks did not, whole; `frame` too.
 
     Raises ProductFormError: AP-STO-013 where arrays are missing, unknown, or disagree in a dimension's size.
     """
@@ -238,17 +283,22 @@ def write_arrays(
     plans = plan_product(form, product_type, sizes, by_block=False)
     group = zarr.open_group(store, mode="r+").require_group(product_type)
     digests: dict[str, str] = {}
+    written: list[SealedObject] = []
     for plan in plans:
         kept = stored(plan, np.asarray(arrays[plan.name]))
-        _create(group, plan)[...] = kept
-        digests[plan.name] = value_digest(kept)
+        target = _create(group, plan)
+        if plan.shards is None:
+            target[...] = kept
+        else:
+            written.extend(_write_shards(store, f"{product_type}/{plan.name}", _shard_form(plan), kept, 0, clock))
+        with clock(Phase.DIGEST):
+            digests[plan.name] = value_digest(kept)
     if FRAME_DIM in sizes and not any(one.name == FRAME_DIM for one in form.variables):
         frame = np.arange(sizes[FRAME_DIM], dtype=np.int32)
         plan = _frame_axis(len(frame))
         _create(group, plan)[...] = frame
         digests[plan.name] = value_digest(frame)
-        plans = (*plans, plan)
-    return plans, digests
+    return Closed(tuple(written), digests)
 
 
 def _frame_axis(size: int) -> ArrayPlan:
@@ -325,12 +375,37 @@ def load_product(group_path: Path, form: ProductForm) -> LoadedProduct:
         arrays: dict[str, Array] = {}
         for name, by_block in wanted.items():
             if not by_block:
-                values = np.asarray(_member(group, name)[...])
+                values = _Stored(_member(group, name), group_path / name).read()
                 values.flags.writeable = False
                 arrays[name] = values
         return LoadedProduct(arrays, dict(group.attrs), tuple(name for name, one in wanted.items() if one))
     except (OSError, ValueError, KeyError, RuntimeError) as problem:
         raise unreadable(group_path, problem) from problem
+
+
+class _Stored:
+    """One array on disk: shards of our own form are read whole, everything else through zarr."""
+
+    def __init__(self, array: zarr.Array[Any], path: Path) -> None:
+        self._array, self._path = array, path
+        self._form = form_of(json.loads((path / "zarr.json").read_bytes()))
+        self.shape = tuple(int(size) for size in array.shape)
+        self.dtype = array.dtype
+
+    def read(self, first: int = 0, stop: int | None = None) -> Array:
+        """[first, stop) of the first axis; everything without them. Raises ValueError on a failed checksum."""
+        if self._form is None:
+            return np.asarray(self._array[...] if stop is None else self._array[first:stop])
+        stop = self.shape[0] if stop is None else min(stop, self.shape[0])
+        values = np.empty((stop - first, *self.shape[1:]), self._form.dtype)
+        for corner in self._form.corners(first, stop):
+            content = read_object(self._path / f"c.{'.'.join(str(one) for one in corner)}")
+            decode_shard(self._form, corner, content, values, first)
+        return values
+
+    def choose(self, planes: NDArray[np.int64]) -> Array:
+        """These indices of the first axis, in that order."""
+        return np.asarray(self._array.get_orthogonal_selection((planes,)))
 
 
 class PlaneSource:
@@ -340,21 +415,19 @@ class PlaneSource:
         self._path = group_path
         try:
             group = zarr.open_group(group_path, mode="r")
-            self._arrays = {name: _member(group, name) for name in names}
+            self._arrays = {name: _Stored(_member(group, name), group_path / name) for name in names}
         except (OSError, ValueError, KeyError) as problem:
             raise unreadable(group_path, problem) from problem
 
     @property
     def n_planes(self) -> int:
         """Planes on the frame axis."""
-        return min((int(array.shape[0]) for array in self._arrays.values()), default=0)
+        return min((array.shape[0] for array in self._arrays.values()), default=0)
 
     @property
     def plane_bytes(self) -> int:
         """Decoded bytes of one plane of all arrays."""
-        return sum(
-            int(array.dtype.itemsize) * int(np.prod(array.shape[1:], dtype=np.int64)) for array in self._arrays.values()
-        )
+        return sum(array.dtype.itemsize * math.prod(array.shape[1:]) for array in self._arrays.values())
 
     def read(self, planes: NDArray[np.int32]) -> dict[str, Array]:
         """Array name -> (n, ...) values of those planes. Raises DataFailure (AP-STO-014) on a failed checksum."""
@@ -364,11 +437,8 @@ class PlaneSource:
         run = high - low == len(planes) and bool(np.all(np.diff(planes) == 1))
         try:
             if run:
-                return {name: np.asarray(array[low:high]) for name, array in self._arrays.items()}
-            return {
-                name: np.asarray(array.get_orthogonal_selection((planes.astype(np.int64),)))
-                for name, array in self._arrays.items()
-            }
+                return {name: array.read(low, high) for name, array in self._arrays.items()}
+            return {name: array.choose(planes.astype(np.int64)) for name, array in self._arrays.items()}
         except (OSError, ValueError, KeyError, RuntimeError) as problem:
             raise unreadable(self._path, problem) from problem
 

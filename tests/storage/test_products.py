@@ -205,3 +205,36 @@ def test_values_of_a_frame_are_coordinates_of_its_cube_unless_the_type_says_othe
     form = Product((*FORM.variables, own))
     plans = {one.name: one for one in plan_product(form, "cube", SIZES, by_block=True)}
     assert plans["flux"].attrs["coordinates"] == "name level"
+
+
+@pytest.mark.parametrize("shape", [(20, 2, 6, 10), (16, 2, 8, 8), (3, 1, 5, 17)])
+@pytest.mark.parametrize("dtype", ["float32", "uint16", "float64", "uint8"])
+def test_shards_are_the_bytes_that_zarr_writes(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    form = Product((Form("values", CUBE, dtype, by_block=True, chunks=(4, 1, 4, 4), shards=(16, 2, 8, 8)),))
+    sizes = dict(zip(CUBE, shape, strict=True))
+    rng = np.random.default_rng(9)
+    values = (rng.normal(0.0, 50.0, shape) ** 2 % 250).astype(dtype)
+    stores = tmp_path / "ours.zarr", tmp_path / "theirs.zarr"
+    for store in stores:
+        create_store(store, {})
+        create_product(store, "cube", plan_product(form, "cube", sizes, by_block=True))
+    for first in range(0, shape[0], 16):
+        block = {"values": values[first : first + 16]}
+        write_planes(stores[0], "cube", plan_product(form, "cube", sizes, by_block=True), first, block)
+        target = zarr.open_array(stores[1] / "cube" / "values", mode="r+", config={"write_empty_chunks": True})
+        target[first : first + 16] = block["values"]
+    names = [sorted(one.relative_to(store) for one in store.rglob("*") if one.is_file()) for store in stores]
+    assert names[0] == names[1]
+    for name in names[0]:
+        assert (stores[0] / name).read_bytes() == (stores[1] / name).read_bytes(), name
+    np.testing.assert_array_equal(zarr.open_array(stores[0] / "cube" / "values", mode="r")[...], values)
+    planes = np.arange(1, shape[0] - 1, dtype=np.int32)
+    read = PlaneSource(stores[1] / "cube", ["values"]).read(planes)["values"]
+    np.testing.assert_array_equal(read, values[1:-1])
+
+
+def test_a_lost_shard_is_an_error_and_never_fill_values(store: Path) -> None:
+    write_planes(store, "cube", plan_product(FORM, "cube", SIZES, by_block=True), 0, planes(16))
+    source = PlaneSource(store / "cube", ["flux"])
+    with pytest.raises(DataFailure, match="AP-STO-014"):
+        source.read(np.arange(12, 18, dtype=np.int32))

@@ -1,7 +1,7 @@
 """Where workers find recipes, product types and the reader of raw planes: a module, named in the run.
 
 By default the package's cookbook, the instrument tables and `storage/fits.py`. A stand-in cookbook (bench, tests)
-is any importable module with `recipe(name)`; it may bring its own `product_types()` and `read_planes`.
+is any importable module with `recipe(name)`; it may bring its own `product_types()` and `open_raw`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,19 @@ from archive_proc.storage.forms import ProductForm
 
 DEFAULT_COOKBOOK = "archive_proc.recipes.cookbook"
 
-ReadPlanes = Callable[[Path, RawFrame, Sequence[int]], NDArray[np.float32]]
-"""(path, frame, planes) -> (n, naxis2, naxis1) float32, native order."""
+
+class RawFile(Protocol):
+    """A raw file, open."""
+
+    def read_into(self, planes: Sequence[int], into: NDArray[np.float32]) -> None:
+        """Put planes into the rows of `into` (n, naxis2, naxis1), float32 in native order."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+OpenRaw = Callable[[Path, RawFrame], RawFile]
+"""Opens a raw file at its first reading, or before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +46,7 @@ class Cookbook:
     module: ModuleType
     recipe: Callable[[str], Recipe]
     product_types: Mapping[str, ProductForm]
-    read_planes: ReadPlanes
+    open_raw: OpenRaw
 
     def form(self, product_type: str) -> ProductForm:
         """The form of a product type. Raises MisuseError (AP-RUN-014) for an unknown one."""
@@ -62,7 +74,7 @@ def cookbook(module_name: str) -> Cookbook:
             subject=module_name,
             remedy=f"name an importable module with recipe(name), such as {DEFAULT_COOKBOOK}",
         ) from problem
-    return Cookbook(module, recipe, _product_types(module), _read_planes(module))
+    return Cookbook(module, recipe, _product_types(module), _open_raw(module))
 
 
 def _product_types(module: ModuleType) -> Mapping[str, ProductForm]:
@@ -74,10 +86,10 @@ def _product_types(module: ModuleType) -> Mapping[str, ProductForm]:
     return load_tables().product_types
 
 
-def _read_planes(module: ModuleType) -> ReadPlanes:
-    own: ReadPlanes | None = getattr(module, "read_planes", None)
+def _open_raw(module: ModuleType) -> OpenRaw:
+    own: OpenRaw | None = getattr(module, "open_raw", None)
     if own is not None:
         return own
-    from archive_proc.storage.fits import read_planes
+    from archive_proc.storage.fits import OpenFrame
 
-    return read_planes
+    return OpenFrame

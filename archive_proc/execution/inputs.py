@@ -73,7 +73,7 @@ def prepare(
         table = raw_table(spec.frames, process.excluded_planes)
         reader = RawReader(raw_roots)
         paths = [reader.path(frame) for frame in spec.frames]
-        planes = RawPlanes(spec.frames, paths, table, cookbook.read_planes, clock)
+        planes = RawPlanes(spec.frames, paths, table, cookbook.open_raw, clock)
         roles = tuple(entry.frame_role for entry in process.main)
     if not len(table):
         raise DataFailure(

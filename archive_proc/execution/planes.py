@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -12,12 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.errors import DataFailure
-from archive_proc.execution.cookbooks import ReadPlanes
+from archive_proc.execution.cookbooks import OpenRaw, RawFile
 from archive_proc.execution.receipts import PlaneDigest
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.phases import STILL, Phase, PhaseClock
 from archive_proc.recipes.recipe import Arrays, PlaneTable
 from archive_proc.storage.products import PlaneSource, combined_digest
+
+OPEN_FILES = 8
+"""Raw files held open at a time: blocks go back and forth between files of one dither."""
+HELD_BYTES = 400_000_000
+"""Planes kept because a later block of the task needs them again; beyond it they are read again."""
 
 
 class MainPlanes(Protocol):
@@ -31,23 +37,32 @@ class MainPlanes(Protocol):
     def planes_read(self) -> int:
         """Planes read so far, each as often as it was."""
 
-    def read(self, rows: NDArray[np.int32]) -> Arrays:
-        """Pixels of these rows of the plane table, in that order."""
+    def foresee(self, readings: Iterable[NDArray[np.int32]]) -> None:
+        """Announce what will be read from now on, in this order, so that what comes twice is kept meanwhile."""
+
+    def read(self, rows: NDArray[np.int32], *, own: bool = True) -> Arrays:
+        """Pixels of these rows of the plane table, in that order; not `own`: neighbours of a block."""
+
+    def close(self) -> None:
+        """Let go of files and of planes kept."""
 
 
 class RawPlanes:
-    """Planes of raw files. Takes the digest of each plane it reads while `digesting`."""
+    """Planes of raw files. Takes the digest of each plane it reads for itself while `digesting`."""
 
     def __init__(
         self,
         frames: Sequence[RawFrame],
         paths: Sequence[Path],
         table: PlaneTable,
-        read_planes: ReadPlanes,
+        open_raw: OpenRaw,
         clock: PhaseClock = STILL,
     ) -> None:
-        self._frames, self._paths, self._table, self._read = frames, paths, table, read_planes
+        self._frames, self._paths, self._table, self._open_raw = frames, paths, table, open_raw
         self._clock = clock
+        self._open: OrderedDict[int, RawFile] = OrderedDict()
+        self._coming: Counter[int] = Counter()
+        self._held: dict[int, NDArray[np.float32]] = {}
         self.bytes_read = self.planes_read = 0
         self.digesting = False
         self.digests: dict[tuple[int, int], str] = {}
@@ -61,30 +76,81 @@ class RawPlanes:
             )
         self.height, self.width = sizes[0] if sizes else (0, 0)
 
-    def read(self, rows: NDArray[np.int32]) -> Arrays:
+    def foresee(self, readings: Iterable[NDArray[np.int32]]) -> None:
+        """Keep planes from one reading to the next that needs them: each is read from disk once a task."""
+        self._held.clear()
+        self._coming = Counter(int(row) for rows in readings for row in rows)
+
+    def read(self, rows: NDArray[np.int32], *, own: bool = True) -> Arrays:
         """`raw` (n, ny, nx) float32, ADU per DIT."""
         pixels = np.empty((len(rows), self.height, self.width), np.float32)
-        files, planes = self._table.file[rows], self._table.plane[rows]
-        start = 0
-        while start < len(rows):
-            file = int(files[start])
-            stop = start + 1
-            while stop < len(rows) and files[stop] == file:
-                stop += 1
-            wanted = [int(one) for one in planes[start:stop]]
-            with self._clock(Phase.READ):
-                pixels[start:stop] = self._one_file(file, wanted)
-            if self.digesting:
-                with self._clock(Phase.DIGEST):
-                    for at, plane in enumerate(wanted, start):
-                        self.digests[file, plane] = hashlib.sha256(pixels[at].data).hexdigest()
-            start = stop
-        self.bytes_read += pixels.nbytes
-        self.planes_read += len(rows)
+        with self._clock(Phase.READ):
+            fresh = self._held_into(rows, pixels)
+            start = 0
+            while start < len(fresh):
+                file = int(self._table.file[rows[fresh[start]]])
+                stop = start + 1
+                # One call for planes of a file that stand side by side in the array.
+                while (
+                    stop < len(fresh)
+                    and fresh[stop] == fresh[stop - 1] + 1
+                    and int(self._table.file[rows[fresh[stop]]]) == file
+                ):
+                    stop += 1
+                at = slice(fresh[start], fresh[stop - 1] + 1)
+                self._file(file).read_into([int(one) for one in self._table.plane[rows[at]]], pixels[at])
+                start = stop
+            self._hold(rows, pixels)
+        if self.digesting and own:
+            self._digest(rows, pixels)
+        self.bytes_read += len(fresh) * self.height * self.width * pixels.itemsize
+        self.planes_read += len(fresh)
         return {"raw": pixels}
 
-    def _one_file(self, file: int, planes: Sequence[int]) -> NDArray[np.float32]:
-        return self._read(self._paths[file], self._frames[file], planes)
+    def _held_into(self, rows: NDArray[np.int32], pixels: NDArray[np.float32]) -> list[int]:
+        """Copy what is held; places of what is not."""
+        fresh: list[int] = []
+        for place, row in enumerate(rows):
+            held = self._held.get(int(row))
+            if held is None:
+                fresh.append(place)
+            else:
+                pixels[place] = held
+        return fresh
+
+    def _hold(self, rows: NDArray[np.int32], pixels: NDArray[np.float32]) -> None:
+        """Keep what a later reading needs, let go of what none does."""
+        for place, number in enumerate(rows):
+            row = int(number)
+            self._coming[row] -= 1
+            if self._coming[row] <= 0:
+                self._held.pop(row, None)
+            elif row not in self._held and (len(self._held) + 1) * pixels[place].nbytes <= HELD_BYTES:
+                self._held[row] = pixels[place].copy()
+
+    def _digest(self, rows: NDArray[np.int32], pixels: NDArray[np.float32]) -> None:
+        with self._clock(Phase.DIGEST):
+            for place, row in enumerate(rows):
+                key = int(self._table.file[row]), int(self._table.plane[row])
+                if key not in self.digests:
+                    self.digests[key] = hashlib.sha256(pixels[place].data).hexdigest()
+
+    def _file(self, file: int) -> RawFile:
+        found = self._open.get(file)
+        if found is None:
+            found = self._open[file] = self._open_raw(self._paths[file], self._frames[file])
+            if len(self._open) > OPEN_FILES:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(file)
+        return found
+
+    def close(self) -> None:
+        """Let go of files and of planes kept."""
+        # CPU of an inflating program counts when it has ended.
+        with self._clock(Phase.READ):
+            while self._open:
+                self._open.popitem()[1].close()
+        self._held.clear()
 
     def plane_digests(self) -> tuple[PlaneDigest, ...]:
         """Digests taken so far, in order of file and plane."""
@@ -123,7 +189,13 @@ class ProductPlanes:
         self._source, self._clock = source, clock
         self.bytes_read = self.planes_read = 0
 
-    def read(self, rows: NDArray[np.int32]) -> Arrays:
+    def foresee(self, readings: Iterable[NDArray[np.int32]]) -> None:
+        """Nothing to keep: whole shards are decoded at a time."""
+
+    def close(self) -> None:
+        """Nothing held."""
+
+    def read(self, rows: NDArray[np.int32], *, own: bool = True) -> Arrays:
         """Array name -> (n, ...) values."""
         with self._clock(Phase.READ):
             arrays = self._source.read(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,16 @@ def shards(n_planes: int) -> tuple[tuple[int, int], ...]:
     return tuple((first, min(first + SHARD_PLANES, n_planes)) for first in range(0, n_planes, SHARD_PLANES))
 
 
+def foresee(prepared: Prepared, pass_index: int, blocks: Sequence[tuple[int, int]]) -> None:
+    """Tell the main input which planes these blocks (first, stop) of a pass will ask for, in order."""
+    halo = prepared.recipe.passes[pass_index].halo
+    readings: list[NDArray[np.int32]] = []
+    for first, stop in blocks:
+        rows = np.arange(first, stop, dtype=np.int32)
+        readings += [rows, halo_rows(prepared.inputs, rows, halo)]
+    prepared.main.foresee(readings)
+
+
 def run_block(
     prepared: Prepared, pass_index: int, first: int, stop: int, shared: Arrays, clock: PhaseClock
 ) -> BlockOutput:
@@ -43,7 +53,7 @@ def run_block(
         planes=rows,
         pixels=prepared.main.read(rows),
         halo_planes=halo,
-        halo_pixels=prepared.main.read(halo) if halo.size else {},
+        halo_pixels=prepared.main.read(halo, own=False) if halo.size else {},
     )
     with clock(Phase.BLOCK):
         return sweep.block(block, prepared.inputs, shared)

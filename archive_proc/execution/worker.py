@@ -23,7 +23,7 @@ from archive_proc.execution.meters import Gauge, Sayings, listening, marked, res
 from archive_proc.execution.planes import RawPlanes, Stripes, compare_digests, file_digests
 from archive_proc.execution.receipts import PlaneDigest, Receipt, read_receipts, write_receipt
 from archive_proc.execution.spec import AttemptDir, AttemptSpec, read_spec
-from archive_proc.execution.sweeps import chosen_rows, run_block, run_stripes, settled, shards
+from archive_proc.execution.sweeps import chosen_rows, foresee, run_block, run_stripes, settled, shards
 from archive_proc.model.phases import Phase
 from archive_proc.model.records import SealedObject
 from archive_proc.recipes.recipe import Arrays, BlockOutput
@@ -105,7 +105,7 @@ class _Work:
 
     def run(self) -> dict[str, str] | None:
         """Run it; pixel digests when the process ended sealed, None when more tasks are to come."""
-        settings, task, clock = self.call.settings, self.call.task, self.gauge.clock
+        settings, clock = self.call.settings, self.gauge.clock
         with clock(Phase.START):
             book = cookbook(settings.cookbook)
         spec = read_spec(self.directory)
@@ -122,6 +122,13 @@ class _Work:
             settings.verify_full,
             clock,
         )
+        try:
+            return self._task(closing)
+        finally:
+            prepared.main.close()
+
+    def _task(self, closing: Closing) -> dict[str, str] | None:
+        task, clock = self.call.task, self.gauge.clock
         match task.kind:
             case "all":
                 return self._all(closing)
@@ -181,11 +188,14 @@ class _Work:
         for index, sweep in enumerate(prepared.recipe.passes):
             self._digest(prepared, index)
             summaries: list[Arrays] = []
-            for first, stop in shards(prepared.n_planes):
+            blocks = shards(prepared.n_planes)
+            foresee(prepared, index, blocks)
+            for first, stop in blocks:
                 self.check()
                 output = run_block(prepared, index, first, stop, shared, self.gauge.clock)
                 summaries.append(settled(output.summary))
                 self._write(closing, output, first, index == last, gathered)
+            prepared.main.close()
             self._compare(closing, index)
             with self.gauge.clock(Phase.REDUCE):
                 shared = settled(sweep.reduce(summaries, prepared.inputs, shared))
@@ -256,12 +266,14 @@ class _Work:
         self._digest(prepared, task.pass_index)
         gathered = Gathered()
         kept: list[SealedObject] = []
-        for first, stop in shards(prepared.n_planes):
-            if task.first <= first < task.stop:
-                self.check()
-                output = run_block(prepared, task.pass_index, first, stop, shared, self.gauge.clock)
-                self._write(closing, output, first, task.pass_index == last, gathered)
-                kept.append(self._keep(self.directory.summary(task.pass_index, first), output.summary))
+        blocks = [one for one in shards(prepared.n_planes) if task.first <= one[0] < task.stop]
+        foresee(prepared, task.pass_index, blocks)
+        for first, stop in blocks:
+            self.check()
+            output = run_block(prepared, task.pass_index, first, stop, shared, self.gauge.clock)
+            self._write(closing, output, first, task.pass_index == last, gathered)
+            kept.append(self._keep(self.directory.summary(task.pass_index, first), output.summary))
+        prepared.main.close()
         if isinstance(prepared.main, RawPlanes):
             gathered.plane_digests.extend(_within(prepared, task))
         self._count_reads(prepared)

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +20,18 @@ from numpy.typing import NDArray
 from archive_proc.errors import DataFailure, InfraFailure
 from archive_proc.model.frames import RawFrame
 from archive_proc.storage.fits_header import header_digest
-from archive_proc.storage.fits_streams import damaged, named, open_stream
+from archive_proc.storage.fits_streams import Stream, damaged, named, open_stream
 from archive_proc.storage.fits_tiles import expect_sound_tiles
 from archive_proc.storage.fits_write import Cards, format_card, write_fits
 
-__all__ = ["Cards", "RawReader", "format_card", "plane_digests", "read_planes", "write_fits"]
+__all__ = ["Cards", "OpenFrame", "RawReader", "format_card", "plane_digests", "read_planes", "write_fits"]
 
 Pixels = NDArray[np.float32]
 
 _EXACT = 2.0**24
 """Integers up to here are exact in float32."""
+_END = 2**63
+"""Reached when the last plane was read and what is behind it looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +67,108 @@ def read_planes(path: Path, frame: RawFrame, planes: Sequence[int]) -> Pixels:
     it cannot be opened; PreconditionError AP-ING-007 where `gzip` is missing for a `.Z` file. Nothing is allocated from
     a header's number before the file's size bears it out.
     """
-    wanted = sorted(set(planes))
-    if not wanted:
-        return np.empty((0, frame.naxis2 or 0, frame.naxis1 or 0), np.float32)
-    if wanted[0] < 0 or wanted[-1] >= frame.n_planes:
-        raise _changed(path, f"plane {wanted[-1]} was asked for, {frame.n_planes} are there (0 is the first)")
-    try:
-        _expect_ingested(path, frame)
-        raw = _tiles(path, frame, wanted) if frame.compression == "fz" else _stored(path, frame, wanted)
-    except OSError as error:
-        raise _unreachable(path, error) from error
-    pixels = _scaled(raw, frame)
-    return pixels if wanted == list(planes) else pixels[np.searchsorted(wanted, planes)]
+    with OpenFrame(path, frame) as file:
+        file.expect(planes)
+        pixels = np.empty((len(planes), frame.naxis2 or 0, frame.naxis1 or 0), np.float32)
+        file.fill(planes, pixels)
+    return pixels
+
+
+class OpenFrame:
+    """A raw file held open while its planes are read. Read forward, a compressed file is inflated once."""
+
+    def __init__(self, path: Path, frame: RawFrame) -> None:
+        self.path, self.frame = path, frame
+        self._stream: Stream | None = None
+        self._reached = 0
+        """Offset behind the last plane read: compressed streams do not go back."""
+
+    def read_into(self, planes: Sequence[int], into: Pixels) -> None:
+        """Put these planes into the rows of `into` (n, naxis2, naxis1), C order. Raises as `read_planes` does."""
+        self.expect(planes)
+        self.fill(planes, into)
+
+    def fill(self, planes: Sequence[int], into: Pixels) -> None:
+        """`read_into` for planes that are known to be there."""
+        if not len(planes):
+            return
+        order = sorted(range(len(planes)), key=lambda row: planes[row])
+        try:
+            if self.frame.compression == "fz":
+                wanted = sorted(set(planes))
+                pixels = _scaled(_tiles(self.path, self.frame, wanted), self.frame)
+                into[...] = pixels[np.searchsorted(wanted, planes)]
+                return
+            before = -1
+            for row in order:
+                if before >= 0 and planes[row] == planes[before]:
+                    into[row] = into[before]
+                else:
+                    self._plane(planes[row], into[row])
+                before = row
+        except OSError as error:
+            raise _unreachable(self.path, error) from error
+
+    def expect(self, planes: Sequence[int]) -> None:
+        """Raise as `read_planes` does where the file is not the one ingested or does not hold these planes."""
+        if not len(planes):
+            return
+        first, last = min(planes), max(planes)
+        if first < 0 or last >= self.frame.n_planes:
+            raise _changed(self.path, f"plane {last} was asked for, {self.frame.n_planes} are there (0 is the first)")
+        try:
+            _expect_ingested(self.path, self.frame)
+            if self.frame.compression != "fz":
+                # Before anything is allocated: a header may promise what no disk could hold.
+                stream = self._opened(0 if self._stream is None else self._reached)
+                for plane in sorted(set(planes)):
+                    if not stream.holds(self._offset(plane + 1)):
+                        raise _short(self.path, plane, self.frame)
+        except OSError as error:
+            raise _unreachable(self.path, error) from error
+
+    def _plane(self, plane: int, into: Pixels) -> None:
+        kind = _dtype(self.frame)
+        plain = kind == np.float32 and (self.frame.bzero, self.frame.bscale) == (0.0, 1.0)
+        stored: Stored = into if plain else np.empty(into.shape, kind)
+        stream = self._opened(self._offset(plane))
+        # A view of bytes: numpy reads big-endian files straight into the array that is asked for.
+        if not stream.fill(self._offset(plane), memoryview(stored.data).cast("B")):
+            raise _short(self.path, plane, self.frame)
+        self._reached = self._offset(plane + 1)
+        if plane == self.frame.n_planes - 1:
+            stream.finish()
+            self._reached = _END
+        if kind.itemsize > 1:
+            stored.byteswap(inplace=True)
+        if not plain:
+            into[...] = _scaled(stored, self.frame)
+
+    def _offset(self, plane: int) -> int:
+        size = (self.frame.naxis1 or 0) * (self.frame.naxis2 or 0) * _dtype(self.frame).itemsize
+        return self.frame.data_offset + plane * size
+
+    def _opened(self, offset: int) -> Stream:
+        """The stream, opened anew where it has gone beyond this offset."""
+        if self._stream is not None and self._stream.forward_only and self._reached > offset:
+            self.close()
+        if self._stream is None:
+            self._stream, self._reached = open_stream(self.path), 0
+        return self._stream
+
+    def close(self) -> None:
+        """Let go of it; reading opens it again."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def __enter__(self) -> OpenFrame:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def _expect_ingested(path: Path, frame: RawFrame) -> None:
@@ -99,29 +192,6 @@ def plane_digests(planes: NDArray[np.float32]) -> tuple[str, ...]:
 
 # A plane's stored numbers: any of the six FITS types.
 Stored = NDArray[np.generic]
-
-
-def _stored(path: Path, frame: RawFrame, wanted: Sequence[int]) -> Stored:
-    """The planes as stored, native byte order, from a file whose pixels lie in one piece."""
-    kind = _dtype(frame)
-    shape = (frame.naxis2 or 0, frame.naxis1 or 0)
-    step = shape[0] * shape[1] * kind.itemsize
-    with open_stream(path) as stream:
-        # Before anything is allocated: a header may promise what no disk could hold.
-        for plane in wanted:
-            if not stream.holds(frame.data_offset + (plane + 1) * step):
-                raise _short(path, plane, frame)
-        planes = np.empty((len(wanted), *shape), kind)
-        for row, plane in enumerate(wanted):
-            # A view of bytes: numpy reads big-endian files straight into the array that is returned.
-            view = memoryview(planes[row]).cast("B")
-            if not stream.fill(frame.data_offset + plane * step, view):
-                raise _short(path, plane, frame)
-        if wanted[-1] == frame.n_planes - 1:
-            stream.finish()
-    if kind.itemsize > 1:
-        planes.byteswap(inplace=True)
-    return planes
 
 
 def _dtype(frame: RawFrame) -> np.dtype[np.generic]:

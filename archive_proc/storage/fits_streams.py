@@ -30,6 +30,8 @@ class Stream(AbstractContextManager["Stream"]):
     """Bytes of an uncompressed file image at growing offsets."""
 
     path: Path
+    forward_only = False
+    """Whether an offset once passed is gone."""
 
     def holds(self, size: int) -> bool:
         """Whether the file image has so many bytes, where that can be told without inflating a likely one."""
@@ -87,6 +89,8 @@ class _Plain(Stream):
 
 class _Inflated(Stream):
     """What gzip and LZW share: a position that only grows, and the look behind the last plane."""
+
+    forward_only = True
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -17,14 +17,14 @@ from archive_proc.execution.sweeps import chosen_rows, halo_rows, shards, stripe
 from archive_proc.model.frames import Arm, RawFrame
 from archive_proc.model.processes import Subject
 from archive_proc.recipes.recipe import Halo, RecipeInputs
-from archive_proc.storage.fits import read_planes
+from archive_proc.storage.fits import OpenFrame
 from archive_proc.storage.products import LoadedProduct
 
 
 def planes_of(tmp_path: Path, *counts: int) -> tuple[tuple[RawFrame, ...], RawPlanes]:
     frames = write_raw(tmp_path, counts)
     paths = [tmp_path / f"{number:02d}.raw" for number in range(len(counts))]
-    return frames, RawPlanes(frames, paths, raw_table(frames, ()), read_planes)
+    return frames, RawPlanes(frames, paths, raw_table(frames, ()), OpenFrame)
 
 
 def inputs_of(frames: tuple[RawFrame, ...], excluded: tuple[tuple[int, int], ...] = ()) -> RecipeInputs:
@@ -90,7 +90,7 @@ def test_files_of_another_size_are_named(tmp_path: Path) -> None:
     frames, _ = planes_of(tmp_path, 1, 1)
     odd = (frames[0], dataclasses.replace(frames[1], naxis1=WIDTH + 1))
     with pytest.raises(DataFailure, match=rf"AP-RUN-021.*{WIDTH} x {HEIGHT}, {WIDTH + 1} x {HEIGHT}"):
-        RawPlanes(odd, [tmp_path, tmp_path], raw_table(odd, ()), read_planes)
+        RawPlanes(odd, [tmp_path, tmp_path], raw_table(odd, ()), OpenFrame)
 
 
 def test_the_cache_forgets_the_least_recently_used() -> None:
@@ -105,3 +105,41 @@ def test_the_cache_forgets_the_least_recently_used() -> None:
     assert cache.get("b", lambda: product(0.9))[1] is True
     assert cache.get("huge", lambda: product(3))[1] is True
     assert cache.held_bytes <= 2000
+
+
+def test_blocks_of_a_task_read_each_plane_once_neighbours_included(tmp_path: Path) -> None:
+    frames, planes = planes_of(tmp_path, 20, 7, 30, 5)
+    dithered = tuple(dataclasses.replace(one, dith_x=float(n % 2)) for n, one in enumerate(frames))
+    inputs = inputs_of(dithered)
+    whole = planes.read(np.arange(62, dtype=np.int32))["raw"]
+    planes.planes_read = 0
+    blocks = [np.arange(first, stop, dtype=np.int32) for first, stop in shards(62)]
+    readings = [rows for own in blocks for rows in (own, halo_rows(inputs, own, Halo(2, "dither")))]
+    assert sum(len(rows) for rows in readings) > 62, "neighbours overlap with other blocks"
+    planes.foresee(readings)
+    planes.digesting = True
+    for number, rows in enumerate(readings):
+        np.testing.assert_array_equal(planes.read(rows, own=number % 2 == 0)["raw"], whole[rows])
+    assert planes.planes_read == 62
+    assert len(planes.plane_digests()) == 62
+    planes.close()
+
+
+def test_only_own_planes_of_a_task_are_digested(tmp_path: Path) -> None:
+    _, planes = planes_of(tmp_path, 20)
+    planes.digesting = True
+    planes.read(np.arange(4, 8, dtype=np.int32))
+    planes.read(np.array([2, 3, 8, 9], np.int32), own=False)
+    assert [one.plane for one in planes.plane_digests()] == [4, 5, 6, 7]
+
+
+def test_no_more_is_kept_than_memory_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, planes = planes_of(tmp_path, 20)
+    monkeypatch.setattr("archive_proc.execution.planes.HELD_BYTES", 3 * 4 * HEIGHT * WIDTH)
+    rows = np.arange(20, dtype=np.int32)
+    whole = planes.read(rows)["raw"]
+    planes.planes_read = 0
+    planes.foresee([rows, rows])
+    for _ in range(2):
+        np.testing.assert_array_equal(planes.read(rows)["raw"], whole)
+    assert planes.planes_read == 37

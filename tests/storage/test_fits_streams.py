@@ -12,8 +12,8 @@ import pytest
 from archive_proc.errors import DataFailure, InputError, PreconditionError
 from archive_proc.ingest import raw_frame, scan_header
 from archive_proc.simulate.lzw import compress
-from archive_proc.storage import fits_streams
-from archive_proc.storage.fits import read_planes, write_fits
+from archive_proc.storage import fits, fits_streams
+from archive_proc.storage.fits import OpenFrame, read_planes, write_fits
 from archive_proc.storage.fits_streams import open_stream
 
 CARDS = [
@@ -185,3 +185,32 @@ def test_the_users_gzip_options_are_not_ours(tmp_path, planes, content, monkeypa
     path, frame = packed(tmp_path / "a.fits.Z", "Z", content)
     assert np.array_equal(read_planes(path, frame, [4]), planes[4:])
     assert fits_streams.shutil.which("gzip")
+
+
+@pytest.mark.parametrize("form", PACK)
+def test_a_compressed_file_read_forward_is_inflated_once(tmp_path, planes, content, form, monkeypatch):
+    path, frame = packed(tmp_path / "a.fits", form, content)
+    opened = []
+    real = fits.open_stream
+    monkeypatch.setattr(fits, "open_stream", lambda path: opened.append(path) or real(path))
+    out = np.empty((2, 30, 35), np.float32)
+    with OpenFrame(path, frame) as file:
+        for wanted in ([0, 1], [2, 3], [4]):
+            file.read_into(wanted, out[: len(wanted)])
+            assert np.array_equal(out[: len(wanted)], planes[wanted])
+        assert len(opened) == 1
+        file.read_into([1], out[:1])
+        assert np.array_equal(out[0], planes[1]), "going back opens it anew"
+        assert len(opened) == 2
+    assert children() == []
+
+
+@pytest.mark.parametrize("form", PACK)
+def test_a_file_exchanged_while_it_is_open_is_noticed(tmp_path, planes, content, form):
+    path, frame = packed(tmp_path / "a.fits", form, content)
+    out = np.empty((1, 30, 35), np.float32)
+    with OpenFrame(path, frame) as file:
+        file.read_into([0], out)
+        path.write_bytes(path.read_bytes() + b"\0")
+        with pytest.raises(DataFailure, match="AP-ING-032"):
+            file.read_into([1], out)

@@ -165,10 +165,3 @@ def combine_stars(values: Float32, weight: Float32) -> tuple[Float32, Float32]:
             np.where(n > 0, total / n, np.nan).astype(np.float32),
             np.where(n > 0, variance / n.astype(np.float64) ** 2, np.nan).astype(np.float32),
         )
-
-
-def consistent(fluxes: Float64, factor: float) -> NDArray[np.bool_]:
-    """Which fluxes are within `factor` of the brightest: acquisitions gone wrong are faint (notes/irdis 6.10)."""
-    found = np.where(np.isfinite(fluxes), fluxes, 0.0)
-    near: NDArray[np.bool_] = (found > 0) & (found * factor >= found.max(initial=0.0))
-    return near

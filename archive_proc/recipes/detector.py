@@ -10,14 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from archive_proc.errors import DataFailure
+from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.bad_pixels import dark_flags
 from archive_proc.kernels.calibrate import join_halves, split_halves
 from archive_proc.kernels.combine import align_outputs, combine_planes
+from archive_proc.kernels.figures import by_output
 from archive_proc.model.flags import Flag
 from archive_proc.model.frames import Arm, RawFrame
-from archive_proc.model.processes import QcValue, Remark
+from archive_proc.model.processes import Remark
+from archive_proc.recipes.measuring import Figures
 from archive_proc.recipes.recipe import (
     Arrays,
     Block,
@@ -29,21 +33,20 @@ from archive_proc.recipes.recipe import (
     Recipe,
     RecipeInputs,
     RecipeResult,
+    TableRead,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class DarkParameters:
-    """Limits of a usable master and of its pixels (notes/irdis 4.1)."""
+    """What makes a pixel bad (notes/irdis 4.1)."""
 
     hot_adu: float = 40.0
     """ADU above the local median in 16 s; scales with the DIT."""
     noisy_factor: float = 4.0
     """Temporal scatter over the typical one."""
-    worst_noise_adu: float = 25.0
-    """Typical noise of one plane beyond which a dark is refused: five times the few-reads noise of the detector."""
-    worst_bad_fraction: float = 0.1
-    """Hot and noisy pixels beyond which it is refused."""
+    accept_refused: bool = False
+    """Make the master though its figures are beyond the limits that refuse it (`qc_limits`)."""
 
 
 def true_dit(frame: RawFrame) -> float:
@@ -82,7 +85,8 @@ def combine_stripe(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockO
     chosen = usable_rows(block, inputs)
     if not chosen.size:
         raise no_planes(inputs.subject.subject_id)
-    combined = combine_planes(align_outputs(np.asarray(block.pixels["raw"], np.float32)[chosen]))
+    raw = np.asarray(block.pixels["raw"], np.float32)[chosen]
+    combined = combine_planes(align_outputs(raw))
     return BlockOutput(
         {
             "level": combined.mean,
@@ -91,6 +95,8 @@ def combine_stripe(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockO
             "scatter": combined.scatter,
             "typical_noise": np.array([combined.typical_noise]),
             "n_planes": np.array([chosen.size], np.int64),
+            # One row a stripe, one column a plane: every fourth pixel tells the level well enough.
+            "plane_levels": np.median(raw[:, ::2, ::2], axis=(1, 2))[None, :],
         }
     )
 
@@ -116,29 +122,13 @@ def _close(product_type: str, inputs: RecipeInputs, shared: Arrays) -> RecipeRes
             noisy_factor=limits.noisy_factor,
         )
     )
-    hot = float(np.mean((flags & int(Flag.HOT)) != 0))
-    noisy = float(np.mean((flags & int(Flag.NOISY)) != 0))
-    # Light adds photon noise: an instrument background may be as noisy as its level makes it.
-    light = max(float(np.median(shared["level"])), 0.0) if product_type == "instrument_background" else 0.0
-    worst = float(np.hypot(limits.worst_noise_adu, np.sqrt(light)))
-    qc = (
-        QcValue(
-            product_type, "typical_noise", typical, "adu", "refuse" if typical > worst else "good", round(worst, 3)
-        ),
-        QcValue(product_type, "median_level", float(np.median(shared["level"])), "adu"),
-        QcValue(product_type, "hot_fraction", hot, "1"),
-        QcValue(product_type, "noisy_fraction", noisy, "1"),
-        QcValue(product_type, "planes", float(n), "1"),
+    figures = _figures(product_type, inputs, shared, flags, typical)
+    figures.expect_none_refused(
+        "AP-IRD-004",
+        frame.file_id,
+        "look at the frames; quarantine those with light or a reset fault: another group is taken then",
+        accept=limits.accept_refused,
     )
-    if typical > worst or hot + noisy > limits.worst_bad_fraction:
-        raise DataFailure(
-            "AP-IRD-004",
-            f"{product_type} of DIT {dit:g} s is unusable: noise {typical:.1f} ADU (limit {worst:.1f}), "
-            f"{100.0 * (hot + noisy):.1f} % hot or noisy pixels (limit {100.0 * limits.worst_bad_fraction:.0f} %)",
-            subject=frame.file_id,
-            remedy="look at the frames; quarantine those with light or a reset fault: another group is taken then",
-            qc=tuple((one.metric, one.value, one.unit) for one in qc),
-        )
     remarks = () if n >= 3 else (Remark("AP-IRD-005", f"{n} plane(s): the noise of single pixels is not known"),)
     content = ProductContent(
         {
@@ -156,7 +146,30 @@ def _close(product_type: str, inputs: RecipeInputs, shared: Arrays) -> RecipeRes
             "typical_noise_adu": round(typical, 4),
         },
     )
-    return RecipeResult({product_type: content}, qc, remarks)
+    return RecipeResult({product_type: content}, figures.values, remarks)
+
+
+def _figures(
+    product_type: str, inputs: RecipeInputs, shared: Arrays, flags: NDArray[np.uint16], typical: float
+) -> Figures:
+    found = Figures(inputs)
+    level = float(np.median(shared["level"]))
+    gain = float(inputs.frames[0].gain or load_tables().irdis.detector.gain_e_per_adu)
+    # Light adds photon noise: an instrument background may be as noisy as its level makes it.
+    photons = max(level, 0.0) / gain if product_type == "instrument_background" else 0.0
+    found.add(product_type, "typical_noise", float(np.sqrt(max(typical**2 - photons, 0.0))), "adu")
+    found.add(product_type, "median_level", level, "adu")
+    hot = float(np.mean((flags & int(Flag.HOT)) != 0))
+    noisy = float(np.mean((flags & int(Flag.NOISY)) != 0))
+    found.add(product_type, "hot_fraction", hot)
+    found.add(product_type, "noisy_fraction", noisy)
+    found.add(product_type, "bad_fraction", hot + noisy)
+    noise = by_output(shared["noise"])
+    found.add(product_type, "output_noise_ratio", float(np.nanmax(noise) / np.nanmedian(noise)))
+    found.add(product_type, "output_level_spread", float(np.ptp(by_output(shared["level"]))), "adu")
+    found.add(product_type, "level_drift", float(np.ptp(np.median(shared["plane_levels"], axis=0))), "adu")
+    found.add(product_type, "planes", float(shared["n_planes"][0]))
+    return found
 
 
 def close_dark(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
@@ -174,14 +187,14 @@ _COST = Cost(cpu_s=2.0, cpu_s_per_plane=0.15, memory_gb=0.6, bytes_out=14_000_00
 
 IRDIS_DARK = Recipe(
     name="irdis_dark",
-    version="1.0.0",
+    version="1.1.0",
     arm=Arm.IRDIS,
     subject_kind="group",
     main=RawMain(frame_types=("IRD_DARK_RAW",)),
     inputs=(),
     outputs=("dark",),
     parameters=DarkParameters,
-    tables=(),
+    tables=(TableRead("irdis.detector"), TableRead("qc.dark")),
     axis="rows",
     passes=(_STRIPES,),
     close=close_dark,
@@ -190,14 +203,14 @@ IRDIS_DARK = Recipe(
 
 IRDIS_INSTRUMENT_BACKGROUND = Recipe(
     name="irdis_instrument_background",
-    version="1.0.0",
+    version="1.1.0",
     arm=Arm.IRDIS,
     subject_kind="group",
     main=RawMain(frame_types=("IRD_INS_BG_RAW",)),
     inputs=(),
     outputs=("instrument_background",),
     parameters=DarkParameters,
-    tables=(),
+    tables=(TableRead("irdis.detector"), TableRead("qc.instrument_background")),
     axis="rows",
     passes=(_STRIPES,),
     close=close_instrument_background,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from archive_proc.kernels.photometry import shrunk, unidentified
-from archive_proc.kernels.psf import aligned_star, combine_stars, consistent, find_star, measure_star
+from archive_proc.kernels.psf import aligned_star, combine_stars, find_star, measure_star
 from archive_proc.kernels.stamps import Stamp, corner, cut
 
 GUESS = ((350.0, 360.0), (352.0, 350.0))
@@ -69,10 +69,6 @@ def test_a_pixel_that_no_plane_has_is_nan_in_the_combination():
     assert np.isnan(mean).sum() == 1
     assert variance[0, 3, 4] == 1
     assert variance[0, 0, 0] == 0.5
-
-
-def test_an_acquisition_hundred_times_fainter_is_inconsistent():
-    np.testing.assert_array_equal(consistent(np.array([1.0, 0.9, 0.0096, np.nan]), 3.0), [True, True, False, False])
 
 
 def test_unidentified_planes_keep_factor_one_and_the_expected_scatter():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from archive_proc.instruments.tables import load_tables
 from archive_proc.model.frames import Arm, RawFrame
 from archive_proc.model.processes import Subject
 from archive_proc.recipes.recipe import (
@@ -26,6 +27,7 @@ from archive_proc.recipes.recipe import (
     RecipeInputs,
     RecipeResult,
 )
+from archive_proc.storage.plane_figures import FIGURES, PLANE_COLUMNS
 
 Pixels = Mapping[str, NDArray[Any]]
 
@@ -122,6 +124,7 @@ def run_in_memory(recipe: Recipe, inputs: RecipeInputs, pixels: Pixels) -> Ran:
         if last:
             _gather(outputs, written)
     result = recipe.close(inputs, shared)
+    expect_known_figures(result)
     products = {
         product_type: {
             **{name: np.concatenate(parts) for name, parts in written.get(product_type, {}).items()},
@@ -132,6 +135,17 @@ def run_in_memory(recipe: Recipe, inputs: RecipeInputs, pixels: Pixels) -> Ran:
     assert set(products) == set(recipe.outputs)
     assert set(written) <= set(products)
     return Ran(products, result)
+
+
+def expect_known_figures(result: RecipeResult) -> None:
+    """Every figure that a recipe measures has a row in the table of limits, with its unit; each is given once."""
+    qc = load_tables().qc
+    for one in result.qc:
+        row = qc.row(one.product_type, one.metric)
+        assert row is not None, f"{one.product_type} {one.metric} has no row in qc_limits.toml"
+        assert one.unit == row.unit, f"{one.product_type} {one.metric} in {one.unit}, qc_limits.toml says {row.unit}"
+    assert len({(one.product_type, one.metric) for one in result.qc}) == len(result.qc)
+    assert set(result.planes) <= {*PLANE_COLUMNS, *FIGURES}
 
 
 def blocks(recipe: Recipe, one: Pass, inputs: RecipeInputs, pixels: Pixels) -> list[Block]:

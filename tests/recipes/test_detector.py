@@ -60,7 +60,19 @@ def test_a_dark_with_light_in_it_is_refused_with_its_figures() -> None:
     raw = rng.normal(0.0, 80.0, (3, NY, WIDTH)).astype(np.float32)
     with pytest.raises(DataFailure, match="AP-IRD-004") as caught:
         run_in_memory(IRDIS_DARK, raw_inputs(IRDIS_DARK, [small("2017-09-28T14:00:00.000", 3)]), {"raw": raw})
-    assert any(name == "typical_noise" and value > 70.0 for name, value, _ in caught.value.qc)
+    found = {one.metric: one for one in caught.value.qc}
+    assert found["typical_noise"].value > 70.0
+    assert {name for name, one in found.items() if one.refused} == {"typical_noise"}
+    assert "typical_noise" in caught.value.message
+    assert "(limit 25)" in caught.value.message
+
+
+def test_a_person_may_accept_what_a_limit_refuses() -> None:
+    raw = np.random.default_rng(3).normal(0.0, 80.0, (3, NY, WIDTH)).astype(np.float32)
+    inputs = raw_inputs(IRDIS_DARK, [small("2017-09-28T14:00:00.000", 3)], parameters={"accept_refused": True})
+    ran = run_in_memory(IRDIS_DARK, inputs, {"raw": raw})
+    (noise,) = [one.value for one in ran.result.qc if one.metric == "typical_noise"]
+    assert noise > 70.0
 
 
 def lamps(seed: int) -> tuple[list, np.ndarray, np.ndarray]:

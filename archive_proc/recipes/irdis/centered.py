@@ -17,8 +17,9 @@ from archive_proc.errors import DataFailure
 from archive_proc.kernels.resampling import Placement, SharedNoise, correlation, resample_half, shared_noise
 from archive_proc.model.flags import Flag
 from archive_proc.model.frames import Arm
-from archive_proc.model.processes import QcValue, Remark
+from archive_proc.model.processes import Remark
 from archive_proc.recipes.irdis.coordinates import strings
+from archive_proc.recipes.measuring import Figures
 from archive_proc.recipes.recipe import (
     Arrays,
     Block,
@@ -156,12 +157,11 @@ def close_centered(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     arrays["star_x"] = np.where(centred, float(SIZE // 2), np.nan)
     arrays["star_y"] = np.where(centred, float(SIZE // 2), np.nan)
     lost = int((~centred).any(axis=1).sum())
-    qc = (
-        QcValue(PRODUCT, "finite_fraction", float(np.median(shared["finite"])) / (2 * SIZE * SIZE), "1"),
-        QcValue(PRODUCT, "planes_without_centre", float(lost), "1"),
-    )
+    figures = Figures(inputs)
+    figures.add(PRODUCT, "finite_fraction", float(np.median(shared["finite"])) / (2 * SIZE * SIZE))
+    figures.add(PRODUCT, "planes_without_centre", float(lost))
     remarks = (Remark("AP-IRD-016", f"{lost} planes have no star position and are NaN"),) if lost else ()
-    return RecipeResult({PRODUCT: ProductContent(arrays, _attrs(main))}, qc, remarks)
+    return RecipeResult({PRODUCT: ProductContent(arrays, _attrs(main))}, figures.values, remarks)
 
 
 def _attrs(main: Calibration) -> Mapping[str, Any]:

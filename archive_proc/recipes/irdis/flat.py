@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.errors import DataFailure
+from archive_proc.errors import DataFailure, Measured
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.bad_pixels import flat_flags, lit_field, touched_field
 from archive_proc.kernels.calibrate import (
@@ -25,11 +25,13 @@ from archive_proc.kernels.calibrate import (
     unlit_pixels,
 )
 from archive_proc.kernels.combine import combine_planes
+from archive_proc.kernels.figures import plane_slope
 from archive_proc.kernels.flat import Response, response
 from archive_proc.model.flags import Flag
 from archive_proc.model.frames import Arm
-from archive_proc.model.processes import QcValue, Remark
+from archive_proc.model.processes import Remark
 from archive_proc.recipes.detector import join_stripes, no_planes, true_dit, usable_rows
+from archive_proc.recipes.measuring import Figures
 from archive_proc.recipes.recipe import (
     Arrays,
     Block,
@@ -49,7 +51,7 @@ from archive_proc.recipes.recipe import (
 
 @dataclass(frozen=True, slots=True)
 class FlatParameters:
-    """Limits of pixels and of a usable flat (notes/irdis 4.1)."""
+    """What makes a pixel bad, and which lamp levels count (notes/irdis 4.1)."""
 
     dead_below: float = 0.5
     dead_above: float = 1.6
@@ -58,12 +60,8 @@ class FlatParameters:
     nonlinear_chi: float = 8.0
     highest_lamp_adu: float = 30_000.0
     """Lamp levels whose median is above this are left out: the detector bends there."""
-    lowest_lamp_adu: float = 300.0
-    """Longest lamp level below this: the lamp was off."""
-    least_lit: float = 0.5
-    """Lit fraction of a half below which the flat is refused (0.86 is usual)."""
-    worst_bad_fraction: float = 0.08
-    """Useless pixels of the lit field beyond which it is refused (1.5 % is usual)."""
+    accept_refused: bool = False
+    """Make the flat though its figures are beyond the limits that refuse it (`qc_limits`)."""
 
 
 def dark_of(inputs: RecipeInputs, file: int) -> tuple[tuple[Calibration, ...], float]:
@@ -139,7 +137,8 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     subject = inputs.frames[0].file_id
     lamp = split_halves(np.moveaxis(shared["lamp"], 1, 0))
     variance = split_halves(np.moveaxis(shared["variance"], 1, 0))
-    lit = _lit(lamp[-1], limits, subject)
+    figures = Figures(inputs)
+    lit = _lit(lamp[-1], figures, subject, accept=limits.accept_refused)
     dark_flags = split_halves(shared["dark_flags"])
     touched = np.stack([touched_field(half) for half in lamp[-1]])
     lamp = _without_offsets(lamp, touched, dark_flags)
@@ -151,22 +150,19 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
             f"every lamp level is above {limits.highest_lamp_adu:g} ADU (lowest {typical.min():.0f})",
             subject=subject,
             remedy="add FLAT,LAMP files of a shorter DIT",
-            qc=(("lowest_lamp_level", float(typical.min()), "adu"),),
+            qc=(Measured("lowest_lamp_level", float(typical.min()), "adu", "detector_flat"),),
         )
     halves = [response(lamp[kept][:, half], variance[kept][:, half], lit[half]) for half in range(2)]
     flags = _flags(halves, lit, touched, limits) | dark_flags
     outside = ~lit
     flags[outside] &= ~np.uint16(int(Flag.DEAD | Flag.SUSPECT | Flag.NONLINEAR))
-    qc = _qc(halves, flags, lit, typical)
-    bad = next(one.value for one in qc if one.metric == "useless_fraction")
-    if bad > limits.worst_bad_fraction:
-        raise DataFailure(
-            "AP-IRD-007",
-            f"{100.0 * bad:.1f} % of the lit field is useless (limit {100.0 * limits.worst_bad_fraction:.0f} %)",
-            subject=subject,
-            remedy="look at the lamp frames; quarantine those that are not flat",
-            qc=tuple((one.metric, one.value, one.unit) for one in qc),
-        )
+    _measure(figures, halves, flags, lit, typical)
+    figures.expect_none_refused(
+        "AP-IRD-007",
+        subject,
+        "look at the lamp frames; quarantine those that are not flat",
+        accept=limits.accept_refused,
+    )
     attrs = {
         "lamp_adu": [[round(level, 3) for level in one.lamp] for one in halves],
         "lamp_dit_s": [float(one) for one in shared["dits"][kept]],
@@ -187,31 +183,22 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
             "detector_flat": ProductContent(whole, attrs),
             "bad_pixels": ProductContent({"flags": whole["flags"], "chi": chi}, {"inst_filter": attrs["inst_filter"]}),
         },
-        qc,
+        figures.values,
         _remarks(inputs, len(kept), len(typical)),
     )
 
 
-def _lit(brightest: NDArray[np.float32], limits: FlatParameters, subject: str) -> NDArray[np.bool_]:
-    if float(np.percentile(brightest, 50.0)) < limits.lowest_lamp_adu:
-        raise DataFailure(
-            "AP-IRD-006",
-            f"no lamp light: median {float(np.percentile(brightest, 50.0)):.0f} ADU at the longest DIT "
-            f"(needs {limits.lowest_lamp_adu:g})",
-            subject=subject,
-            remedy="quarantine these lamp files: the lamp was off or the beam closed",
-            qc=(("brightest_lamp_level", float(np.percentile(brightest, 50.0)), "adu"),),
-        )
+def _lit(brightest: NDArray[np.float32], figures: Figures, subject: str, *, accept: bool) -> NDArray[np.bool_]:
+    figures.add("detector_flat", "brightest_lamp_level", float(np.percentile(brightest, 50.0)), "adu")
+    # Nobody can accept a flat without light: there is nothing to divide by.
+    figures.expect_none_refused(
+        "AP-IRD-006", subject, "quarantine these lamp files: the lamp was off or the beam closed"
+    )
     lit = np.stack([lit_field(half) for half in brightest])
-    if float(lit.mean(axis=(1, 2)).min()) < limits.least_lit:
-        raise DataFailure(
-            "AP-IRD-007",
-            f"only {100.0 * float(lit.mean(axis=(1, 2)).min()):.0f} % of a half is lit "
-            f"(needs {100.0 * limits.least_lit:.0f} %)",
-            subject=subject,
-            remedy="quarantine these lamp files: the field is blocked",
-            qc=(("lit_fraction", float(lit.mean(axis=(1, 2)).min()), "1"),),
-        )
+    figures.add("detector_flat", "lit_fraction", float(lit.mean(axis=(1, 2)).min()))
+    figures.expect_none_refused(
+        "AP-IRD-007", subject, "quarantine these lamp files: the field is blocked", accept=accept
+    )
     return lit
 
 
@@ -246,28 +233,28 @@ def _flags(
     )
 
 
-def _qc(
-    halves: Sequence[Response], flags: NDArray[np.uint16], lit: NDArray[np.bool_], lamp: NDArray[np.float64]
-) -> tuple[QcValue, ...]:
+def _measure(
+    figures: Figures,
+    halves: Sequence[Response],
+    flags: NDArray[np.uint16],
+    lit: NDArray[np.bool_],
+    lamp: NDArray[np.float64],
+) -> None:
     inside = flags[lit]
-    values = [
-        QcValue("detector_flat", "lit_fraction", float(lit.mean()), "1"),
-        QcValue("detector_flat", "lamp_level", float(lamp.max()), "adu"),
-        QcValue(
-            "detector_flat",
-            "response_error",
-            float(np.median([np.sqrt(np.median(one.variance[lit[half]])) for half, one in enumerate(halves)])),
-            "1",
-        ),
-    ]
+    figures.add("detector_flat", "lamp_level", float(lamp.max()), "adu")
+    figures.add("detector_flat", "lowest_lamp_level", float(lamp.min()), "adu")
+    error = np.median([np.sqrt(np.median(one.variance[lit[half]])) for half, one in enumerate(halves)])
+    figures.add("detector_flat", "response_error", float(error))
+    # Median of chi squared with one degree of freedom is 0.455 of its mean: outliers do not count.
+    chi = [float(np.sqrt(np.median(one.chi[lit[half]] ** 2) / 0.455)) for half, one in enumerate(halves)]
+    figures.add_halves("detector_flat", "chi", chi)
+    figures.add_halves("detector_flat", "nonlinearity", [2e4 * one.nonlinearity.a for one in halves])
+    figures.add_halves("detector_flat", "slope", [plane_slope(one.response) for one in halves])
     useless = int(Flag.DEAD | Flag.HOT | Flag.NOISY | Flag.NONLINEAR)
-    values.append(QcValue("bad_pixels", "useless_fraction", float(np.mean((inside & useless) != 0)), "1"))
+    figures.add("bad_pixels", "useless_fraction", float(np.mean((inside & useless) != 0)))
     for flag in (Flag.DEAD, Flag.HOT, Flag.NOISY, Flag.NONLINEAR, Flag.SUSPECT):
         name = f"{str(flag.name).lower()}_fraction"
-        values.append(QcValue("bad_pixels", name, float(np.mean((inside & int(flag)) != 0)), "1"))
-    for half, one in zip(("left", "right"), halves, strict=True):
-        values.append(QcValue("detector_flat", f"nonlinearity_{half}", 2e4 * one.nonlinearity.a, "1 at 20000 adu"))
-    return tuple(values)
+        figures.add("bad_pixels", name, float(np.mean((inside & int(flag)) != 0)))
 
 
 def _remarks(inputs: RecipeInputs, kept: int, given: int) -> tuple[Remark, ...]:
@@ -285,14 +272,14 @@ def _remarks(inputs: RecipeInputs, kept: int, given: int) -> tuple[Remark, ...]:
 
 IRDIS_FLAT = Recipe(
     name="irdis_flat",
-    version="1.0.0",
+    version="1.1.0",
     arm=Arm.IRDIS,
     subject_kind="group",
     main=RawMain(frame_types=("IRD_FLAT_FIELD_RAW",)),
     inputs=(InputRole("dark", ("dark", "instrument_background"), required=False),),
     outputs=("detector_flat", "bad_pixels"),
     parameters=FlatParameters,
-    tables=(TableRead("irdis.detector"),),
+    tables=(TableRead("irdis.detector"), TableRead("qc.detector_flat"), TableRead("qc.bad_pixels")),
     axis="rows",
     passes=(Pass("lamp", lamp_stripe, join_stripes),),
     close=close_flat,

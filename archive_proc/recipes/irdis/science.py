@@ -17,13 +17,16 @@ from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.background import background_of_plane
 from archive_proc.kernels.calibrate import USELESS, Detector, calibrate_plane, common_variance, split_halves
 from archive_proc.kernels.cosmic import cosmic_rays
+from archive_proc.kernels.figures import noise_ratio
 from archive_proc.model.flags import Flag
 from archive_proc.model.frames import Arm
-from archive_proc.model.processes import QcValue, Remark
+from archive_proc.model.processes import Remark
 from archive_proc.recipes.irdis.backgrounds import PlaneBackground, background_for
 from archive_proc.recipes.irdis.calibrations import detector_for, level_for
 from archive_proc.recipes.irdis.coordinates import PlaneRows, plane_coordinates
+from archive_proc.recipes.irdis.cube_figures import COUNTED, count_pixels, cube_figures, figures_of_cube
 from archive_proc.recipes.irdis.pointing import ANGLE_CONVENTION
+from archive_proc.recipes.irdis.scenes import scene_of
 from archive_proc.recipes.recipe import (
     Arrays,
     Block,
@@ -82,7 +85,8 @@ def calibrate_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> Block
     flux, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
     flags = np.empty(shape, np.uint16)
     light = np.zeros((2, ny // MEAN_BLOCK, width // 2 // MEAN_BLOCK))
-    counts = np.zeros((n, 3), np.int64)
+    counts = np.zeros((n, 2, len(COUNTED)), np.int64)
+    noise = np.full((n, 2), np.nan)
     rows = PlaneRows(inputs, inputs.calibrations["background_fit"][0])
     coefficients = np.asarray(rows.product.arrays["coefficients"], np.float64)
     for index, plane in enumerate(block.planes):
@@ -111,14 +115,14 @@ def calibrate_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> Block
         flux[index], variance[index], flags[index] = done.flux, done.variance, done.flags
         if not background.constrained or row < 0:
             flags[index][(done.flags & int(Flag.OUTSIDE)) == 0] |= np.uint16(Flag.BACKGROUND_UNCONSTRAINED)
-        inside = (done.flags & int(Flag.OUTSIDE)) == 0
-        for place, flag in enumerate((Flag.COSMIC, Flag.SATURATED, Flag.FILLED)):
-            counts[index, place] = int(((done.flags & int(flag)) != 0)[inside].sum())
+        counts[index] = count_pixels(done.flags, detector.flags)
+        guess = scene_of(inputs.frames[file]).guess
+        noise[index] = [noise_ratio(done.flux[half], done.variance[half], guess[half]) for half in range(2)]
         if inputs.planes.usable[plane]:
             light += _block_means(done.flux)
     usable = int(inputs.planes.usable[block.planes].sum())
     return BlockOutput(
-        {"light": light, "usable": np.array([usable]), "counts": counts},
+        {"light": light, "usable": np.array([usable]), "counts": counts, "noise": noise},
         {PRODUCT: {"flux": flux, "variance": variance, "flags": flags}},
     )
 
@@ -155,6 +159,7 @@ def gather(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) ->
         "light": light,
         "usable": np.sum([one["usable"] for one in summaries], axis=0),
         "counts": np.concatenate([one["counts"] for one in summaries]),
+        "noise": np.concatenate([one["noise"] for one in summaries]),
     }
 
 
@@ -189,16 +194,12 @@ def close_science(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         ),
     }
     n_lit = max(int(((detector.flags & int(Flag.OUTSIDE)) == 0).sum()), 1)
-    counts = shared["counts"]
-    qc = (
-        QcValue(PRODUCT, "planes", float(len(inputs.planes)), "1"),
-        QcValue(PRODUCT, "usable_planes", float(shared["usable"][0]), "1"),
-        QcValue(PRODUCT, "cosmic_pixels", float(np.median(counts[:, 0])), "pixel"),
-        QcValue(PRODUCT, "saturated_pixels", float(np.max(counts[:, 1])), "pixel"),
-        QcValue(PRODUCT, "filled_fraction", float(np.median(counts[:, 2])) / n_lit, "1"),
-        QcValue(PRODUCT, "rotation", float(np.ptp(coordinates["derotation_angle"])), "degree"),
+    return RecipeResult(
+        {PRODUCT: ProductContent(arrays, attrs)},
+        cube_figures(PRODUCT, inputs, shared, coordinates, n_lit),
+        (*remarks, *_remarks(inputs)),
+        figures_of_cube(inputs, shared, coordinates),
     )
-    return RecipeResult({PRODUCT: ProductContent(arrays, attrs)}, qc, (*remarks, *_remarks(inputs)))
 
 
 def _common(inputs: RecipeInputs, shared: Arrays, detector: Detector) -> Float32:
@@ -233,7 +234,7 @@ def _sizes(inputs: RecipeInputs) -> Mapping[str, Mapping[str, int]]:
 
 IRDIS_SCIENCE = Recipe(
     name="irdis_science",
-    version="1.0.0",
+    version="1.1.0",
     arm=Arm.IRDIS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.errors import DataFailure
+from archive_proc.errors import DataFailure, Measured
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.blocks import BLOCK, block_means, fill_nearest, upsample
 from archive_proc.kernels.calibrate import (
@@ -39,6 +39,7 @@ from archive_proc.model.processes import QcValue, Remark
 from archive_proc.recipes.detector import no_planes, true_dit
 from archive_proc.recipes.irdis.flat import stripe_level
 from archive_proc.recipes.irdis.scenes import scene_of
+from archive_proc.recipes.measuring import Figures
 from archive_proc.recipes.recipe import (
     STRIPE_ROWS,
     Arrays,
@@ -214,7 +215,7 @@ def compare(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -
             f"{100 * limits.odd_level:.0f} %",
             subject=inputs.frames[0].file_id,
             remedy="quarantine the SKY files that are none (closed beam, other ND, star in the field)",
-            qc=(("sky_level_spread", float(np.max(np.abs(level - middle))), "adu"),),
+            qc=(Measured("level_spread", float(np.max(np.abs(level - middle))), "adu", "sky_basis"),),
         )
     return {
         "planes": planes,
@@ -328,23 +329,28 @@ def close(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
             "detector_level": "dark" if inputs.calibrations.get("dark") else "unlit pixels",
         },
     )
-    return RecipeResult({"sky_basis": content}, _qc(modes, kept.size, noise), _remarks(inputs, shared, kept))
+    figures = _figures(inputs, shared, modes)
+    return RecipeResult({"sky_basis": content}, figures, _remarks(inputs, shared, kept))
 
 
-def _qc(modes: SkyModes, n_planes: int, noise: float) -> tuple[QcValue, ...]:
+def _figures(inputs: RecipeInputs, shared: Arrays, modes: SkyModes) -> tuple[QcValue, ...]:
+    kept, planes = shared["kept"], shared["planes"]
+    found = Figures(inputs)
+    found.add("sky_basis", "planes", float(kept.sum()))
+    found.add("sky_basis", "files", float(np.unique(inputs.planes.file[planes][kept]).size))
+    found.add("sky_basis", "planes_left_out", float((inputs.planes.usable[planes] & ~kept).sum()))
+    found.add("sky_basis", "files_with_star", float(np.unique(shared["sources"][:, 0]).size))
+    found.add("sky_basis", "modes", float(modes.modes.shape[0]))
+    found.add("sky_basis", "read_noise", float(shared["noise"][0]), "adu")
     level = np.nanmedian(modes.first_mode, axis=(1, 2))
-    found = [
-        QcValue("sky_basis", "planes", float(n_planes), "1"),
-        QcValue("sky_basis", "modes", float(modes.modes.shape[0]), "1"),
-        QcValue("sky_basis", "read_noise", noise, "adu"),
-    ]
-    for half, name in enumerate(("left", "right")):
-        found.append(QcValue("sky_basis", f"level_{name}", float(level[half]), "adu"))
-        found.append(QcValue("sky_basis", f"scale_spread_{name}", float(modes.scale_sigma[half]), "1"))
+    found.add_halves("sky_basis", "level", [float(one) for one in level], "adu")
+    # Of one plane it is assumed, not measured.
+    spread = modes.scale_sigma if kept.sum() > 1 else np.full(2, np.nan)
+    found.add_halves("sky_basis", "scale_spread", [float(one) for one in spread])
     if np.isfinite(modes.held_out_error).any():
         sky = len(modes.mode_names) - len(CHANGES)
-        found.append(QcValue("sky_basis", "held_out_error", float(modes.held_out_error[sky]), "1"))
-    return tuple(found)
+        found.add("sky_basis", "held_out_error", float(modes.held_out_error[sky]))
+    return found.values
 
 
 def _remarks(inputs: RecipeInputs, shared: Arrays, kept: NDArray[np.intp]) -> tuple[Remark, ...]:
@@ -370,7 +376,7 @@ def _remarks(inputs: RecipeInputs, shared: Arrays, kept: NDArray[np.intp]) -> tu
 
 IRDIS_SKY = Recipe(
     name="irdis_sky",
-    version="1.0.0",
+    version="1.1.0",
     arm=Arm.IRDIS,
     subject_kind="group",
     main=RawMain(frame_types=("IRD_SKY_BG_RAW",)),

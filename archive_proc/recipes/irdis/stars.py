@@ -9,17 +9,14 @@ from numpy.typing import NDArray
 
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.photometry import SPOT_NOISE, RelativeFlux, shrunk, unidentified
-from archive_proc.kernels.psf import APERTURE, PSF_SIZE, combine_stars, consistent
-from archive_proc.model.processes import QcValue, Remark
+from archive_proc.kernels.psf import APERTURE, PSF_SIZE, combine_stars
+from archive_proc.model.processes import Remark
 from archive_proc.recipes.irdis.centers import roles_of
+from archive_proc.recipes.irdis.flux_files import FluxChoice
 from archive_proc.recipes.irdis.looks import science_role
 from archive_proc.recipes.recipe import Arrays, ProductContent, RecipeInputs
 
 Float64 = NDArray[np.float64]
-
-REJECT_FACTOR = 3.0
-DISAGREE = 0.2
-"""FLUX acquisitions: more than a factor 3 apart, the fainter is left out; more than 20 %, it is remarked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +26,14 @@ class Photometry:
     flux: RelativeFlux
     method: NDArray[np.str_]
     remarks: tuple[Remark, ...]
-    qc: tuple[QcValue, ...]
 
 
-def relative_fluxes(inputs: RecipeInputs, rows: Arrays, expected_scatter: float) -> Photometry:
+def relative_fluxes(inputs: RecipeInputs, rows: Arrays, choice: FluxChoice, expected_scatter: float) -> Photometry:
     """Factors of all planes.
 
     Science planes: from their own waffle spots where they have them, drawn towards 1; else factor 1 with the expected
     scatter as error, since nothing trusted tells transmission from Strehl and drift. CENTER and FLUX planes: against
-    the median of their own kind.
+    the median of their own kind; of FLUX, of those whose star is combined.
     """
     roles = roles_of(inputs)
     usable = inputs.planes.usable
@@ -46,15 +42,15 @@ def relative_fluxes(inputs: RecipeInputs, rows: Arrays, expected_scatter: float)
     factor, error = flux.factor, flux.error
     method = np.full((n, 2), "none", dtype="U16")
     remarks: list[Remark] = []
-    for role, name, estimates, noise in (
-        ("CENTER", "spots", rows["spot_flux"], np.full(2, SPOT_NOISE)),
-        ("FLUX", "aperture", rows["aperture"], _aperture_noise(rows)),
+    for role, name, estimates, noise, trusted in (
+        ("CENTER", "spots", rows["spot_flux"], np.full(2, SPOT_NOISE), usable),
+        ("FLUX", "aperture", rows["aperture"], _aperture_noise(rows), choice.chosen),
     ):
         here = roles == role
         seen = here[:, None] & np.isfinite(estimates) & (estimates > 0)
-        if not (seen & usable[:, None]).any():
+        if not (seen & trusted[:, None]).any():
             continue
-        judged = shrunk(np.where(seen, estimates, np.nan), usable & here, float(noise.max()), expected_scatter)
+        judged = shrunk(np.where(seen, estimates, np.nan), trusted & here, float(noise.max()), expected_scatter)
         factor[seen], error[seen], method[seen] = judged.factor[seen], judged.error[seen], name
         factor[here[:, None] & ~seen] = np.nan
         error[here[:, None] & ~seen] = np.nan
@@ -66,7 +62,7 @@ def relative_fluxes(inputs: RecipeInputs, rows: Arrays, expected_scatter: float)
                 f"photometry of science planes is not identified: factor 1, error {expected_scatter:g}",
             )
         )
-    return Photometry(RelativeFlux(factor, error), method, tuple(remarks), _qc(rows))
+    return Photometry(RelativeFlux(factor, error), method, tuple(remarks))
 
 
 def _aperture_noise(rows: Arrays) -> Float64:
@@ -77,43 +73,14 @@ def _aperture_noise(rows: Arrays) -> Float64:
     return np.array([max(float(np.median(one)), 0.005) if one.size else 0.005 for one in found])
 
 
-def _qc(rows: Arrays) -> tuple[QcValue, ...]:
-    values = []
-    for half, name in enumerate(("left", "right")):
-        seen = rows["aperture"][np.isfinite(rows["aperture"][:, half]), half]
-        if seen.size:
-            values.append(QcValue("photometry", f"star_flux_{name}", float(np.median(seen)), "adu/s"))
-            values.append(QcValue("photometry", f"star_flux_spread_{name}", float(np.ptp(seen) / np.median(seen)), "1"))
-    return tuple(values)
-
-
-def psf_content(inputs: RecipeInputs, rows: Arrays) -> tuple[ProductContent, tuple[QcValue, ...], tuple[Remark, ...]]:
-    """The product `psf`: mean of the usable, consistent FLUX planes; NaN with a remark where there is none."""
+def psf_content(inputs: RecipeInputs, rows: Arrays, choice: FluxChoice) -> tuple[ProductContent, tuple[Remark, ...]]:
+    """The product `psf`: mean of the chosen FLUX planes; NaN with a remark where there is none."""
     optics = load_tables().irdis.filter(inputs.frames[0].inst_filter)
     planes = rows["star_planes"].astype(np.int64)
     stars, weights = rows["stars"][:, :, 0], rows["stars"][:, :, 1]
-    remarks: list[Remark] = []
+    remarks = list(choice.remarks)
     has_flux = "FLUX" in inputs.frame_roles
-    chosen = np.zeros(planes.size, bool)
-    if planes.size:
-        usable = inputs.planes.usable[planes]
-        hard = load_tables().irdis.detector.hard_limit_adu
-        saturated = rows["peak"][planes].max(axis=1) > hard
-        if (saturated & usable).any() and not (saturated | ~usable).all():
-            remarks.append(Remark("AP-IRD-048", f"{int((saturated & usable).sum())} saturated FLUX plane(s) left out"))
-            usable = usable & ~saturated
-        elif (saturated & usable).any():
-            remarks.append(Remark("AP-IRD-048", f"the star is above {hard:g} ADU in every FLUX plane: PSF is clipped"))
-        fluxes = rows["aperture"][planes].mean(axis=1)
-        chosen = usable & consistent(np.where(usable, fluxes, np.nan), REJECT_FACTOR) if usable.any() else chosen
-        if (usable & ~chosen).any():
-            remarks.append(Remark("AP-IRD-049", f"{int((usable & ~chosen).sum())} FLUX plane(s) fainter by 3 left out"))
-        kept = fluxes[chosen]
-        if kept.size > 1 and kept.max() > (1.0 + DISAGREE) * kept.min():
-            ratio = 100.0 * (kept.max() / kept.min() - 1.0)
-            remarks.append(
-                Remark("AP-IRD-050", f"FLUX planes differ by {ratio:.0f} %: the zero point is that uncertain")
-            )
+    chosen = choice.chosen[planes]
     shape = (2, PSF_SIZE, PSF_SIZE)
     flux, variance = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
     if chosen.any():
@@ -147,6 +114,4 @@ def psf_content(inputs: RecipeInputs, rows: Arrays) -> tuple[ProductContent, tup
             ),
         },
     )
-    verdict = "good" if chosen.any() or not has_flux else "refuse"
-    qc = (QcValue("psf", "planes", float(chosen.sum()), "1", verdict),)
-    return content, qc, tuple(remarks)
+    return content, tuple(remarks)

@@ -14,12 +14,15 @@ import numpy as np
 from archive_proc.errors import DataFailure
 from archive_proc.kernels.background import FIXED_TERMS, HALO_RADIUS, HALO_TERMS
 from archive_proc.model.frames import Arm
-from archive_proc.model.processes import QcValue, Remark
-from archive_proc.recipes.irdis.centers import Centers, join_rows, roles_of, track
+from archive_proc.model.processes import Remark
+from archive_proc.recipes.irdis.centers import join_rows, roles_of, track
+from archive_proc.recipes.irdis.flux_files import choose_flux
 from archive_proc.recipes.irdis.looks import look, n_terms, science_role
+from archive_proc.recipes.irdis.plane_figures import figures_of_tracks
 from archive_proc.recipes.irdis.pointing import plane_times
 from archive_proc.recipes.irdis.scenes import scene_of
 from archive_proc.recipes.irdis.stars import psf_content, relative_fluxes
+from archive_proc.recipes.irdis.track_figures import track_figures
 from archive_proc.recipes.recipe import (
     Array,
     Arrays,
@@ -41,12 +44,6 @@ class TracksParameters:
 
     expected_flux_scatter: float = 0.07
     """rms of transmission x Strehl from plane to plane: 6-8 % (notes/irdis 3)."""
-    worst_closure_mas: float = 5.0
-    """Distance of the waffle diagonals' midpoints beyond which a CENTER is remarked (notes/irdis 4.3.4)."""
-    worst_drift_mas: float = 10.0
-    """Motion between CENTERs beyond which the sequence is remarked (notes/irdis 4.4.6)."""
-    worst_background_chi2: float = 5.0
-    """Reduced chi squared of the background fit beyond which the skies do not span what the planes show."""
 
 
 def gather(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
@@ -60,13 +57,14 @@ def close(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     Raises DataFailure AP-IRD-052 when the star was found in no plane at all: neither spots in CENTER nor a star in
     FLUX, though such planes exist.
     """
-    limits: TracksParameters = inputs.parameters
+    given: TracksParameters = inputs.parameters
     times = plane_times(inputs.frames, inputs.planes)
     scenes = [scene_of(frame) for frame in inputs.frames]
     _refuse_starless(inputs, shared)
     centers = track(inputs, shared, times, scenes)
-    photometry = relative_fluxes(inputs, shared, limits.expected_flux_scatter)
-    psf, psf_qc, psf_remarks = psf_content(inputs, shared)
+    choice = choose_flux(inputs, shared)
+    photometry = relative_fluxes(inputs, shared, choice, given.expected_flux_scatter)
+    psf, psf_remarks = psf_content(inputs, shared, choice)
     rows = _plane_columns(inputs)
     rows_in_time = {**rows, "frame_type": roles_of(inputs).astype(object), "time": times}
     center = ProductContent(
@@ -92,17 +90,12 @@ def close(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         },
         {"relative_to": "median of the usable planes of the same frame_type"},
     )
-    remarks = (*centers.remarks, *photometry.remarks, *psf_remarks, *_remarks(inputs, shared, centers))
-    qc = (
-        *_center_qc(inputs, shared, centers),
-        *photometry.qc,
-        *psf_qc,
-        *_background_qc(shared, limits.worst_background_chi2),
-    )
+    combined = np.asarray(psf.arrays["flux"], np.float32)
     return RecipeResult(
         {"center": center, "photometry": fluxes, "psf": psf, "background": _background(inputs, shared, rows)},
-        qc,
-        remarks,
+        track_figures(inputs, shared, centers, photometry, choice, combined, scenes),
+        (*centers.remarks, *photometry.remarks, *psf_remarks, *_remarks(inputs, shared)),
+        figures_of_tracks(inputs, shared, times, centers, photometry, scenes),
     )
 
 
@@ -155,39 +148,7 @@ def _waffle_attributes(rows: Arrays) -> dict[str, float | None]:
     }
 
 
-def _center_qc(inputs: RecipeInputs, rows: Arrays, centers: Centers) -> tuple[QcValue, ...]:
-    limits: TracksParameters = inputs.parameters
-    scale = np.array([one.pixel_scale_mas for one in scene_of(inputs.frames[0]).optics])
-    science = roles_of(inputs) == science_role(inputs)
-    found = []
-    closure = rows["closure"][np.isfinite(rows["closure"])]
-    if closure.size:
-        worst = float(np.median(closure))
-        verdict = "warn" if worst > limits.worst_closure_mas else "good"
-        found.append(QcValue("center", "closure", worst, "mas", verdict, limits.worst_closure_mas))
-    if science.any():
-        error = np.hypot(centers.x_error, centers.y_error)[science] * scale
-        found.append(QcValue("center", "science_error", float(np.median(error)), "mas"))
-        share = float(np.mean(np.isin(centers.method[science], ("speckles", "waffle"))))
-        found.append(QcValue("center", "science_measured", share, "1"))
-    return tuple(found)
-
-
-def _background_qc(rows: Arrays, worst: float) -> tuple[QcValue, ...]:
-    found = []
-    for half, name in enumerate(("left", "right")):
-        chi2 = rows["chi2"][:, half]
-        if np.isfinite(chi2).any():
-            typical = float(np.nanmedian(chi2))
-            verdict = "warn" if typical > worst else "good"
-            found.append(QcValue("background", f"chi2_{name}", typical, "1", verdict, worst))
-            level = float(np.nanmedian(rows["level"][:, half]))
-            found.append(QcValue("background", f"level_{name}", level, "adu/s"))
-    return tuple(found)
-
-
-def _remarks(inputs: RecipeInputs, rows: Arrays, centers: Centers) -> tuple[Remark, ...]:
-    limits: TracksParameters = inputs.parameters
+def _remarks(inputs: RecipeInputs, rows: Arrays) -> tuple[Remark, ...]:
     found = []
     roles = roles_of(inputs)
     if not rows["constrained"].all():
@@ -196,29 +157,15 @@ def _remarks(inputs: RecipeInputs, rows: Arrays, centers: Centers) -> tuple[Rema
     if (rows["method"] == "unlit").any():
         n = int((rows["method"] == "unlit").sum())
         found.append(Remark("AP-IRD-054", f"{n} plane(s) without any background: level of unlit pixels used"))
-    with np.errstate(invalid="ignore"):
-        open_diagonals = int((rows["closure"] > limits.worst_closure_mas).any(axis=1).sum())
-    if open_diagonals:
-        limit = f"{limits.worst_closure_mas:g} mas"
-        found.append(Remark("AP-IRD-055", f"{open_diagonals} CENTER plane(s): diagonals disagree by more than {limit}"))
     missing = int(((roles == "CENTER") & ~np.isfinite(rows["center"]).all(axis=(1, 2))).sum())
     if missing and (roles == "CENTER").sum() > missing:
         found.append(Remark("AP-IRD-056", f"{missing} CENTER plane(s) without clear waffle spots"))
-    spots = np.flatnonzero((roles == "CENTER") & (centers.method[:, 0] == "waffle") & inputs.planes.usable)
-    if spots.size > 1:
-        scenes = [scene_of(inputs.frames[int(inputs.planes.file[plane])]) for plane in spots]
-        still = np.array(
-            [(centers.x[p, 0] - s.dither[0], centers.y[p, 0] - s.dither[1]) for p, s in zip(spots, scenes, strict=True)]
-        )
-        drift = float(np.hypot(*np.ptp(still, axis=0))) * scenes[0].optics[0].pixel_scale_mas
-        if drift > limits.worst_drift_mas:
-            found.append(Remark("AP-IRD-057", f"the star moved by {drift:.1f} mas between CENTER planes"))
     return tuple(found)
 
 
 IRDIS_TRACKS = Recipe(
     name="irdis_tracks",
-    version="1.0.0",
+    version="1.1.0",
     arm=Arm.IRDIS,
     subject_kind="observation",
     main=RawMain(roles=("OBJECT", "CENTER", "FLUX")),
@@ -235,6 +182,7 @@ IRDIS_TRACKS = Recipe(
         TableRead("irdis.neutral_density"),
         TableRead("irdis.geometry", by="mjd_obs"),
         TableRead("earth_rotation", by="mjd_obs"),
+        TableRead("qc.psf"),
     ),
     passes=(Pass("look", look, gather),),
     close=close,

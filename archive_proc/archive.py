@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from archive_proc.execution.outcome import RunOutcome
     from archive_proc.flow.campaign import Campaign
     from archive_proc.flow.intake import Intake
+    from archive_proc.flow.reporting import WrittenReport
     from archive_proc.flow.status import RunStatus
     from archive_proc.model.ids import ObsId, PlanId, RunId
     from archive_proc.model.observations import Issue
@@ -275,6 +276,27 @@ class Archive:
         from archive_proc.flow.status import run_status
 
         return run_status(self.layout, self.run_id(run))
+
+    def report(
+        self,
+        run: str | None = None,
+        *,
+        directory: str | Path | None = None,
+        everything: bool = False,
+        site: SiteProfile | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> WrittenReport:
+        """Draw what a run (the latest) made, as far as missing or outdated; write its HTML page and `report.json`.
+
+        Raises PreconditionError AP-RPT-001 without the extra `report`, NotFoundError AP-CLI-009 where there is no run.
+        """
+        from archive_proc.flow.reporting import ReportOptions, write_report
+
+        run_id = self.run_id(run)
+        self.refresh()
+        place = None if directory is None else Path(directory).expanduser().resolve()
+        options = ReportOptions(site=site or self.site(), directory=place, everything=everything, progress=progress)
+        return write_report(self.campaign, run_id, options)
 
     def run_id(self, text: str | None) -> RunId:
         """The run whose id begins so; the latest where nothing is given. Raises NotFoundError AP-CLI-009."""

@@ -33,6 +33,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("query", "Ask the catalog in SQL, read-only."),
     ("schema", "Tables and columns of the catalog."),
     ("show", "One page about an observation, product, process, run, plan or file."),
+    ("report", "Draw what a run made and write its page."),
     ("verify", "Compare products and catalog with their seals."),
     ("rebuild", "Make the catalog anew from manifests, decisions, plans, journals and products."),
     ("simulate", "Write raw nights with known truth."),

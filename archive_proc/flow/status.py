@@ -41,6 +41,14 @@ class RunStatus:
     """Seconds left by predicted cost and the rate so far; None when unknown or ended."""
     torn: int
     """Journal lines that could not be read."""
+    states: Mapping[ProcessId, State]
+    """State of every process of the plan; `counts` counts them."""
+    blocked: Mapping[ProcessId, ProcessId]
+    """Blocked process -> the failed one at the root."""
+    started: RunStarted | None
+    """The journal's first word, the newest where a run was resumed; None where there is none."""
+    last_at: str
+    """ISO UTC of the journal's last line."""
 
     @property
     def lines(self) -> list[str]:
@@ -80,17 +88,22 @@ def run_status(layout: Layout, run_id: RunId, now: dt.datetime | None = None) ->
     }
     since: dict[ProcessId, str] = {}
     failures: dict[ProcessId, ProcessFailed] = {}
+    blocked: dict[ProcessId, ProcessId] = {}
+    started: RunStarted | None = None
     first = last = facts.created_at
     state = "dead"
     for event in journal.events:
         last = event.at
         if isinstance(event, RunStarted):
-            state, first = "dead", event.at
+            state, first, started = "dead", event.at, event
+            blocked.clear()
             states = {pid: one if one in (State.DONE, State.CACHED) else State.PLANNED for pid, one in states.items()}
             failures.clear()
         elif isinstance(event, ProcessChanged):
             states[event.process_id] = event.state
             since[event.process_id] = event.at
+            if event.blocked_by is not None:
+                blocked[event.process_id] = event.blocked_by
         elif isinstance(event, ProcessFailed):
             states[event.process_id] = State.FAILED if event.final else State.READY
             if event.final:
@@ -131,6 +144,10 @@ def run_status(layout: Layout, run_id: RunId, now: dt.datetime | None = None) ->
         elapsed_s=elapsed,
         left_s=left,
         torn=journal.torn,
+        states=states,
+        blocked={pid: root for pid, root in blocked.items() if states.get(pid) is State.BLOCKED},
+        started=started,
+        last_at=last,
     )
 
 

@@ -101,6 +101,10 @@ class Layout:
         """The run's diary: JSON lines with a CRC, written by the driver only."""
         return self.run_dir(run_id) / "journal.jsonl"
 
+    def report_dir(self, run_id: RunId) -> Path:
+        """The run's report: `index.html`, `report.json`. Disposable."""
+        return self.run_dir(run_id) / "report"
+
     @property
     def catalog(self) -> Path:
         """Snapshots and the link to the newest."""
@@ -130,3 +134,7 @@ class Layout:
     def quicklook(self) -> Path:
         """Pictures made from products, disposable."""
         return self.root / "quicklook"
+
+    def quicklook_of(self, subject_id: str) -> Path:
+        """The pictures of one subject."""
+        return self.quicklook / subject_id

@@ -139,15 +139,17 @@ def night_scale(found: Iterable[Limits]) -> Scale:
     if knees:
         knee = nice_above(knees[len(knees) // 2])
         return Scale(max(nice_below(low), -5 * knee), max(nice_above(high), 2 * knee), knee)
-    if not high > low:
-        low, high = low - 1.0, high + 1.0
+    size = max(abs(low), abs(high))
+    if high - low <= 1e-6 * size or size == 0:
+        low, high = low - (1e-3 * size or 1.0), high + (1e-3 * size or 1.0)
     # A tenth of the span: a flat of 0.93 to 1.21 keeps its contrast.
     step = nice_above((high - low) / 10)
     return Scale(_rounded(math.floor(low / step) * step), _rounded(math.ceil(high / step) * step))
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
+    # What binary fractions add in the last digits would show on the page.
+    return float(f"{value:.10g}")
 
 
 def night_scales(pages: Iterable[Mapping[str, Limits]]) -> dict[str, Scale]:

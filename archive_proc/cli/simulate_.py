@@ -26,3 +26,29 @@ def demo(directory: str, seed: int | None) -> None:
     size = sum(one.stat().st_size for one in files)
     click.echo(f"{len(files)} raw files, {size / 1e6:.0f} MB, in {shown_path(Path(directory).resolve())}")
     click.echo(f"truth of {len(truth.sequences)} sequences beside it")
+
+
+@command.command("ifs")
+@click.argument("directory", metavar="DIR")
+@click.option("--mode", type=click.Choice(["YJ", "YH"]), default="YJ", show_default=True, help="The prism.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Another instrument, detector and sky.")
+@click.option(
+    "--scenes",
+    default="star,uniform,comb",
+    show_default=True,
+    help="Of star, disc, uniform, tdwarf, comb, empty, with commas: one observing block each.",
+)
+@click.option("--gzip", "compress", is_flag=True, help="Write .fits.gz.")
+def ifs(directory: str, mode: str, seed: int, scenes: str, compress: bool) -> None:
+    """An IFS night with its calibrations, about 30 planes of 17 MB. Truth goes beside DIR, never into it."""
+    from dataclasses import replace
+
+    from archive_proc.simulate.ifs.night import simulate_ifs_night
+    from archive_proc.simulate.ifs.spec import scene_night
+
+    night = scene_night(mode, tuple(one.strip() for one in scenes.split(",") if one.strip()))
+    truth = simulate_ifs_night(Path(directory), replace(night, compress=compress), seed)
+    files = sorted(Path(directory).rglob("SPHER*"))
+    size = sum(one.stat().st_size for one in files)
+    click.echo(f"{len(files)} raw files, {size / 1e6:.0f} MB, in {shown_path(Path(directory).resolve())}")
+    click.echo(f"truth of {len(truth.file_ids)} files beside it")

@@ -26,7 +26,8 @@ def keyword(card: str) -> str:
     return head.removeprefix("HIERARCH ESO ").strip()
 
 
-def _join(cards: list[str], *, end: bool = True) -> bytes:
+def joined(cards: list[str], *, end: bool = True) -> bytes:
+    """Header bytes of cards, padded to whole blocks, with END or without."""
     text = "".join(cards) + ("END".ljust(80) if end else "")
     return text.ljust(-(-len(text) // BLOCK) * BLOCK).encode("ascii")
 
@@ -53,7 +54,7 @@ def html_page(to: Path) -> Path:
 def without_end(good: Path, to: Path) -> Path:
     """A header that never ends, pixels behind it."""
     cards, pixels = split_header(good)
-    to.write_bytes(_join(cards, end=False) + pixels)
+    to.write_bytes(joined(cards, end=False) + pixels)
     return to
 
 
@@ -64,7 +65,7 @@ def without_keywords(good: Path, to: Path, *keys: str) -> Path:
     for key in keys:
         if key not in present:
             raise MisuseError("AP-SIM-005", f"no keyword {key}", subject=str(good), remedy="name one it has")
-    to.write_bytes(_join([card for card in cards if keyword(card) not in keys]) + pixels)
+    to.write_bytes(joined([card for card in cards if keyword(card) not in keys]) + pixels)
     return to
 
 
@@ -72,7 +73,7 @@ def with_keyword(good: Path, to: Path, key: str, value: CardValue) -> Path:
     """The same file with another value of one keyword: same id, other content, when `key` is not the name."""
     cards, pixels = split_header(good)
     changed = [Card(key, value).text() if keyword(card) == key else card for card in cards]
-    to.write_bytes(_join(changed) + pixels)
+    to.write_bytes(joined(changed) + pixels)
     return to
 
 
@@ -86,5 +87,5 @@ def aborted_cube(good: Path, to: Path, planes: int) -> Path:
         )
     length = 4 * int(size["NAXIS1"]) * int(size["NAXIS2"]) * planes
     changed = [Card("NAXIS3", planes).text() if keyword(card) == "NAXIS3" else card for card in cards]
-    to.write_bytes(_join(changed) + pixels[:length] + bytes(-length % BLOCK))
+    to.write_bytes(joined(changed) + pixels[:length] + bytes(-length % BLOCK))
     return to

@@ -6,16 +6,28 @@ ranges. An existing archive can be measured without reducing anything (`measure_
 
 from __future__ import annotations
 
-import datetime as dt
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from archive_proc.bench.background import Blocks, background_figures, removed_light, sky_light, true_flat_figures
+from archive_proc.bench.background import (
+    Blocks,
+    background_figures,
+    injected_noise,
+    removed_light,
+    sky_light,
+    true_flat_figures,
+    without_offsets,
+)
+from archive_proc.bench.cases import CASES, Case, nights
 from archive_proc.bench.comparison import angle_figure, centre_figures, photometry_figures, spot_centroids
 from archive_proc.bench.figures import Figure, Report, across_seeds
+from archive_proc.bench.goal_figures import background_goals, centre_goals, photometry_goals
+from archive_proc.bench.hits import hit_figures
+from archive_proc.bench.peer_runs import PeerResults, run_peers
 from archive_proc.bench.raw_planes import RawPlanes
 from archive_proc.bench.reductions import (
     Reduction,
@@ -24,17 +36,17 @@ from archive_proc.bench.reductions import (
     find_reduction,
     flat_response,
     found_centres,
+    found_fluxes,
     found_frames,
+    useless_pixels,
 )
 from archive_proc.bench.variance_figures import centred_variance, science_variance
 from archive_proc.errors import InputError, NotFoundError
 from archive_proc.simulate.night import simulate_night
-from archive_proc.simulate.spec import Companion, NightSpec, SequenceSpec, Star, Weather
 from archive_proc.simulate.truth import SequenceTruth, load_truth
 
 Reduce = Callable[[Path, Path], None]
 """(new archive directory, raw directory): init, ingest, run, without options."""
-DEFAULT_SEEDS = (101, 102, 103)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,8 @@ def night_sets(raw: Path, truth: Path) -> tuple[TruthSet, ...]:
 
 def measure(case: str, truth: SequenceTruth, reduction: Reduction, raw: RawPlanes) -> tuple[Figure, ...]:
     """All figures of one set. What was not made gives figures without value, which count as missed."""
+    fluxes = None if reduction.photometry is None else found_fluxes(reduction.photometry)
+    peers = _peers(truth, reduction, raw)
     centres = None if reduction.center is None else found_centres(reduction.center)
     frames = None if reduction.science is None else found_frames(reduction.science)
     sky = _median_sky(truth, raw)
@@ -79,9 +93,19 @@ def measure(case: str, truth: SequenceTruth, reduction: Reduction, raw: RawPlane
         *centre_figures(case, truth, centres, _naive_centres(truth, raw)),
         angle_figure(case, truth, frames),
         *photometry_figures(case, truth, frames),
+        *background_goals(
+            case,
+            truth,
+            [(row, own) for row, own, _ in removed],
+            _injected(truth, reduction, raw),
+            peers.skies,
+        ),
+        *centre_goals(case, truth, centres, peers.centers),
+        *photometry_goals(case, truth, frames, fluxes, peers.spots),
     ]
     if reduction.centered is not None:
         figures += _companion_figure(case, truth, reduction.centered)
+    figures += hit_figures(case, truth, reduction.science)
     figures += science_variance(case, truth, reduction.science)
     figures += centred_variance(case, truth, reduction.centered, reduction.science)
     return tuple(figures)
@@ -96,18 +120,42 @@ def _removed(truth: SequenceTruth, reduction: Reduction, raw: RawPlanes) -> list
     for plane in cube_planes(reduction.science):
         row = int(truth.rows(np.array([plane.file_id]), np.array([plane.plane]))[0])
         if row >= 0 and truth.in_sequence[row]:
-            frame = raw.plane(plane.file_id, plane.plane)
+            frame = without_offsets(raw.plane(plane.file_id, plane.plane), truth, row)
             true = removed_light(frame, plane, truth)
             found.append((row, true if flat is None else removed_light(frame, plane, truth, flat), true))
     return found
 
 
+def _injected(truth: SequenceTruth, reduction: Reduction, raw: RawPlanes) -> list[Blocks]:
+    """Noise injected into the first plane of the cube, (2,): the master is the same for all."""
+    if reduction.science is None or reduction.flat is None:
+        return []
+    response = flat_response(reduction.flat)
+    for plane in cube_planes(reduction.science):
+        row = int(truth.rows(np.array([plane.file_id]), np.array([plane.plane]))[0])
+        if row >= 0:
+            frame = without_offsets(raw.plane(plane.file_id, plane.plane), truth, row)
+            return [injected_noise(frame, plane, truth, row, response)]
+    return []
+
+
+def _peers(truth: SequenceTruth, reduction: Reduction, raw: RawPlanes) -> PeerResults:
+    if reduction.flat is None:
+        return PeerResults()
+    return run_peers(truth, raw, flat_response(reduction.flat), useless_pixels(reduction.flat), sky_rows(truth))
+
+
+def sky_rows(truth: SequenceTruth) -> list[int]:
+    """Rows of sky planes with the science DIT."""
+    if not truth.in_sequence.any():
+        return []
+    dit = truth.dit[truth.in_sequence][0]
+    return [row for row, kind in enumerate(truth.frame_type) if kind == "SKY" and abs(truth.dit[row] - dit) < 1e-3]
+
+
 def _median_sky(truth: SequenceTruth, raw: RawPlanes) -> Blocks | None:
     """Blocks of the median of all sky planes with the science DIT; None without any."""
-    if not truth.in_sequence.any():
-        return None
-    dit = truth.dit[truth.in_sequence][0]
-    rows = [row for row, kind in enumerate(truth.frame_type) if kind == "SKY" and abs(truth.dit[row] - dit) < 1e-3]
+    rows = sky_rows(truth)
     if not rows:
         return None
     planes = np.stack([raw.plane(truth.raw_file[row], int(truth.frame_idx[row])) for row in rows])
@@ -165,9 +213,11 @@ def measure_archive(archive: Path, sets: Sequence[TruthSet]) -> Report:
     return Report("accuracy irdis", tuple(figures))
 
 
-def bench_irdis(samples: Path | None, seeds: Sequence[int], work: Path, reduce: Reduce) -> Report:
-    """`bench accuracy irdis`: the sample sets where a folder is given, else own nights of these seeds."""
-    return bench_seeds(seeds, work, reduce) if samples is None else bench_samples(samples, work, reduce)
+def bench_irdis(
+    samples: Path | None, seeds: Sequence[int], work: Path, reduce: Reduce, cases: Sequence[Case] = CASES
+) -> Report:
+    """`bench accuracy irdis`: the sample sets where a folder is given, else own nights of these seeds and cases."""
+    return bench_seeds(seeds, work, reduce, cases) if samples is None else bench_samples(samples, work, reduce)
 
 
 def bench_samples(samples: Path, work: Path, reduce: Reduce) -> Report:
@@ -181,82 +231,21 @@ def bench_samples(samples: Path, work: Path, reduce: Reduce) -> Report:
     return Report("accuracy irdis", tuple(figures))
 
 
-def bench_seeds(seeds: Sequence[int], work: Path, reduce: Reduce) -> Report:
-    """Simulate a night a seed below `work`, reduce and measure it; figures are medians over the seeds."""
-    by_case: dict[str, list[tuple[Figure, ...]]] = {}
+def bench_seeds(seeds: Sequence[int], work: Path, reduce: Reduce, cases: Sequence[Case] = CASES) -> Report:
+    """Simulate the nights of each seed below `work`, reduce and measure them; figures are medians over the seeds.
+
+    Raw frames and archive of a night are removed once it is measured: a seed of all cases takes 3 GB.
+    """
+    by_case: dict[str, list[tuple[Figure, ...]]] = {one.name: [] for one in cases}
     for seed in seeds:
-        truth = simulate_night(work / f"night_{seed}", bench_night(seed), seed, keep_starlight=True)
-        archive = work / f"archive_{seed}"
-        reduce(archive, truth.directory)
-        for spec, one in zip(bench_night(seed).sequences, truth.sequences, strict=True):
-            found = measure(spec.filter, one, find_reduction(archive, one), RawPlanes(truth.directory))
-            by_case.setdefault(spec.filter, []).append(found)
+        for members, night in nights(cases, seed):
+            place = work / f"{members[0].filter}_{seed}"
+            truth = simulate_night(place / "raw", night, seed, keep_starlight=True)
+            reduce(place / "archive", truth.directory)
+            for case, one in zip(members, truth.sequences, strict=True):
+                found = measure(case.name, one, find_reduction(place / "archive", one), RawPlanes(truth.directory))
+                by_case[case.name].append(found)
+            shutil.rmtree(place)
     listed = " ".join(str(seed) for seed in seeds)
     figures = [figure for name, runs in by_case.items() for figure in across_seeds(f"{name}, seeds {listed}", runs)]
     return Report("accuracy irdis", tuple(figures))
-
-
-def bench_night(seed: int) -> NightSpec:
-    """A DB_H23 and a DB_K12 sequence, the hard effects drawn from ranges that start at the sample sets' values."""
-    rng = np.random.default_rng([seed, 77])
-    # Every other seed falls into the years of the derotator's fault.
-    evening = dt.datetime(2015, 9, 25) if seed % 2 else dt.datetime(2017, 9, 28)
-
-    def draw(low: float, high: float) -> float:
-        return float(rng.uniform(low, high))
-
-    fault, slope = draw(-1.0, 1.0), draw(-0.4, 0.4)
-
-    def weather() -> Weather:
-        return Weather(
-            wavefront_scatter=draw(0.06, 0.08),
-            transmission_fast=draw(0.06, 0.08),
-            transmission_slow=draw(0.05, 0.07),
-            jitter_mas=draw(3.0, 4.5),
-            drift_mas=draw(5.0, 8.0),
-            against_mask=draw(0.2, 0.4),
-            static_nm=draw(38.0, 50.0),
-            thermal_drift=draw(1.0, 1.4),
-            slow_nm=draw(10.0, 15.0),
-            wind_lobes=draw(0.3, 0.7),
-            wind_position_angle_deg=draw(0.0, 180.0),
-        )
-
-    def star(name: str, flux: float, ra_deg: float) -> Star:
-        return Star(
-            name=name,
-            ra_deg=ra_deg + draw(-2.0, 2.0),
-            dec_deg=draw(-6.0, -1.0),
-            pm_ra_mas=draw(-90.0, 90.0),
-            pm_dec_mas=draw(-90.0, 90.0),
-            flux_adu_s=(flux, 0.92 * flux),
-            companions=(Companion(draw(950.0, 1250.0), draw(0.0, 360.0), (3e-4, 4e-4)),),
-        )
-
-    first = SequenceSpec(
-        star=star("BENCH_H", draw(0.8e7, 1.5e7), 32.0),
-        start=evening + dt.timedelta(hours=5.6, minutes=draw(-10, 10)),
-        filter="DB_H23",
-        order="FCOOOCFS",
-        ndit=3,
-        center_ndit=2,
-        gap_s=draw(420.0, 900.0),
-        ob_id=2200000 + 2 * seed,
-        derotator_fault_deg=fault,
-        derotator_fault_deg_per_hour=slope,
-        weather=weather(),
-    )
-    second = SequenceSpec(
-        star=star("BENCH_K", draw(4e6, 7e6), 70.0),
-        start=evening + dt.timedelta(hours=8.2, minutes=draw(-10, 10)),
-        filter="DB_K12",
-        order="FCSOOSOCFSSB",
-        ndit=3,
-        center_ndit=2,
-        gap_s=draw(420.0, 900.0),
-        ob_id=2200001 + 2 * seed,
-        derotator_fault_deg=fault,
-        derotator_fault_deg_per_hour=slope,
-        weather=weather(),
-    )
-    return NightSpec(sequences=(first, second))

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
 from archive_proc.bench.comparison import HALVES, band_letter
 from archive_proc.bench.figures import Figure
 from archive_proc.model.flags import Flag
+from archive_proc.simulate.facts import GAIN, read_noise_adu
 from archive_proc.simulate.truth import SequenceTruth
 
 BACKGROUND_AIMS_ADU = (1.4, 2.3)
@@ -68,6 +70,46 @@ def removed_light(
     good &= np.isfinite(flat)
     halves = _halves(raw) - np.nan_to_num(starlight * flat) - _halves(truth.pedestal)
     return _block_means(halves / np.maximum(_halves(truth.flat), 0.1), good)
+
+
+def injected_noise(
+    raw: NDArray[np.float32], plane: CubePlane, truth: SequenceTruth, row: int, flat: NDArray[np.float32] | None
+) -> Blocks:
+    """(2,) noise of single pixels in what was taken away, in units of the plane's own photon and read noise.
+
+    What is smooth (thermal light and its errors) is taken out with the mean of 25 x 25 pixels. The response is the
+    product's own, so that starlight leaves nothing.
+    """
+    starlight = plane.flux * np.float32(plane.exposure_s)
+    good = usable(truth) & ((plane.flags & NO_MEASUREMENT) == 0) & np.isfinite(starlight) & (starlight < BRIGHTEST_ADU)
+    used = normal_flat(truth) if flat is None else flat
+    good &= np.isfinite(used)
+    removed = _halves(raw) - np.nan_to_num(starlight * used) - _halves(truth.pedestal)
+    found = np.zeros(2)
+    for half in range(2):
+        light = np.where(good[half], removed[half] / np.maximum(_halves(truth.flat)[half], 0.1), 0.0)
+        share = np.maximum(uniform_filter(good[half].astype(np.float32), 25), 0.01)
+        fine = light - uniform_filter(light.astype(np.float32), 25) / share
+        low, high = np.percentile(fine[good[half]], [15.8655, 84.1345])
+        own = np.sqrt(np.median(truth.thermal[row, half]) / GAIN + read_noise_adu(float(truth.dit[row])) ** 2)
+        found[half] = 0.5 * (high - low) / own
+    return found
+
+
+def thermal_blocks(removed: NDArray[np.float32], response: NDArray[np.float32], truth: SequenceTruth) -> Blocks:
+    """(2, 64, 64) what a peer took off frames (2, 1024, 1024) that were divided by `response`, as `thermal`."""
+    lit = np.nan_to_num(response)
+    light = removed * lit / np.maximum(_halves(truth.flat), 0.1)
+    return _block_means(light, usable(truth) & (lit > 0))
+
+
+def without_offsets(raw: NDArray[np.float32], truth: SequenceTruth, row: int) -> NDArray[np.float32]:
+    """A raw plane without what its outputs were off by, where that is known: it is no background."""
+    known = truth.read_out(row)
+    if known is None:
+        return raw
+    columns = np.repeat(known.offsets, raw.shape[1] // known.offsets.size).astype(np.float32)
+    return raw - columns[None, :]
 
 
 def sky_light(raw: NDArray[np.float32], truth: SequenceTruth) -> Blocks:

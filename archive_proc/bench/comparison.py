@@ -28,6 +28,18 @@ class FoundCentres:
     plane: NDArray[np.int32]
     star: Float
     """(n, 2 halves, x and y) 0-based pixels of the half."""
+    error: Float
+    """Quoted, as `star`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFluxes:
+    """The `photometry` product: n planes."""
+
+    file_id: NDArray[np.str_]
+    plane: NDArray[np.int32]
+    aperture: Float
+    """(n, 2) ADU/s of the star in FLUX planes, ND corrected; NaN elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +161,7 @@ def photometry_figures(case: str, truth: SequenceTruth, found: FoundFrames | Non
             ratio = found.relative_flux[known, half] / truth.core[rows[known], half]
             ratio = ratio[np.isfinite(ratio)]
             n = len(ratio)
-            value = _relative_scatter(ratio)
+            value = relative_scatter(ratio)
         figures.append(
             Figure(
                 case=case,
@@ -157,14 +169,15 @@ def photometry_figures(case: str, truth: SequenceTruth, found: FoundFrames | Non
                 value=value,
                 unit="%",
                 reference="doing nothing",
-                reference_value=_relative_scatter(1.0 / truth.core[truth.in_sequence, half]),
+                reference_value=relative_scatter(1.0 / truth.core[truth.in_sequence, half]),
                 n=n,
             )
         )
     return tuple(figures)
 
 
-def _relative_scatter(values: Float) -> float | None:
+def relative_scatter(values: Float) -> float | None:
+    """Standard deviation over the median, percent; None for fewer than two."""
     return float(100.0 * np.std(values / np.median(values))) if len(values) > 1 else None
 
 

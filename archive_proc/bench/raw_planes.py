@@ -21,8 +21,8 @@ class RawPlanes:
         self._paths = {path.name.split(".fits")[0]: path for path in sorted(folder.rglob("SPHER.*.fits*"))}
         self._open: tuple[str, NDArray[np.float32]] | None = None
 
-    def plane(self, file_id: str, plane: int) -> NDArray[np.float32]:
-        """(ny, nx) float32 ADU. Raises InputError AP-SIM-003 where the file is not there."""
+    def path(self, file_id: str) -> Path:
+        """Where the file lies. Raises InputError AP-SIM-003 where it is not there."""
         if file_id not in self._paths:
             raise InputError(
                 "AP-SIM-003",
@@ -30,9 +30,14 @@ class RawPlanes:
                 subject=file_id,
                 remedy="give the folder that holds the raw files",
             )
+        return self._paths[file_id]
+
+    def plane(self, file_id: str, plane: int) -> NDArray[np.float32]:
+        """(ny, nx) float32 ADU. Raises InputError AP-SIM-003 where the file is not there."""
+        path = self.path(file_id)
         # Truth is in order of time: one file at a time is enough.
         if self._open is None or self._open[0] != file_id:
-            self._open = (file_id, _read(self._paths[file_id]))
+            self._open = (file_id, _read(path))
         pixels: NDArray[np.float32] = self._open[1][plane]
         return pixels
 

@@ -12,7 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from archive_proc.bench.background import CubePlane
-from archive_proc.bench.comparison import FoundCentres, FoundFrames
+from archive_proc.bench.comparison import FoundCentres, FoundFluxes, FoundFrames
+from archive_proc.model.flags import Flag
 from archive_proc.model.ids import ProductId, split_product_id
 from archive_proc.simulate.truth import SequenceTruth
 from archive_proc.storage.layout import Layout
@@ -21,6 +22,7 @@ from archive_proc.storage.records import read_record
 SCIENCE = "irdis_science_cube"
 CENTERED = "irdis_centered_cube"
 CENTER = "center"
+PHOTOMETRY = "photometry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Reduction:
     centered: Path | None
     flat: Path | None = None
     """The flat that the science cube was divided by."""
+    photometry: Path | None = None
 
 
 def find_reduction(archive: Path, truth: SequenceTruth) -> Reduction:
@@ -42,6 +45,7 @@ def find_reduction(archive: Path, truth: SequenceTruth) -> Reduction:
         science,
         _newest(archive, CENTERED, truth),
         None if science is None else _flat_of(archive, science),
+        _newest(archive, PHOTOMETRY, truth),
     )
 
 
@@ -61,6 +65,13 @@ def flat_response(group: Path) -> NDArray[np.float32]:
     """(2, 1024, 1024) response of a `detector_flat`, halves one after the other; NaN outside the lit field."""
     response = np.asarray(_open(group)["response"].values, np.float32)
     return np.stack([response[:, :1024], response[:, 1024:]])
+
+
+def useless_pixels(group: Path) -> NDArray[np.bool_]:
+    """(2, 1024, 1024) pixels that a `detector_flat` flags as more than odd, or that no light reaches."""
+    flags = np.asarray(_open(group)["flags"].values, np.uint16)
+    bad = (flags & ~np.uint16(int(Flag.SUSPECT | Flag.EDGE))) != 0
+    return np.stack([bad[:, :1024], bad[:, 1024:]])
 
 
 def _newest(archive: Path, product_type: str, truth: SequenceTruth) -> Path | None:
@@ -89,7 +100,15 @@ def found_centres(group: Path) -> FoundCentres:
     """The `center` product as the comparison takes it."""
     dataset = _open(group)
     star = np.stack([dataset["star_x"].values, dataset["star_y"].values], axis=-1)
-    return FoundCentres(_words(dataset, "file_id"), np.asarray(dataset["plane"].values, np.int32), star)
+    error = np.stack([dataset["star_x_error"].values, dataset["star_y_error"].values], axis=-1)
+    return FoundCentres(_words(dataset, "file_id"), np.asarray(dataset["plane"].values, np.int32), star, error)
+
+
+def found_fluxes(group: Path) -> FoundFluxes:
+    """The `photometry` product as the comparison takes it."""
+    dataset = _open(group)
+    aperture = np.asarray(dataset["aperture_flux"].values, np.float64)
+    return FoundFluxes(_words(dataset, "file_id"), np.asarray(dataset["plane"].values, np.int32), aperture)
 
 
 def found_frames(group: Path) -> FoundFrames:

@@ -21,6 +21,7 @@ def command() -> None:
 @click.argument("arm", type=click.Choice(["irdis"]))
 @click.option("--samples", metavar="DIR", help="Folders of raw frames with truth.npz, instead of own simulated nights.")
 @click.option("--seeds", metavar="1,2,3", help="Seeds of the simulated nights.")
+@click.option("--cases", metavar="h,k-few-skies", help="Cases of the simulated nights [all].")
 @click.option("--raw", metavar="DIR", help="Raw frames, where they do not lie beside truth.npz.")
 @click.option("--measure", metavar="ARCHIVE", help="Measure what is reduced there already; needs --samples.")
 @click.option("--work", metavar="DIR", help="Where raw frames and archives are made [a temporary directory].")
@@ -31,13 +32,15 @@ def accuracy(
     samples: str | None,
     raw: str | None,
     seeds: str | None,
+    cases: str | None,
     measure: str | None,
     work: str | None,
     as_json: bool,
     strict: bool,
 ) -> None:
     """Distance of the products from a truth that the reduction cannot see."""
-    from archive_proc.bench.accuracy import DEFAULT_SEEDS, bench_irdis, measure_archive, night_sets, sample_sets
+    from archive_proc.bench.accuracy import bench_irdis, measure_archive, night_sets, sample_sets
+    from archive_proc.bench.cases import DEFAULT_SEEDS, chosen_cases
     from archive_proc.bench.commands import reduce_by_commands
     from archive_proc.bench.figures import report_json, table
 
@@ -56,9 +59,10 @@ def accuracy(
             raise MisuseError(
                 "AP-CLI-007", "are not numbers", subject=f"--seeds {seeds}", remedy="--seeds 1,2,3"
             ) from None
+        wanted = chosen_cases(cases.split(",") if cases else None)
         with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
             place = Path(work) if work else Path(temporary)
-            report = bench_irdis(Path(samples) if samples else None, numbers, place, reduce_by_commands)
+            report = bench_irdis(Path(samples) if samples else None, numbers, place, reduce_by_commands, wanted)
     click.echo(report_json(report) if as_json else table(report))
     if strict and report.missed:
         sys.exit(4)

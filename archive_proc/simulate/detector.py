@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from archive_proc.simulate.facts import (
 
 OUTPUTS = 32
 """Vertical read-out outputs of 64 columns."""
-COSMICS_PER_S = 0.75
 Frame = NDArray[np.float32]
 
 
@@ -113,10 +112,39 @@ def _illumination(rng: np.random.Generator) -> Frame:
     return light
 
 
+def with_new_hot_pixels(detector: Detector, count: int, rng: np.random.Generator) -> tuple[Detector, NDArray[np.intp]]:
+    """The detector after `count` good, lit pixels turned hot, and their flat indices; `bad` does not know them."""
+    good = np.flatnonzero((detector.response > 0.5) & ~detector.bad)
+    turned = np.sort(rng.choice(good, count, replace=False))
+    dark = detector.dark_adu_s.copy()
+    dark.reshape(-1)[turned] += np.exp(rng.normal(3.0, 1.0, count)).astype(np.float32)
+    return replace(detector, dark_adu_s=dark), turned
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """One raw plane and what is true of its read-out."""
+
+    signal: Frame
+    """ADU."""
+    offsets: NDArray[np.float64]
+    """(OUTPUTS,) ADU added to each output."""
+    hits: NDArray[np.intp]
+    """Flat indices of pixels that cosmic rays hit."""
+    hit_adu: NDArray[np.float32]
+    """What they added there."""
+
+
 def expose(
-    detector: Detector, scene: Frame | None, dit_s: float, rng: np.random.Generator, *, first: bool = False
-) -> Frame:
-    """One raw plane, ADU. `scene` (1024, 2048) is light in ADU per DIT before the response; None is darkness.
+    detector: Detector,
+    scene: Frame | None,
+    dit_s: float,
+    rng: np.random.Generator,
+    *,
+    first: bool = False,
+    cosmics_per_s: float = 0.75,
+) -> Exposed:
+    """One raw plane. `scene` (1024, 2048) is light in ADU per DIT before the response; None is darkness.
 
     `first`: first plane after a change of DIT or filter, whose outputs settle (notes/irdis.md 6.7).
     """
@@ -131,7 +159,7 @@ def expose(
     noise *= spread
     signal += noise
     flat = signal.reshape(-1)
-    _cosmics(signal, dit_s, rng)
+    hits, hit_adu = _cosmics(signal, dit_s * cosmics_per_s, rng)
     flat[detector.noisy] += detector.noisy_adu * rng.standard_normal(detector.noisy.size, dtype=np.float32)
     # Charge fills the well: the loss grows with the square of the level.
     spread[...] = signal
@@ -142,16 +170,21 @@ def expose(
     offsets = rng.normal(0.0, 0.8, OUTPUTS) + (rng.normal(0.0, 1.5, OUTPUTS) if first else 0.0)
     signal += detector.pedestal
     signal += np.repeat(offsets, 64).astype(np.float32)[None, :]
-    return signal
+    return Exposed(signal, offsets, hits, hit_adu)
 
 
-def _cosmics(signal: Frame, dit_s: float, rng: np.random.Generator) -> None:
-    """Straight tracks of a few pixels, in place."""
+def _cosmics(signal: Frame, expected: float, rng: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Straight tracks of a few pixels, in place; flat indices and ADU of what was hit."""
     height, width = signal.shape
-    for _ in range(int(rng.poisson(COSMICS_PER_S * dit_s))):
+    where, how_much = [np.empty(0, np.intp)], [np.empty(0, np.float32)]
+    for _ in range(int(rng.poisson(expected))):
         length = 1 + int(rng.exponential(3.0))
         angle = float(rng.uniform(0.0, np.pi))
         along = np.arange(length)
         y = np.clip(rng.integers(0, height) + np.rint(along * np.sin(angle)).astype(int), 0, height - 1)
         x = np.clip(rng.integers(0, width) + np.rint(along * np.cos(angle)).astype(int), 0, width - 1)
-        signal[y, x] += np.float32(np.exp(rng.normal(6.3, 0.9))) * rng.uniform(0.5, 1.5, length).astype(np.float32)
+        added = np.float32(np.exp(rng.normal(6.3, 0.9))) * rng.uniform(0.5, 1.5, length).astype(np.float32)
+        signal[y, x] += added
+        where.append(np.ravel_multi_index((y, x), signal.shape))
+        how_much.append(added)
+    return np.concatenate(where), np.concatenate(how_much)

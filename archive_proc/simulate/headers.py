@@ -274,7 +274,7 @@ def _loops(exposure: Exposure, sequence: SequenceSpec | None) -> list[Card]:
         return []
     on = "OPEN_LOOP" if exposure.dpr_type == "SKY" else "CLOSED_LOOP"
     # The differential tip-tilt sensor loses the star when it leaves the mask: open in FLUX is normal.
-    infrared = "OPEN_LOOP" if exposure.letter == "F" else on
+    infrared = "OPEN_LOOP" if exposure.letter == "F" or sequence.tip_tilt_open else on
     return [
         Card("AOS HOLOOP STATE", on, "State of Visible High Order Loop"),
         Card("AOS IRLOOP STATE", infrared, "State of IR Differential Tip Tilt"),

@@ -10,16 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.errors import PreconditionError
-from archive_proc.simulate.detector import Detector, expose, make_detector
+from archive_proc.simulate.detector import Detector, expose, make_detector, with_new_hot_pixels
 from archive_proc.simulate.facts import FILTERS, filter_setup
 from archive_proc.simulate.headers import cards_of
 from archive_proc.simulate.raw_file import write_raw
 from archive_proc.simulate.repeated import Piece, piece_of, stored_cards, write_pieces
 from archive_proc.simulate.scenes import PlaneTruth, SequenceScene
-from archive_proc.simulate.spec import NightSpec, SequenceSpec
+from archive_proc.simulate.spec import COSMICS_PER_S, NightSpec, SequenceSpec
 from archive_proc.simulate.thermal import SPREAD, ThermalField, ThermalState
 from archive_proc.simulate.timeline import Exposure, timeline
-from archive_proc.simulate.truth import SequenceTruth, Truth, save_starlight, save_truth, truth_directory
+from archive_proc.simulate.truth import (
+    SequenceTruth,
+    Truth,
+    save_read_out,
+    save_starlight,
+    save_truth,
+    truth_directory,
+)
 
 
 def simulate_night(directory: Path, night: NightSpec, seed: int, *, keep_starlight: bool = False) -> Truth:
@@ -59,6 +66,7 @@ class _Night:
         self.exposures = timeline(night, self._rng(1))
         self._headers = self._rng(2)
         self._noise = self._rng(3)
+        self._detectors: dict[int, tuple[Detector, NDArray[np.intp]]] = {}
         self._fields: dict[str, tuple[ThermalField, ThermalField]] = {}
         self._scene: tuple[int, SequenceScene] | None = None
         self._rows: dict[int, list[PlaneTruth]] = {index: [] for index in range(len(night.sequences))}
@@ -103,17 +111,45 @@ class _Night:
         self._last_setup = (exposure.filter, exposure.dit_s)
         for plane in range(exposure.ndit):
             light = self._light(exposure, plane)
-            yield expose(self.detector, light, exposure.dit_s, self._noise, first=first and plane == 0)
+            detector, cosmics = self.detector, COSMICS_PER_S
+            if exposure.sequence >= 0:
+                detector = self._detector_of(exposure.sequence)[0]
+                cosmics = self.night.sequences[exposure.sequence].cosmics_per_s
+            done = expose(
+                detector, light, exposure.dit_s, self._noise, first=first and plane == 0, cosmics_per_s=cosmics
+            )
+            if self._is_kept(exposure):
+                save_read_out(self._folder(exposure.sequence), exposure.file_id, plane, done)
+            yield done.signal
+
+    def _detector_of(self, sequence: int) -> tuple[Detector, NDArray[np.intp]]:
+        """The detector as this sequence finds it, and the pixels that its calibrations do not know as hot."""
+        if sequence not in self._detectors:
+            count = self.night.sequences[sequence].new_hot_pixels
+            known = (self.detector, np.empty(0, np.intp))
+            self._detectors[sequence] = (
+                with_new_hot_pixels(self.detector, count, self._rng(6, sequence)) if count else known
+            )
+        return self._detectors[sequence]
+
+    def _is_kept(self, exposure: Exposure) -> bool:
+        """Whether the starlight of its planes is written: science planes."""
+        if not self.keep_starlight or exposure.sequence < 0:
+            return False
+        return exposure.letter == science_letter(self.night.sequences[exposure.sequence])
+
+    def _folder(self, sequence: int) -> Path:
+        name = sequence_name(sequence, self.night.sequences[sequence])
+        return truth_directory(self.directory) / name
 
     def _light(self, exposure: Exposure, plane: int) -> NDArray[np.float32] | None:
         if exposure.sequence >= 0:
             scene = self._scene_of(exposure.sequence)
             light, truth = scene.render(exposure, plane)
             self._rows[exposure.sequence].append(truth)
-            spec = self.night.sequences[exposure.sequence]
-            if self.keep_starlight and exposure.letter == science_letter(spec):
-                folder = truth_directory(self.directory) / sequence_name(exposure.sequence, spec)
-                save_starlight(folder, exposure.file_id, plane, light - scene.thermal(exposure, plane))
+            if self._is_kept(exposure):
+                light_of_star = light - scene.thermal(exposure, plane)
+                save_starlight(self._folder(exposure.sequence), exposure.file_id, plane, light_of_star)
             return light
         if exposure.dpr_type == "DARK":
             return None
@@ -171,5 +207,6 @@ class _Night:
             flat=self.detector.response,
             pedestal=self.detector.pedestal,
             bad=self.detector.bad,
-            folder=truth_directory(self.directory) / sequence_name(index, spec),
+            new_hot=self._detector_of(index)[1],
+            folder=self._folder(index),
         )

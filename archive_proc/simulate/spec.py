@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from archive_proc.errors import MisuseError
 from archive_proc.simulate.facts import SHORTEST_DIT_S, filter_setup
 
+COSMICS_PER_S = 0.75
+
 
 @dataclass(frozen=True, slots=True)
 class Companion:
@@ -105,6 +107,12 @@ class SequenceSpec:
     """In force before 2016-07-12 only."""
     star_in_sky: bool = True
     """One sky file shows a background star."""
+    tip_tilt_open: bool = False
+    """The differential tip-tilt loop is open throughout; how much then moves against the mask is the weather's."""
+    cosmics_per_s: float = COSMICS_PER_S
+    """Cosmic rays over the whole detector."""
+    new_hot_pixels: int = 0
+    """Pixels that turned hot after the calibrations that this sequence will get."""
 
     def __post_init__(self) -> None:
         filter_setup(self.filter)

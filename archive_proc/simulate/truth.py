@@ -7,16 +7,28 @@ comparison reads both.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.errors import InputError
+from archive_proc.simulate.detector import Exposed
 from archive_proc.simulate.spec import Companion
 
 Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOut:
+    """Of one plane."""
+
+    offsets: Float
+    """(32,) ADU added to each output of 64 columns."""
+    hits: NDArray[np.intp]
+    """Flat indices, in (1024, 2048), of pixels that cosmic rays hit."""
+    hit_adu: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +78,8 @@ class SequenceTruth:
     """(1024, 2048) ADU."""
     bad: NDArray[np.bool_]
     """(1024, 2048) pixels with any defect."""
+    new_hot: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    """Flat indices of pixels that calibrations know as good and that are hot here; not in `bad`."""
     folder: Path = Path()
     """Where it was written."""
 
@@ -76,6 +90,14 @@ class SequenceTruth:
             return None
         light = np.load(path)
         return np.stack([light[:, : light.shape[1] // 2], light[:, light.shape[1] // 2 :]])
+
+    def read_out(self, row: int) -> ReadOut | None:
+        """What is true of one plane's read-out; None where not kept."""
+        path = _read_out_path(self.folder, self.raw_file[row], int(self.frame_idx[row]))
+        if not path.is_file():
+            return None
+        with np.load(path) as of:
+            return ReadOut(of["offsets"], of["hits"], of["hit_adu"])
 
     def __len__(self) -> int:
         return len(self.raw_file)
@@ -122,6 +144,17 @@ def _starlight_path(folder: Path, file_id: str, plane: int) -> Path:
     return folder / "starlight" / f"{file_id}.{plane}.npy"
 
 
+def _read_out_path(folder: Path, file_id: str, plane: int) -> Path:
+    return folder / "starlight" / f"{file_id}.{plane}.npz"
+
+
+def save_read_out(folder: Path, file_id: str, plane: int, done: Exposed) -> None:
+    """Write offsets and hits of one plane where `SequenceTruth.read_out` finds them."""
+    path = _read_out_path(folder, file_id, plane)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, offsets=done.offsets, hits=done.hits, hit_adu=done.hit_adu)
+
+
 def save_starlight(folder: Path, file_id: str, plane: int, light: NDArray[np.float32]) -> None:
     """Write the starlight (1024, 2048) of one plane where `SequenceTruth.starlight` finds it."""
     path = _starlight_path(folder, file_id, plane)
@@ -161,6 +194,7 @@ def save_truth(folder: Path, truth: SequenceTruth) -> None:
         flat_x4000=np.rint(np.clip(truth.flat * 4000.0, 0, 65535)).astype(np.uint16),
         pedestal_x2=np.clip(np.rint(truth.pedestal * 2.0), -127, 127).astype(np.int8),
         bad=np.packbits(truth.bad.ravel()),
+        new_hot=truth.new_hot,
     )
 
 
@@ -204,6 +238,8 @@ def load_truth(folder: Path) -> SequenceTruth:
             flat=(more["flat_x4000"] / np.float32(4000.0)).astype(np.float32),
             pedestal=(more["pedestal_x2"] / np.float32(2.0)).astype(np.float32),
             bad=np.unpackbits(more["bad"]).astype(bool).reshape(more["flat_x4000"].shape),
+            # The sample sets have none.
+            new_hot=more["new_hot"] if "new_hot" in more else np.empty(0, np.intp),
             folder=folder,
         )
 

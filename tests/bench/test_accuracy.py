@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from archive_proc.bench.accuracy import TruthSet, bench_night, measure_archive, sample_sets
+from archive_proc.bench.accuracy import TruthSet, measure_archive, sample_sets
 from archive_proc.bench.background import CubePlane, background_figures, normal_flat, removed_light
 from archive_proc.bench.comparison import FoundCentres, FoundFrames, angle_figure, centre_figures, photometry_figures
 from archive_proc.bench.figures import Figure, Report, across_seeds, report_json, table
@@ -14,7 +14,6 @@ from archive_proc.bench.raw_planes import RawPlanes
 from archive_proc.errors import InputError, NotFoundError
 from archive_proc.simulate.raw_file import Card, write_raw
 from archive_proc.simulate.spec import Companion
-from archive_proc.simulate.timeline import timeline
 from archive_proc.simulate.truth import SequenceTruth, load_truth, save_truth
 
 FILES = ("SPHER.2015-09-25T08:00:00.000", "SPHER.2015-09-25T08:01:00.000", "SPHER.2015-09-25T08:02:00.000")
@@ -97,7 +96,7 @@ def test_flagged_pixels_do_not_count(truth):
 
 def centres(truth, dx_mas, dy_mas):
     move = np.array([[dx_mas / pix, dy_mas / (pix * 1.0062)] for pix in truth.pix])
-    return FoundCentres(np.array(FILES), np.zeros(3, np.int32), truth.center + move)
+    return FoundCentres(np.array(FILES), np.zeros(3, np.int32), truth.center + move, np.full((3, 2, 2), 0.1))
 
 
 def test_a_centre_off_by_three_and_four_is_off_by_five(truth):
@@ -160,6 +159,8 @@ def test_an_archive_is_measured_through_its_sealed_products(truth, tmp_path):
         {
             "star_x": (("frame", "channel"), found.star[:, :, 0]),
             "star_y": (("frame", "channel"), found.star[:, :, 1]),
+            "star_x_error": (("frame", "channel"), found.error[:, :, 0]),
+            "star_y_error": (("frame", "channel"), found.error[:, :, 1]),
             "file_id": (("frame",), np.array(FILES)),
             "plane": (("frame",), np.zeros(3, np.int32)),
         }
@@ -185,8 +186,15 @@ def test_an_archive_is_measured_through_its_sealed_products(truth, tmp_path):
     assert figures["CENTER total rms, left"].value == pytest.approx(0.5)
     assert figures["background r<100 rms, left"].value == pytest.approx(1.0, abs=0.05)
     assert figures["derotation angle, largest error"].value == 0.0
-    # The scene is white noise that no variance speaks of; and nobody made a centred cube.
-    assert all("variance" in one.name for one in report.missed)
+    # The scene is white noise that no variance speaks of; nobody made a centred cube, and 1 ADU misses goals.
+    assert all("variance" in one.name or one.name.startswith("goal") for one in report.missed)
+    assert figures["goal: background r<100 offset, left"].value == pytest.approx(1.0, abs=0.05)
+    assert figures["goal: background r<100 left in the stack, right"].met is False
+    assert figures["goal: CENTER total rms, left"].value == pytest.approx(0.5)
+    assert figures["goal: OBJECT jitter an axis, left"].value == pytest.approx(0.0, abs=1e-9)
+    assert figures["CENTER error over quoted error, left"].value == pytest.approx(
+        0.5 / np.hypot(0.1, 0.1) / 12.3, rel=0.02
+    )
     assert figures["centred variance, stacks, highest"].met is False
 
 
@@ -202,20 +210,6 @@ def test_raw_planes_of_the_samples_are_read_with_their_zero_point(shared):
 def test_sets_without_truth_are_named(tmp_path):
     with pytest.raises(NotFoundError, match="AP-SIM-003"):
         sample_sets(tmp_path)
-
-
-def test_bench_nights_have_all_kinds_of_files_and_differ_with_the_seed():
-    for seed in (101, 102):
-        night = bench_night(seed)
-        exposures = timeline(night, np.random.default_rng(0))
-        assert len({one.file_id for one in exposures}) == len(exposures)
-        assert {one.dpr_type for one in exposures} >= {"OBJECT", "OBJECT,CENTER", "OBJECT,FLUX", "SKY", "FLAT,LAMP"}
-        ends = [
-            max(one.mjd + one.exposure_time_s / 86400 for one in exposures if one.sequence == index) for index in (0, 1)
-        ]
-        assert ends[0] < min(one.mjd for one in exposures if one.sequence == 1)
-    assert bench_night(101) != bench_night(102)
-    assert bench_night(101) == bench_night(101)
 
 
 def test_reports_are_json_and_a_table_with_a_count():

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 from archive_proc.simulate.facts import lambda_over_d_mas
 
@@ -94,14 +93,26 @@ def ready_frame(raw: Float32, level: Float32, response: Float32, bad: Mask) -> F
     light = (raw - level).astype(np.float32)
     halves = np.stack([light[:, :1024], light[:, 1024:]])
     good = ~bad & (response > 0)
-    frame = np.where(good, halves / np.where(good, response, 1.0), np.float32(0.0)).astype(np.float32)
+    frame = np.where(good, halves / np.where(good, response, 1.0), np.float32(np.nan)).astype(np.float32)
     lit = np.isfinite(response) & (response > 0)
     for half in range(2):
         # Twice, so that clusters fill from their rims.
-        holes = ~good[half] & lit[half]
         for _ in range(2):
-            frame[half][holes] = median_filter(frame[half], 5)[holes]
-    return frame
+            _fill(frame[half], np.flatnonzero(lit[half] & ~np.isfinite(frame[half])))
+    return np.nan_to_num(frame)
+
+
+def _fill(image: Float32, holes: NDArray[np.intp]) -> None:
+    """Median of the finite ones among 5 x 5 pixels, at flat positions, in place; NaN where there are none."""
+    if not holes.size:
+        return
+    padded = np.pad(image, 2, constant_values=np.float32(np.nan))
+    y, x = np.divmod(holes, image.shape[1])
+    around = np.stack([padded[y + dy, x + dx] for dy in range(5) for dx in range(5)])
+    with warnings.catch_warnings():
+        # A hole among holes has no median; it stays a hole.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        image.reshape(-1)[holes] = np.nanmedian(around, axis=0)
 
 
 def vlt_sphere_centres(

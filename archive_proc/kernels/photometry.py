@@ -12,6 +12,19 @@ Float64 = NDArray[np.float64]
 SPOT_NOISE = 0.04
 """Fractional error of one plane's mean of four fitted waffle spots: each interferes with the speckle under it."""
 
+WAFFLE_NOISE = 0.012
+"""Of the amplitude of all fine structure, spots included, beside photon noise (notes/irdis 4.5 a)."""
+SPECKLE_NOISE_H, SPECKLE_NOISE_K = 0.021, 0.055
+"""The same without spots, in H and in K (notes/irdis 4.5 b): speckles change with the aberrations behind them."""
+
+
+def speckle_noise(wavelength_um: float) -> float:
+    """Fractional error of the amplitude of speckles in one plane beside photon noise.
+
+    In H and shorter 0.021, in K 0.055: coronagraphic speckles of one wavefront are fainter in K against what changes.
+    """
+    return SPECKLE_NOISE_K if wavelength_um > 1.9 else SPECKLE_NOISE_H
+
 
 @dataclass(frozen=True, slots=True)
 class RelativeFlux:

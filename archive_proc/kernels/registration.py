@@ -55,6 +55,8 @@ class Shift:
     """(2,) standard error from the normal matrix times chi squared."""
     brightness: Float64
     """(2,) over the reference, per half."""
+    brightness_error: Float64
+    """(2,) standard error of `brightness` from the normal matrix times chi squared; infinite where not measured."""
     good: bool
 
 
@@ -100,11 +102,13 @@ def register_one(plane: Patch, reference: Patch, mask: NDArray[np.bool_], start:
     size = plane.values.shape[-1]
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]
     d = start.astype(np.float64).copy()
-    failed = Shift(start, np.full(2, np.inf), np.ones(2), False)
+    reduced = 1.0
+    unknown = np.full(2, np.inf)
+    failed = Shift(start, unknown, np.ones(2), unknown, False)
     if seen.sum() < 200:
         return failed
     covariance = np.full((2, 2), np.inf)
-    brightness = np.ones(2)
+    brightness, brightness_error = np.ones(2), unknown.copy()
     for _ in range(STEPS):
         normal, right, chi2, n = np.zeros((2, 2)), np.zeros(2), 0.0, 0
         for half in range(2):
@@ -124,7 +128,7 @@ def register_one(plane: Patch, reference: Patch, mask: NDArray[np.bool_], start:
             linear = np.stack([model, np.ones_like(model)])
             gram = (linear * weight) @ linear.T
             terms = np.linalg.solve(gram, linear @ (weight * value))
-            brightness[half] = terms[0]
+            brightness[half], brightness_error[half] = terms[0], np.sqrt(np.linalg.inv(gram)[0, 0])
             left = value - terms @ linear
             slopes = terms[0] * np.stack([slope_x, slope_y])
             # Brightness and offset are eliminated, or a slope that resembles the model would move the star.
@@ -135,13 +139,16 @@ def register_one(plane: Patch, reference: Patch, mask: NDArray[np.bool_], start:
             n += left.size
         if not np.isfinite(normal).all() or np.linalg.det(normal) <= 0:
             return failed
-        covariance = np.linalg.inv(normal) * chi2 / max(n - 6, 1)
+        reduced = chi2 / max(n - 6, 1)
+        covariance = np.linalg.inv(normal) * reduced
         step = np.clip(np.linalg.solve(normal, right), -1.0, 1.0)
         d += step
         if np.abs(step).max() < CONVERGED:
             break
     good = bool(np.abs(d - start).max() <= MAX_SHIFT and (brightness > 0).all() and np.isfinite(covariance).all())
-    return Shift(d, np.sqrt(np.diag(covariance)), brightness, good) if good else failed
+    if not good:
+        return failed
+    return Shift(d, np.sqrt(np.diag(covariance)), brightness, brightness_error * np.sqrt(reduced), True)
 
 
 def _brilliance(values: Float32) -> Float64:
@@ -158,15 +165,16 @@ def register_stack(
     starts: (n, 2) expected shifts, pixels. Planes that are not usable are measured and feed nothing. The mean of the
     usable planes' shifts stays that of their starts: a common shift of all cannot be seen here.
     """
-    shifts = [Shift(start.copy(), np.full(2, np.inf), np.ones(2), True) for start in starts]
+    unknown = np.full(2, np.inf)
+    shifts = [Shift(start.copy(), unknown, np.ones(2), unknown, True) for start in starts]
     members = [int(index) for index in np.flatnonzero(usable)]
     if not members:
         empty = Patch(np.zeros_like(planes[0].values), np.zeros_like(planes[0].weight))
-        return Registered(tuple(Shift(one.xy, one.error, one.brightness, False) for one in shifts), empty)
+        return Registered(tuple(replace(one, good=False) for one in shifts), empty)
     # A single member is the reference itself.
     sole = members[0] if len(members) == 1 else None
     if sole is not None:
-        shifts[sole] = replace(shifts[sole], error=np.zeros(2))
+        shifts[sole] = replace(shifts[sole], error=np.zeros(2), brightness_error=np.zeros(2))
     for _ in range(ROUNDS if len(planes) > 1 else 0):
         aligned = {index: _aligned(planes[index], shifts[index]) for index in members}
         total = _sum(aligned)

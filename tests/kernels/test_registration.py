@@ -32,6 +32,13 @@ def test_a_shift_is_measured_with_its_sign():
     np.testing.assert_allclose(found.brightness, 1.3, rtol=0.01)
 
 
+def test_the_error_of_the_brightness_is_its_scatter():
+    reference = speckles((0, 0))
+    found = [register_one(speckles((0.1, 0), 100 + seed, 60.0), reference, MASK, np.zeros(2)) for seed in range(30)]
+    scatter = np.std([one.brightness for one in found], axis=0)
+    np.testing.assert_allclose(np.mean([one.brightness_error for one in found], axis=0), scatter, rtol=0.4)
+
+
 def test_hot_pixels_with_weight_zero_do_not_move_a_plane():
     plane = speckles((0.3, 0.2))
     plane.values[:, 40:60:3, 30:70:5] = 1e5

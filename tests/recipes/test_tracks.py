@@ -152,6 +152,23 @@ def test_flux_planes_give_the_star_behind_its_neutral_density(sample: Sample):
     assert [np.unravel_index(np.nanargmax(one), one.shape) for one in psf] == [(40, 40), (40, 40)]
 
 
+def test_factors_of_science_planes_are_from_their_speckles_and_not_worse_than_none(sample: Sample):
+    ran, _ = sample.tracks(("OBJECT",))
+    truth = np.load(sample.folder / "truth.npz")
+    photometry = ran.products["photometry"]
+    rows = truth_rows(sample, photometry, truth)
+    science = np.array([str(one) == "OBJECT" for one in photometry["frame_type"]])
+    core = truth["core"][rows][science]
+    assert (photometry["photometry_method"][science] == "speckles").all()
+    assert np.isnan(photometry["speckle_amplitude"][~science]).all()
+    factor, error = photometry["relative_flux"][science], photometry["relative_flux_error"][science]
+    left, nothing = (np.std(one / np.median(one, axis=0), axis=0) for one in (factor / core, 1.0 / core))
+    # Six planes in K scatter by less than speckles are trusted there: nothing is claimed, and nothing is lost.
+    assert (left < nothing).all() if "H23" in sample.folder.name else (left < nothing + 1e-9).all()
+    assert (error > 0.01).all()
+    assert (error < 0.08).all()
+
+
 def codes(ran: Ran) -> set[str]:
     return {one.code for one in ran.result.remarks}
 

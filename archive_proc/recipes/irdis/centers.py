@@ -52,8 +52,20 @@ def roles_of(inputs: RecipeInputs) -> Roles:
     return np.array(inputs.frame_roles)[inputs.planes.file]
 
 
-def track(inputs: RecipeInputs, rows: Arrays, times: Float64, scenes: list[Scene]) -> Centers:
-    """The star in every plane.
+def common_reference(inputs: RecipeInputs, rows: Arrays, scenes: list[Scene]) -> Registered | None:
+    """The shards' references against their common one; None where no science plane was aligned."""
+    if not rows["references"].shape[0]:
+        return None
+    first = np.flatnonzero(roles_of(inputs) == science_role(inputs))[0]
+    mask = stamp_ring(scenes[int(inputs.planes.file[first])])
+    patches = [Patch(one[0], one[1]) for one in rows["references"]]
+    return register_stack(patches, np.zeros((len(patches), 2)), mask, np.ones(len(patches), bool))
+
+
+def track(
+    inputs: RecipeInputs, rows: Arrays, times: Float64, scenes: list[Scene], common: Registered | None
+) -> Centers:
+    """The star in every plane; `common` is the sequence's `common_reference`.
 
     rows: what `looks` summed up, joined in plane order; times: (n,) MJD; scenes: one a file. CENTER planes have their
     own fit, both halves tied together; OBJECT planes follow their speckles, tied to the CENTERs, else dither and
@@ -81,7 +93,9 @@ def track(inputs: RecipeInputs, rows: Arrays, times: Float64, scenes: list[Scene
         _put(xy, error, method, behind, carried + dither[:, None, :], carried_error, "dither")
     else:
         remarks.append(_no_center(roles))
-    _follow_speckles(inputs, rows, scenes, centers, center_error, trusted, (xy, error, method), remarks)
+    if common is not None and science_role(inputs) == "OBJECT":
+        seen = (centers, center_error, trusted)
+        _follow_speckles(inputs, rows, scenes, common, seen, (xy, error, method), remarks)
     _put(xy, error, method, spots, centers, center_error, "waffle")
     open_loop = np.array([_loop_is_open(inputs, int(file)) for file in inputs.planes.file])
     tracked = (open_loop & behind)[:, None] & (method != "waffle")
@@ -151,27 +165,25 @@ def _follow_speckles(
     inputs: RecipeInputs,
     rows: Arrays,
     scenes: list[Scene],
-    centers: Float64,
-    center_error: Float64,
-    trusted: Mask,
+    common: Registered,
+    seen: tuple[Float64, Float64, Mask],
     out: tuple[Float64, Float64, NDArray[np.str_]],
     remarks: list[Remark],
 ) -> None:
-    """OBJECT planes: shift against the common reference, tied to the CENTERs; changes `out` in place."""
-    if science_role(inputs) != "OBJECT" or not rows["references"].shape[0]:
-        return
+    """OBJECT planes: shift against the common reference, tied to the CENTERs (`seen`: their place, error, and which
+    are trusted); changes `out` in place.
+    """
     xy, error, method = out
-    patches = [Patch(one[0], one[1]) for one in rows["references"]]
+    centers, center_error, trusted = seen
     scene = scenes[int(inputs.planes.file[np.flatnonzero(roles_of(inputs) == "OBJECT")[0]])]
     mask = stamp_ring(scene)
-    common: Registered = register_stack(patches, np.zeros((len(patches), 2)), mask, np.ones(len(patches), bool))
     shard = rows["reference_of"]
     shifts, errors = rows["shift"].copy(), rows["shift_error"].copy()
     good = rows["registered"] & (shard >= 0)
     for index in np.flatnonzero(good):
         against = common.shifts[int(shard[index])]
         shifts[index] += against.xy
-        errors[index] = np.hypot(errors[index], against.error if len(patches) > 1 else 0.0)
+        errors[index] = np.hypot(errors[index], against.error if len(common.shifts) > 1 else 0.0)
         good[index] = against.good
     ties, tie_errors = [], []
     for place, plane in enumerate(rows["center_planes"]):

@@ -1,7 +1,7 @@
 """The one sweep of `irdis_tracks` over raw planes: what each plane says by itself, and cut-outs for what it cannot.
 
 Per plane: background coefficients; for CENTER planes the waffle fit; for FLUX planes the star and its aligned cut-out.
-The shard's OBJECT planes are aligned among themselves, so only their common reference need be kept: summaries stay
+The shard's science planes are aligned among themselves, so only their common reference need be kept: summaries stay
 small however long the sequence is, and do not depend on chunks.
 """
 
@@ -132,12 +132,11 @@ def look(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
             stamps = plane.stamps(where, STAMP)
             if role == "CENTER":
                 _look_at_spots(stamps, plane.scene, rows, index)
-            if role == "OBJECT" or science == "OBJECT":
-                patch = high_passed(stamps, plane.scene.lambda_d)
-                if role == "OBJECT":
-                    patches.append((index, patch))
-                else:
-                    rows.keep_center(index, patch)
+            patch = high_passed(stamps, plane.scene.lambda_d)
+            if role == science:
+                patches.append((index, patch))
+            else:
+                rows.keep_center(index, patch)
     _align(patches, block, inputs, rows)
     return BlockOutput(rows.summary(block.planes))
 
@@ -267,7 +266,7 @@ def _look_at_star(plane: _Plane, rows: _Rows, index: int) -> None:
 
 
 def _align(patches: list[tuple[int, Patch]], block: Block, inputs: RecipeInputs, rows: _Rows) -> None:
-    """Shifts of the shard's OBJECT planes among themselves, and their reference."""
+    """Shifts and brightness of the shard's science planes among themselves, and their reference."""
     if not patches:
         return
     scene = scene_of(inputs.frames[int(inputs.planes.file[block.planes[patches[0][0]]])])
@@ -280,6 +279,7 @@ def _align(patches: list[tuple[int, Patch]], block: Block, inputs: RecipeInputs,
         rows.shift[index] = shift.xy
         rows.shift_error[index] = shift.error
         rows.brightness[index] = shift.brightness
+        rows.brightness_error[index] = shift.brightness_error
         rows.registered[index] = shift.good
     if usable.any():
         rows.references.append(np.stack([registered.reference.values, registered.reference.weight]))
@@ -312,7 +312,7 @@ class _Rows:
         self.waffle = np.full((n, 2), np.nan)
         self.aperture, self.aperture_error, self.peak = (np.full((n, 2), np.nan) for _ in range(3))
         self.shift, self.shift_error = np.full((n, 2), np.nan), np.full((n, 2), np.inf)
-        self.brightness = np.ones((n, 2))
+        self.brightness, self.brightness_error = np.ones((n, 2)), np.full((n, 2), np.inf)
         self.registered = np.zeros(n, bool)
         self.references: list[Float32] = []
         self._stars: list[tuple[int, Float32]] = []
@@ -347,6 +347,7 @@ class _Rows:
             "shift": self.shift,
             "shift_error": self.shift_error,
             "brightness": self.brightness,
+            "brightness_error": self.brightness_error,
             "registered": self.registered,
             "references": _stacked(self.references, (0, 2, 2, STAMP, STAMP)),
             "star_planes": planes[[index for index, _ in self._stars]],

@@ -11,6 +11,7 @@ from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.photometry import SPOT_NOISE, RelativeFlux, shrunk, unidentified
 from archive_proc.kernels.psf import APERTURE, PSF_SIZE, combine_stars
 from archive_proc.model.processes import Remark
+from archive_proc.recipes.irdis.amplitudes import Amplitude, put_amplitudes
 from archive_proc.recipes.irdis.centers import roles_of
 from archive_proc.recipes.irdis.flux_files import FluxChoice
 from archive_proc.recipes.irdis.looks import science_role
@@ -28,12 +29,16 @@ class Photometry:
     remarks: tuple[Remark, ...]
 
 
-def relative_fluxes(inputs: RecipeInputs, rows: Arrays, choice: FluxChoice, expected_scatter: float) -> Photometry:
+def relative_fluxes(
+    inputs: RecipeInputs, rows: Arrays, choice: FluxChoice, amplitude: Amplitude, expected_scatter: float
+) -> Photometry:
     """Factors of all planes.
 
-    Science planes: from their own waffle spots where they have them, drawn towards 1; else factor 1 with the expected
-    scatter as error, since nothing trusted tells transmission from Strehl and drift. CENTER and FLUX planes: against
-    the median of their own kind; of FLUX, of those whose star is combined.
+    Science planes: from the amplitude of their fine structure, waffle spots included where they have them, drawn
+    towards 1 by what it can be trusted. With the differential tip-tilt loop open, light that leaks past the mask
+    changes with every motion, and the amplitude is worse than nothing (notes/irdis 4.5): then factor 1 with the
+    expected scatter as error. CENTER and FLUX planes: against the median of their own kind; of FLUX, of those whose
+    star is combined.
     """
     roles = roles_of(inputs)
     usable = inputs.planes.usable
@@ -55,6 +60,7 @@ def relative_fluxes(inputs: RecipeInputs, rows: Arrays, choice: FluxChoice, expe
         factor[here[:, None] & ~seen] = np.nan
         error[here[:, None] & ~seen] = np.nan
     science = roles == science_role(inputs)
+    put_amplitudes(inputs, amplitude, science, expected_scatter, (factor, error, method))
     if science.any() and not (method[science] != "none").any():
         remarks.append(
             Remark(

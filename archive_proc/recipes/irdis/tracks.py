@@ -15,7 +15,8 @@ from archive_proc.errors import DataFailure
 from archive_proc.kernels.background import FIXED_TERMS, HALO_RADIUS, HALO_TERMS
 from archive_proc.model.frames import Arm
 from archive_proc.model.processes import Remark
-from archive_proc.recipes.irdis.centers import join_rows, roles_of, track
+from archive_proc.recipes.irdis.amplitudes import speckle_amplitude
+from archive_proc.recipes.irdis.centers import common_reference, join_rows, roles_of, track
 from archive_proc.recipes.irdis.flux_files import choose_flux
 from archive_proc.recipes.irdis.looks import look, n_terms, science_role
 from archive_proc.recipes.irdis.plane_figures import figures_of_tracks
@@ -61,9 +62,11 @@ def close(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     times = plane_times(inputs.frames, inputs.planes)
     scenes = [scene_of(frame) for frame in inputs.frames]
     _refuse_starless(inputs, shared)
-    centers = track(inputs, shared, times, scenes)
+    common = common_reference(inputs, shared, scenes)
+    centers = track(inputs, shared, times, scenes, common)
     choice = choose_flux(inputs, shared)
-    photometry = relative_fluxes(inputs, shared, choice, given.expected_flux_scatter)
+    amplitude = speckle_amplitude(inputs, shared, common)
+    photometry = relative_fluxes(inputs, shared, choice, amplitude, given.expected_flux_scatter)
     psf, psf_remarks = psf_content(inputs, shared, choice)
     rows = _plane_columns(inputs)
     rows_in_time = {**rows, "frame_type": roles_of(inputs).astype(object), "time": times}
@@ -86,6 +89,8 @@ def close(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
             "photometry_method": photometry.method.astype(object),
             "aperture_flux": shared["aperture"],
             "spot_flux": shared["spot_flux"],
+            "speckle_amplitude": amplitude.value,
+            "speckle_amplitude_error": amplitude.error,
             **rows_in_time,
         },
         {"relative_to": "median of the usable planes of the same frame_type"},
@@ -165,7 +170,7 @@ def _remarks(inputs: RecipeInputs, rows: Arrays) -> tuple[Remark, ...]:
 
 IRDIS_TRACKS = Recipe(
     name="irdis_tracks",
-    version="1.1.0",
+    version="1.2.0",
     arm=Arm.IRDIS,
     subject_kind="observation",
     main=RawMain(roles=("OBJECT", "CENTER", "FLUX")),

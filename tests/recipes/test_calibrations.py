@@ -61,6 +61,15 @@ def test_a_dark_is_the_first_witness() -> None:
     assert np.median(found.pedestal) == pytest.approx(7.0)
 
 
+@pytest.mark.parametrize("kind", ["dark", "instrument_background"])
+def test_outputs_that_differ_in_level_are_no_light(kind: str) -> None:
+    given = {**flat_pair(), "dark": [level(kind, 16.0, 21.0, 7.0, None)]}
+    given["dark"][0].arrays["read_noise"] = np.full((NY, WIDTH), 2.5, np.float32)
+    found = detector_for(raw_inputs(IRDIS_SCIENCE, [frame()], calibrations=given), 0)
+    assert np.array_equal(np.unique(found.pedestal), [7.0, 21.0])
+    assert np.allclose(found.read_noise, 2.5)
+
+
 def test_with_a_sky_alone_the_planes_measure_their_noise() -> None:
     given = {**flat_pair(), "background": [level("sky_basis", 16.0, 210.0, 10.0, None)]}
     found = detector_for(raw_inputs(IRDIS_SCIENCE, [frame()], calibrations=given), 0)

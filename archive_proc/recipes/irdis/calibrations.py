@@ -29,6 +29,9 @@ from archive_proc.recipes.recipe import Calibration, RecipeInputs
 Float32 = NDArray[np.float32]
 Flags = NDArray[np.uint16]
 
+LEAST_LIGHT = 25.0
+"""ADU: outputs differ by 7 ADU rms, and the unlit pixels of a half lie in some of them only."""
+
 
 def halves_of(calibration: Calibration, name: str) -> NDArray[np.float32]:
     """A float array of a master as halves (2, 1024, 1024), contiguous."""
@@ -91,7 +94,9 @@ def detector_for(inputs: RecipeInputs, file: int) -> Detector:
     flags[~np.isfinite(response)] |= np.uint16(Flag.OUTSIDE)
     unlit = unlit_pixels(flags)
     witness = dark or background
-    pedestal, noise = _pedestal_and_noise(witness, flags, gain, tables.read_noise_e / gain)
+    # A dark has no light, however its outputs' levels differ.
+    lightless = dark is not None and all(one.product_type == "dark" for one in inputs.serving("dark", file))
+    pedestal, noise = _pedestal_and_noise(witness, flags, gain, tables.read_noise_e / gain, lightless=lightless)
     unmeasured = witness is None or not np.isfinite(witness.read_noise).all()
     slopes = flats[0].attrs.get("nonlinearity_per_adu") or (0.0, 0.0)
     return Detector(
@@ -122,9 +127,14 @@ def _unlit_variance(level: DetectorLevel | None, unlit: UnlitPixels) -> tuple[fl
 
 
 def _pedestal_and_noise(
-    witness: DetectorLevel | None, flags: Flags, gain: float, table_noise: float
+    witness: DetectorLevel | None, flags: Flags, gain: float, table_noise: float, *, lightless: bool
 ) -> tuple[Float32, Float32]:
-    """Level without light, and read noise without the photon noise of the witness's own light, (2, ny, nx) ADU."""
+    """Level without light, and read noise without the photon noise of the witness's own light, (2, ny, nx) ADU.
+
+    `lightless`: the witness is a dark. Else its light shows as a level above the unlit pixels', which lie in few of the
+    outputs: less than `LEAST_LIGHT` cannot be told from how outputs differ, and its photon noise is in the noise as
+    measured.
+    """
     if witness is None:
         return np.zeros(flags.shape, np.float32), np.full(flags.shape, table_noise, np.float32)
     dark = ((flags & int(Flag.OUTSIDE)) != 0) & ((flags & (USELESS | int(Flag.EDGE))) == 0)
@@ -133,11 +143,12 @@ def _pedestal_and_noise(
         unlit = float(np.median(witness.level[half][dark[half]])) if dark[half].any() else 0.0
         lit = float(np.median(witness.level[half][~dark[half]]))
         known = np.isfinite(noise[half])
-        # Light in the witness shows as a level above the unlit pixels' beyond what outputs differ by (a few ADU).
-        if lit - unlit > 5.0 or not known.all():
-            light = np.maximum(witness.level[half] - unlit, 0.0) / np.float32(gain)
+        shines = not lightless and lit - unlit > LEAST_LIGHT
+        if shines or not known.all():
+            light = np.maximum(witness.level[half] - unlit, 0.0) / np.float32(gain) if shines else np.float32(0.0)
             spread = float(np.median(noise[half][dark[half]])) if known.all() and dark[half].any() else table_noise
-            pedestal[half] = unlit
-            own = noise[half] ** 2 - light if known.all() else np.zeros_like(light)
+            if shines:
+                pedestal[half] = unlit
+            own = noise[half] ** 2 - light if known.all() else np.zeros_like(noise[half])
             noise[half] = np.sqrt(np.maximum(own, np.float32(spread) ** 2))
     return pedestal, noise

@@ -234,7 +234,7 @@ def _sizes(inputs: RecipeInputs) -> Mapping[str, Mapping[str, int]]:
 
 IRDIS_SCIENCE = Recipe(
     name="irdis_science",
-    version="1.1.0",
+    version="1.2.0",
     arm=Arm.IRDIS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),

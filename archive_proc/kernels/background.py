@@ -70,27 +70,40 @@ class BackgroundBasis:
 
 
 def background_of_plane(
-    basis: BackgroundBasis,
-    coefficients: Float64,
-    *,
-    rows: slice = slice(None),
-    columns: slice = slice(None),
+    basis: BackgroundBasis, coefficients: Float64, *, still: Float32 | None = None, into: Float32 | None = None
 ) -> Float32:
     """What to subtract from one raw plane: level + response x smooth change.
 
     coefficients: (2, n) float64 in the order of `BackgroundBasis.terms`; surplus ones (of another basis, zero) are
-    ignored. Gives (2, 1024, 1024) float32 ADU per DIT, before the flat, or only `rows` and `columns` of it. The thermal
-    pattern of a dithered plane is the pattern shifted, the detector's is not: so only the smooth part moves.
+    ignored. Gives (2, 1024, 1024) float32 ADU per DIT, before the flat, `into` where given. `still`: `still_light` of
+    the basis, where it is at hand. The thermal pattern of a dithered plane is the pattern shifted, the detector's is
+    not: so only the smooth part moves.
     """
-    background = np.empty_like(basis.level[:, rows, columns])
+    from archive_proc.kernels.loops.level import put_on_level
+
+    background = np.empty_like(basis.level) if into is None else into
     change = basis.smooth(coefficients)
     for channel in range(2):
         shift = (float(coefficients[channel, 1]), float(coefficients[channel, 2]))
-        smooth = upsample(change[channel] + basis.first_mode[channel], shift=shift, rows=rows, columns=columns)
-        smooth -= upsample(basis.first_mode[channel], rows=rows, columns=columns)
-        np.multiply(smooth, basis.response[channel, rows, columns], out=background[channel])
-        background[channel] += basis.level[channel, rows, columns]
+        upsample(change[channel] + basis.first_mode[channel], shift=shift, into=background[channel])
+        unmoved = upsample(basis.first_mode[channel]) if still is None else still[channel]
+        put_on_level(background[channel], unmoved, basis.response[channel], basis.level[channel])
     return background
+
+
+def still_light(basis: BackgroundBasis) -> Float32:
+    """(2, 1024, 1024) ADU after the flat: the basis' own light, which is part of its level."""
+    return np.stack([upsample(one) for one in basis.first_mode])
+
+
+def change_in_part(basis: BackgroundBasis, coefficients: Float64, channel: int, rows: slice, columns: slice) -> Float32:
+    """What one half's background has above the basis' level, in some rows and columns, ADU per DIT before the flat."""
+    shift = (float(coefficients[channel, 1]), float(coefficients[channel, 2]))
+    moved = basis.smooth(coefficients)[channel] + basis.first_mode[channel]
+    smooth = upsample(moved, shift=shift, rows=rows, columns=columns)
+    smooth -= upsample(basis.first_mode[channel], rows=rows, columns=columns)
+    smooth *= basis.response[channel, rows, columns]
+    return smooth
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,15 +130,16 @@ def upsample(
     shift: tuple[float, float] = (0.0, 0.0),
     rows: slice = slice(None),
     columns: slice = slice(None),
+    into: Float32 | None = None,
 ) -> Float32:
     """A smooth map from finite block values by two matrix products.
 
     blocks: (..., by, bx) finite. Gives (..., 16 by, 16 bx) float32 in the same unit, moved by `shift` = (x, y) pixels,
-    or only its `rows` and `columns`. Without shift the block means of the result equal `blocks`.
+    or only its `rows` and `columns`; `into` where given. Without shift the block means of the result equal `blocks`.
     """
     up_y = _upsampling(blocks.shape[-2], float(shift[1]))[rows]
     up_x = _upsampling(blocks.shape[-1], float(shift[0]))[columns]
-    out: Float32 = up_y @ blocks.astype(np.float32) @ up_x.T
+    out: Float32 = np.matmul(up_y @ blocks.astype(np.float32), up_x.T, out=into)
     return out
 
 

@@ -7,12 +7,15 @@ past and future, and more sharply than light through the telescope can.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Place = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
+"""Half, y, x."""
 
 SIGMA = 6.0
 """Of the propagated variance."""
@@ -20,68 +23,127 @@ GRADIENT = 0.1
 """Share of the local gradient added to the limit: neighbours are aligned to about a tenth of a pixel."""
 STARLIGHT = 0.3
 """Share of the star's own light added to the limit: speckles and transmission change by 10-20 % from plane to plane."""
+SHARES = {1: 1.0, 2: 0.68, 3: 0.45, 4: 0.30}
+"""Variance of the reference over one plane's, by number of neighbours."""
 GROW_SIGMA = 3.0
 """Pixels beside a hit that rise by this much belong to it."""
 SHARPNESS = 2.0
 """A hit exceeds the mean of its eight neighbours by this factor; a core of light, over 2.5 px wide, does not."""
 
 
-def time_reference(neighbours: Sequence[Float32]) -> tuple[Float32, float]:
-    """What neighbours in time say, and its variance in units of one plane's.
+def time_reference(neighbours: Sequence[Float32]) -> Float32:
+    """What neighbours in time say.
 
     One neighbour: itself; two: the lower (a hit in one of them cannot matter); three or four: the median.
     """
     if len(neighbours) == 1:
-        return neighbours[0], 1.0
+        return neighbours[0]
     if len(neighbours) == 2:
-        return np.minimum(neighbours[0], neighbours[1]), 0.68
+        return np.minimum(neighbours[0], neighbours[1])
     if len(neighbours) == 3:
         a, b, c = neighbours
-        return np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c)), 0.45
+        return np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
     a, b, c, d = neighbours[:4]
     low = np.maximum(np.minimum(a, b), np.minimum(c, d))
     high = np.minimum(np.maximum(a, b), np.maximum(c, d))
-    return np.asarray(np.float32(0.5) * (low + high), np.float32), 0.30
+    return np.asarray(np.float32(0.5) * (low + high), np.float32)
 
 
-def cosmic_rays(
-    plane: Float32,
-    neighbours: Sequence[Float32],
-    *,
-    background: Float32,
-    pedestal: Float32,
-    read_noise: Float32,
-    gain: float,
-    good: Mask,
-) -> Mask:
-    """Pixels of one plane hit by cosmic rays, (2, ny, nx) bool; none where there are no neighbours.
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """What a plane is compared with; arrays (2, ny, nx) float32, ADU per DIT, or planes of the detector (ny, 2 nx)."""
 
-    plane, neighbours: (2, ny, nx) float32 ADU per DIT; background: level without the star's light, pedestal: without
-    any, ADU; read_noise: ADU; gain: e-/ADU; good: pixels judged. A smooth drift between planes is taken out as the
-    median.
+    neighbours: Sequence[Float32]
+    """One to four planes, (ny, 2 nx)."""
+    background: Float32
+    """Level without the star's light."""
+    pedestal: Float32
+    """Level without any light."""
+    read_noise: Float32
+    gain: float
+    """e-/ADU."""
+    good: Mask
+    """(2, ny, nx) pixels judged."""
+
+    @property
+    def noise_share(self) -> np.float32:
+        """Variance of plane minus reference over that of one plane."""
+        return np.float32(1.0 + SHARES[len(self.neighbours)])
+
+    def at(self, where: Place) -> tuple[Float32, Float32]:
+        """Reference and the variance of a difference to it, ADU^2, at some places (half, y, x)."""
+        half, y, x = where
+        nx = self.pedestal.shape[2]
+        reference = time_reference([one[y, x + half * nx] for one in self.neighbours])
+        light = np.maximum(reference - self.pedestal[where], np.float32(0.0))
+        variance = (light * np.float32(1.0 / self.gain) + self.read_noise[where] ** 2) * self.noise_share
+        return reference, variance
+
+
+def cosmic_rays(plane: Float32, witnesses: Witnesses) -> Mask:
+    """Pixels of one plane (ny, 2 nx) hit by cosmic rays, (2, ny, nx) bool; none where there are no neighbours.
+
+    A smooth drift between planes is taken out as the median.
     """
-    if not neighbours:
-        return np.zeros(plane.shape, bool)
-    reference, share = time_reference(neighbours)
-    rise = plane - reference
-    for half in range(len(rise)):
-        rise[half] -= np.float32(np.median(rise[half][::8, ::8][good[half][::8, ::8]])) if good[half].any() else 0.0
-    light = np.maximum(reference - pedestal, np.float32(0.0))
-    variance = (light * np.float32(1.0 / gain) + read_noise**2) * np.float32(1.0 + share)
-    sure = good & (rise > 0) & (rise * rise > np.float32(SIGMA**2) * variance)
-    hits = np.argwhere(sure)
-    if not hits.size:
-        return np.zeros(plane.shape, bool)
-    hits = hits[_is_hit(hits, rise, variance, reference, background, good)]
-    found = np.zeros(plane.shape, bool)
-    found[hits[:, 0], hits[:, 1], hits[:, 2]] = True
-    _grow(found, hits, rise, variance, reference - background, good)
+    from archive_proc.kernels.loops.cosmic import Neighbours, rising_pixels
+
+    found = np.zeros(witnesses.pedestal.shape, bool)
+    if not witnesses.neighbours:
+        return found
+    near = [*witnesses.neighbours[:4], *[plane] * (4 - len(witnesses.neighbours))]
+    drift = _drift(plane, witnesses)
+    rising = rising_pixels(
+        plane,
+        Neighbours(len(witnesses.neighbours), *near),
+        drift,
+        witnesses.pedestal,
+        witnesses.read_noise,
+        witnesses.good,
+        np.float32(1.0 / witnesses.gain),
+        witnesses.noise_share,
+        np.float32(SIGMA**2),
+    )
+    if not rising.size:
+        return found
+    compared = _Compared(plane, drift, witnesses)
+    hits = np.stack(np.unravel_index(rising, found.shape))
+    hits = hits[:, _is_hit(hits, compared)]
+    found[tuple(hits)] = True
+    _grow(found, hits, compared)
     return found
 
 
-def _around(hits: NDArray[np.intp], shape: tuple[int, ...]) -> list[tuple[NDArray[np.intp], ...]]:
+def _drift(plane: Float32, witnesses: Witnesses) -> Float32:
+    """(2,) median change of each half since the reference, on every eighth row and column."""
+    nx = witnesses.pedestal.shape[2]
+    drift = np.zeros(2, np.float32)
+    for half in range(2):
+        some = (slice(None, None, 8), slice(half * nx, (half + 1) * nx, 8))
+        if witnesses.good[half].any():
+            change = plane[some] - time_reference([one[some] for one in witnesses.neighbours])
+            drift[half] = np.median(change[witnesses.good[half][::8, ::8]])
+    return drift
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """A plane against its witnesses, looked at in a few places only."""
+
+    plane: Float32
+    drift: Float32
+    witnesses: Witnesses
+
+    def rise(self, where: Place) -> Float32:
+        """ADU above the reference."""
+        half, y, x = where
+        reference, _ = self.witnesses.at(where)
+        value = self.plane[y, x + half * self.witnesses.pedestal.shape[2]]
+        return np.asarray((value - reference) - self.drift[half], np.float32)
+
+
+def _around(hits: NDArray[np.intp], shape: tuple[int, ...]) -> list[Place]:
     """Indices of the eight neighbours of each hit, edges repeated."""
-    half, y, x = hits.T
+    half, y, x = hits
     return [
         (half, np.clip(y + dy, 0, shape[1] - 1), np.clip(x + dx, 0, shape[2] - 1))
         for dy in (-1, 0, 1)
@@ -90,32 +152,32 @@ def _around(hits: NDArray[np.intp], shape: tuple[int, ...]) -> list[tuple[NDArra
     ]
 
 
-def _is_hit(
-    hits: NDArray[np.intp], rise: Float32, variance: Float32, reference: Float32, background: Float32, good: Mask
-) -> Mask:
+def _is_hit(hits: NDArray[np.intp], compared: _Compared) -> Mask:
     """Limit raised by the local gradient and the star's light, and sharper than a core of light."""
-    around = _around(hits, rise.shape)
-    inside = np.stack([good[where] for where in around])
-    values = np.stack([rise[where] for where in around])
+    witnesses = compared.witnesses
+    around = _around(hits, witnesses.pedestal.shape)
+    inside = np.stack([witnesses.good[where] for where in around])
+    values = np.stack([compared.rise(where) for where in around])
     mean = np.where(inside, values, 0.0).sum(axis=0) / np.maximum(inside.sum(axis=0), 1)
-    half, y, x = hits.T
-    _, ny, nx = rise.shape
+    half, y, x = hits
+    _, ny, nx = witnesses.pedestal.shape
     up, down = np.minimum(y + 1, ny - 1), np.maximum(y - 1, 0)
     right, left = np.minimum(x + 1, nx - 1), np.maximum(x - 1, 0)
-    slope = np.hypot(
-        reference[half, up, x] - reference[half, down, x], reference[half, y, right] - reference[half, y, left]
-    )
-    own = rise[half, y, x]
-    limit = SIGMA * np.sqrt(variance[half, y, x]) + GRADIENT * 0.5 * slope
-    limit += STARLIGHT * np.maximum(reference[half, y, x] - background[half, y, x], 0.0)
+    sides = [witnesses.at((half, *side))[0] for side in ((up, x), (down, x), (y, right), (y, left))]
+    slope = np.hypot(sides[0] - sides[1], sides[2] - sides[3])
+    reference, variance = witnesses.at((half, y, x))
+    limit = SIGMA * np.sqrt(variance) + GRADIENT * 0.5 * slope
+    limit += STARLIGHT * np.maximum(reference - witnesses.background[half, y, x], 0.0)
+    own = compared.rise((half, y, x))
     return np.asarray((own > limit) & (own > SHARPNESS * mean))
 
 
-def _grow(
-    found: Mask, hits: NDArray[np.intp], rise: Float32, variance: Float32, starlight: Float32, good: Mask
-) -> None:
+def _grow(found: Mask, hits: NDArray[np.intp], compared: _Compared) -> None:
     """Add the neighbours that rise with a hit, in place."""
-    for where in _around(hits, rise.shape):
-        limit = GROW_SIGMA * np.sqrt(variance[where]) + STARLIGHT * np.maximum(starlight[where], 0.0)
-        with_it = good[where] & (rise[where] > limit)
+    witnesses = compared.witnesses
+    for where in _around(hits, found.shape):
+        reference, variance = witnesses.at(where)
+        limit = GROW_SIGMA * np.sqrt(variance)
+        limit = limit + STARLIGHT * np.maximum(reference - witnesses.background[where], 0.0)
+        with_it = witnesses.good[where] & (compared.rise(where) > limit)
         found[tuple(one[with_it] for one in where)] = True

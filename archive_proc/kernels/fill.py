@@ -5,6 +5,8 @@ Filled values are a model, not data: their variance is NaN and their flag FILLED
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,8 @@ Mask = NDArray[np.bool_]
 
 RADII = (2, 5, 12)
 """Half widths of the neighbourhoods tried in turn, px: 5 x 5 first, wider where no good neighbour is found."""
+ENOUGH = np.float32(0.6)
+"""Weight of good neighbours that makes a mean: one beside the pixel at the first radius, or several further out."""
 
 
 def box_mean(values: Float32, good: Mask) -> Float32:
@@ -35,38 +39,22 @@ def _box_sum(values: Float32) -> Float32:
 def local_means(values: Float32, wanted: Mask, good: Mask) -> None:
     """Fill the wanted pixels of `values` (2, ny, nx), in place, with a weighted mean of good ones around them.
 
-    Weights fall as a Gaussian of half the radius, so the nearest count most. Values that are not `good` must be 0. Only
-    the wanted pixels are computed; one without good neighbours within the last radius becomes 0: no light above the
-    background.
+    Weights fall as a Gaussian of half the radius, so the nearest count most. Only the wanted pixels are computed; one
+    without good neighbours within the last radius becomes 0: no light above the background.
     """
-    left = np.flatnonzero(wanted)
+    fill_positions(values, np.flatnonzero(wanted), good)
+
+
+def fill_positions(values: Float32, wanted: NDArray[np.int64], good: Mask) -> None:
+    """As `local_means`, for flat positions that are not good."""
+    from archive_proc.kernels.loops.fill import fill_pixels
+
     for radius in RADII:
-        if not left.size:
-            break
-        filled, found = _means_at(values, good, left, radius)
-        np.put(values, left[found], filled[found])
-        left = left[~found]
-    np.put(values, left, 0.0)
+        wanted = fill_pixels(values, wanted, good, _kernel(radius), radius, ENOUGH)
+    values.reshape(-1)[wanted] = 0.0
 
 
-def _means_at(values: Float32, good: Mask, where: NDArray[np.intp], radius: int) -> tuple[Float32, Mask]:
-    """Weighted means at flat positions, and where enough good neighbours stood behind them."""
-    _, ny, nx = values.shape
-    margin = ((0, 0), (radius, radius), (radius, radius))
-    padded, allowed = np.pad(values, margin).ravel(), np.pad(good, margin).ravel()
-    width = nx + 2 * radius
-    half, rest = np.divmod(where, ny * nx)
-    y, x = np.divmod(rest, nx)
-    place = (half * (ny + 2 * radius) + y + radius) * width + x + radius
-    total = np.zeros(len(where), np.float32)
-    weight = np.zeros(len(where), np.float32)
-    for dy in range(-radius, radius + 1):
-        for dx in range(-radius, radius + 1):
-            kernel = np.float32(np.exp(-2.0 * (dx * dx + dy * dy) / radius**2))
-            near = place + (dy * width + dx)
-            use = allowed[near]
-            total += kernel * np.where(use, padded[near], np.float32(0.0))
-            weight += kernel * use
-    # One neighbour beside the pixel at the first radius, or several further out.
-    found = weight >= np.float32(0.6)
-    return np.asarray(total / np.maximum(weight, np.float32(1e-20)), np.float32), found
+@cache
+def _kernel(radius: int) -> Float32:
+    step = np.arange(-radius, radius + 1)
+    return np.exp(-2.0 * (step[:, None] ** 2 + step**2) / radius**2).astype(np.float32)

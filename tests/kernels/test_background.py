@@ -8,8 +8,10 @@ from archive_proc.kernels.background import (
     BackgroundBasis,
     BlockPlane,
     background_of_plane,
+    change_in_part,
     fit_background,
     halo_maps,
+    still_light,
 )
 from archive_proc.kernels.blocks import block_centres, upsample
 
@@ -86,5 +88,8 @@ def test_a_part_of_the_background_is_the_part_of_the_whole_and_surplus_coefficie
     truth = basis(1)
     coefficients = np.array([[0.02, 1.0, -1.0, 3.0, 0.0], [0.01, 1.0, -1.0, -2.0, 0.0]])
     whole = background_of_plane(truth, coefficients[:, :4])
-    part = background_of_plane(truth, coefficients, rows=slice(100, 164), columns=slice(30, 70))
-    np.testing.assert_allclose(part, whole[:, 100:164, 30:70], rtol=1e-6)
+    rows, columns = slice(100, 164), slice(30, 70)
+    part = [change_in_part(truth, coefficients, channel, rows, columns) for channel in range(2)]
+    np.testing.assert_allclose(part + truth.level[:, rows, columns], whole[:, rows, columns], rtol=1e-6)
+    still = still_light(truth)
+    np.testing.assert_array_equal(background_of_plane(truth, coefficients, still=still), whole)

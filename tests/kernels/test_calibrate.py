@@ -108,7 +108,7 @@ def test_light_is_recovered_in_adu_per_second_with_honest_variance() -> None:
     electrons = rng.poisson(light * 1.75, (20, 2, NY, NX))
     raw = (electrons / 1.75 + 10.0 + rng.normal(0.0, 2.5, electrons.shape)).astype(np.float32)
     level = np.where(lit, 10.0 + 0.8 * 20.0 * 16.0, 10.0).astype(np.float32)
-    planes = [calibrate_plane(plane, level, one) for plane in raw]
+    planes = [calibrate_plane(join_halves(plane), level, one) for plane in raw]
     flux = np.stack([plane.flux for plane in planes])
     assert np.isnan(flux[:, ~lit]).all()
     assert flux[:, lit].mean() == pytest.approx(3.0, abs=0.03)
@@ -128,7 +128,7 @@ def test_a_useless_pixel_gets_its_neighbours_mean_and_no_weight() -> None:
     cosmic = np.zeros((2, NY, NX), bool)
     cosmic[1, 20, 70] = True
     raw[1, 20, 70] += 5000.0
-    done = calibrate_plane(raw, one.pedestal, one, cosmic)
+    done = calibrate_plane(join_halves(raw), one.pedestal, one, cosmic)
     assert done.flux[0, 30, 50] == pytest.approx(50.0, abs=1e-2)
     assert done.flux[1, 20, 70] == pytest.approx(70.0, abs=1e-2)
     assert np.isnan(done.variance[0, 30, 50])
@@ -143,7 +143,7 @@ def test_soft_and_hard_limits_flag_and_only_the_hard_one_fills() -> None:
     one = detector()
     raw = np.full((2, NY, NX), 10.0, np.float32)
     raw[0, 30, 30], raw[0, 40, 40] = 25_000.0, 41_000.0
-    done = calibrate_plane(raw, one.pedestal, one)
+    done = calibrate_plane(join_halves(raw), one.pedestal, one)
     assert int(done.flags[0, 30, 30]) == int(Flag.NONLINEAR)
     assert done.flux[0, 30, 30] > 1000.0
     assert int(done.flags[0, 40, 40]) == int(Flag.NONLINEAR | Flag.SATURATED | Flag.FILLED)
@@ -159,7 +159,7 @@ def test_nonlinearity_is_undone_above_a_background() -> None:
 
     raw = (10.0 + measured(true + background)).astype(np.float32)
     level = (10.0 + measured(background)).astype(np.float32)
-    done = calibrate_plane(raw, level, one)
+    done = calibrate_plane(join_halves(raw), level, one)
     assert np.nanmedian(done.flux) * 0.8 * 16.0 == pytest.approx(4000.0, rel=1e-4)
 
 
@@ -175,5 +175,5 @@ def test_noise_is_read_off_the_unlit_pixels_where_no_dark_tells() -> None:
     rng = np.random.default_rng(8)
     one = replace(detector(), unlit_level_variance=(1.5, 1.5), read_noise=np.full((2, NY, NX), 9.0, np.float32))
     raw = (10.0 + rng.normal(0.0, np.hypot(2.5, 1.5**0.5), (2, NY, NX))).astype(np.float32)
-    done = calibrate_plane(raw, one.pedestal, one)
+    done = calibrate_plane(join_halves(raw), one.pedestal, one)
     assert np.nanmedian(done.variance) * (0.8 * 16.0) ** 2 == pytest.approx(2.5**2, rel=0.15)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from archive_proc.kernels.cosmic import cosmic_rays
+from archive_proc.kernels.calibrate import join_halves
+from archive_proc.kernels.cosmic import Witnesses, cosmic_rays
 
 SHAPE = (2, 96, 96)
 
@@ -21,15 +22,15 @@ def planes(n: int, scale: np.ndarray | None = None, seed: int = 1) -> np.ndarray
 
 
 def find(plane: np.ndarray, near: list[np.ndarray]) -> np.ndarray:
-    return cosmic_rays(
-        plane,
-        near,
+    witnesses = Witnesses(
+        [join_halves(one) for one in near],
         background=np.full(SHAPE, 210.0, np.float32),
         pedestal=np.full(SHAPE, 10.0, np.float32),
         read_noise=np.full(SHAPE, 2.5, np.float32),
         gain=1.75,
         good=np.ones(SHAPE, bool),
     )
+    return cosmic_rays(join_halves(plane), witnesses)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])

@@ -30,16 +30,20 @@ def count_pixels(flags: Flags, of_detector: Flags) -> NDArray[np.int64]:
 
     Non-linear: too bright in this plane, not saturated; pixels that never follow the lamp do not count.
     """
-    inside = (flags & int(Flag.OUTSIDE)) == 0
-    of_plane = flags & ~(of_detector & np.uint16(Flag.NONLINEAR))
-    saturated = (flags & int(Flag.SATURATED)) != 0
-    masks = (
-        (flags & int(Flag.FILLED)) != 0,
-        (flags & int(Flag.COSMIC)) != 0,
-        saturated,
-        ((of_plane & int(Flag.NONLINEAR)) != 0) & ~saturated,
-    )
-    return np.stack([np.count_nonzero(one & inside, axis=(1, 2)) for one in masks], axis=1).astype(np.int64)
+    from archive_proc.kernels.loops.flags import count_flags
+
+    wanted, unless, own = np.array(
+        [
+            (Flag.FILLED, 0, 0),
+            (Flag.COSMIC, 0, 0),
+            (Flag.SATURATED, 0, 0),
+            (Flag.NONLINEAR, Flag.SATURATED, Flag.NONLINEAR),
+        ],
+        np.uint16,
+    ).T.copy()
+    counts = np.zeros((len(flags), len(COUNTED)), np.int64)
+    count_flags(flags, of_detector, np.uint16(Flag.OUTSIDE), wanted, unless, own, counts)
+    return counts
 
 
 def smear(inputs: RecipeInputs, coordinates: Coordinates) -> Float64:

@@ -17,7 +17,7 @@ from archive_proc.kernels.background import (
     FIXED_TERMS,
     HALO_TERMS,
     BlockPlane,
-    background_of_plane,
+    change_in_part,
     fit_background,
 )
 from archive_proc.kernels.blocks import HALF, block_centres, block_means, shift_blocks
@@ -96,8 +96,7 @@ class _Plane:
         if rows.start >= rows.stop or columns.start >= columns.stop:
             nothing = np.zeros((1, 1), np.float32)
             return cut(nothing, nothing, -size, -size, size)
-        smooth = background_of_plane(basis, self.coefficients, rows=rows, columns=columns)[half]
-        smooth -= basis.level[half, rows, columns]
+        smooth = change_in_part(basis, self.coefficients, half, rows, columns)
         inverse = self.ground.inverse[half, rows, columns]
         residual = self.residual[half, rows, columns]
         values = (residual - smooth) * inverse

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.instruments.tables import load_tables
-from archive_proc.kernels.background import background_of_plane
-from archive_proc.kernels.calibrate import USELESS, Detector, calibrate_plane, common_variance, split_halves
-from archive_proc.kernels.cosmic import cosmic_rays
+from archive_proc.kernels.background import background_of_plane, still_light
+from archive_proc.kernels.calibrate import USELESS, Detector, calibrate_plane, common_variance
+from archive_proc.kernels.cosmic import Witnesses, cosmic_rays
 from archive_proc.kernels.figures import noise_ratio
 from archive_proc.model.flags import Flag
 from archive_proc.model.frames import Arm
@@ -46,8 +46,6 @@ from archive_proc.recipes.recipe import (
 Float32 = NDArray[np.float32]
 
 PRODUCT = "irdis_science_cube"
-MEAN_BLOCK = 4
-"""Pixels along a side of the blocks on which the mean light is kept for the flat's share of the variance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,73 +55,98 @@ class ScienceParameters:
     find_cosmic_rays: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Masters:
-    """Detector and background of each main file, built once a block."""
+    """What the planes of files served alike share; halves (2, 1024, 1024)."""
+
+    detector: Detector
+    background: PlaneBackground
+    still: Float32
+    """The light of the background's basis itself."""
+    good: NDArray[np.bool_]
+    """Lit pixels with no fault."""
+
+
+@dataclass(slots=True)
+class _MastersByFile:
+    """Masters of each main file, built once a block."""
 
     inputs: RecipeInputs
-    built: dict[tuple[str, ...], tuple[Detector, PlaneBackground]] = field(default_factory=dict)
+    built: dict[tuple[str, ...], _Masters] = field(default_factory=dict)
 
-    def of(self, file: int) -> tuple[Detector, PlaneBackground]:
+    def of(self, file: int) -> _Masters:
         """Those of one main file; files served by the same calibrations at one DIT share them."""
         roles = ("flat", "bad_pixels", "dark", "background")
         frame = self.inputs.frames[file]
         key = tuple(one.product_id for role in roles for one in self.inputs.serving(role, file))
         key += (str(frame.dit_s), str(frame.realdit_s), str(frame.gain))
         if key not in self.built:
-            self.built[key] = (detector_for(self.inputs, file), background_for(self.inputs, file))
+            detector, background = detector_for(self.inputs, file), background_for(self.inputs, file)
+            good = (detector.flags & (USELESS | int(Flag.OUTSIDE))) == 0
+            self.built[key] = _Masters(detector, background, still_light(background.basis), good)
         return self.built[key]
 
 
 def calibrate_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
     """Flux, variance and flags of 16 planes; summary: sums of light on 4 x 4 blocks, counts per plane."""
+    from archive_proc.kernels.loops.calibrate import CELL, add_cells
+
     parameters: ScienceParameters = inputs.parameters
-    masters = _Masters(inputs)
-    raw = block.pixels["raw"]
+    by_file = _MastersByFile(inputs)
+    raw = np.asarray(block.pixels["raw"], np.float32)
     n, (ny, width) = len(block.planes), raw.shape[1:]
     shape = (n, 2, ny, width // 2)
     flux, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
     flags = np.empty(shape, np.uint16)
-    light = np.zeros((2, ny // MEAN_BLOCK, width // 2 // MEAN_BLOCK))
+    light = np.zeros((2, ny // CELL, width // 2 // CELL))
     counts = np.zeros((n, 2, len(COUNTED)), np.int64)
     noise = np.full((n, 2), np.nan)
     rows = PlaneRows(inputs, inputs.calibrations["background_fit"][0])
     coefficients = np.asarray(rows.product.arrays["coefficients"], np.float64)
+    level = np.empty(shape[1:], np.float32)
     for index, plane in enumerate(block.planes):
         file = int(inputs.planes.file[plane])
-        detector, background = masters.of(file)
-        halves = split_halves(np.asarray(raw[index], np.float32))
+        masters = by_file.of(file)
+        basis = masters.background.basis
         row = rows.of_plane(int(plane))
-        fitted = np.zeros((2, max(len(background.basis.terms), coefficients.shape[2])))
+        fitted = np.zeros((2, max(len(basis.terms), coefficients.shape[2])))
         if row >= 0:
             fitted[:, : coefficients.shape[2]] = np.nan_to_num(coefficients[row])
-        level = background_of_plane(background.basis, fitted)
+        background_of_plane(basis, fitted, still=masters.still, into=level)
         hits = None
         if parameters.find_cosmic_rays:
-            near = [split_halves(one) for one in _neighbours(block, inputs, int(plane))]
-            good = (detector.flags & (USELESS | int(Flag.OUTSIDE))) == 0
-            hits = cosmic_rays(
-                halves,
-                near,
-                background=level,
-                pedestal=detector.pedestal,
-                read_noise=detector.read_noise,
-                gain=detector.gain,
-                good=good,
-            )
-        done = calibrate_plane(halves, level, detector, hits)
-        flux[index], variance[index], flags[index] = done.flux, done.variance, done.flags
-        if not background.constrained or row < 0:
-            flags[index][(done.flags & int(Flag.OUTSIDE)) == 0] |= np.uint16(Flag.BACKGROUND_UNCONSTRAINED)
-        counts[index] = count_pixels(done.flags, detector.flags)
+            hits = cosmic_rays(raw[index], _witnesses(block, inputs, int(plane), masters, level))
+        constrained = masters.background.constrained and row >= 0
+        calibrate_plane(
+            raw[index],
+            level,
+            masters.detector,
+            hits,
+            always=0 if constrained else int(Flag.BACKGROUND_UNCONSTRAINED),
+            into=(flux[index], variance[index], flags[index]),
+        )
+        counts[index] = count_pixels(flags[index], masters.detector.flags)
         guess = scene_of(inputs.frames[file]).guess
-        noise[index] = [noise_ratio(done.flux[half], done.variance[half], guess[half]) for half in range(2)]
+        noise[index] = [noise_ratio(flux[index, half], variance[index, half], guess[half]) for half in range(2)]
         if inputs.planes.usable[plane]:
-            light += _block_means(done.flux)
+            add_cells(flux[index], light)
     usable = int(inputs.planes.usable[block.planes].sum())
     return BlockOutput(
         {"light": light, "usable": np.array([usable]), "counts": counts, "noise": noise},
         {PRODUCT: {"flux": flux, "variance": variance, "flags": flags}},
+    )
+
+
+def _witnesses(block: Block, inputs: RecipeInputs, plane: int, masters: _Masters, level: Float32) -> Witnesses:
+    """What a plane's cosmic rays are told by."""
+    detector = masters.detector
+    return Witnesses(
+        neighbours=_neighbours(block, inputs, plane),
+        background=level,
+        pedestal=detector.pedestal,
+        read_noise=detector.read_noise,
+        gain=detector.gain,
+        good=masters.good,
     )
 
 
@@ -141,13 +164,6 @@ def _same(inputs: RecipeInputs, plane: int) -> tuple[float | int | None, ...]:
     """What neighbours in time must share with a plane."""
     frame = inputs.frames[int(inputs.planes.file[plane])]
     return (frame.dit_ms, frame.dit_s, round(frame.dith_x or 0.0, 2), round(frame.dith_y or 0.0, 2))
-
-
-def _block_means(flux: Float32) -> NDArray[np.float64]:
-    """(2, ny / 4, nx / 4) means; 0 outside the lit field."""
-    two, ny, nx = flux.shape
-    cells = np.nan_to_num(flux).reshape(two, ny // MEAN_BLOCK, MEAN_BLOCK, nx // MEAN_BLOCK, MEAN_BLOCK)
-    return np.asarray(cells.mean(axis=(2, 4), dtype=np.float64))
 
 
 def gather(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
@@ -204,7 +220,9 @@ def close_science(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
 
 def _common(inputs: RecipeInputs, shared: Arrays, detector: Detector) -> Float32:
     mean = shared["light"] / max(int(shared["usable"][0]), 1)
-    full = np.repeat(np.repeat(mean, MEAN_BLOCK, axis=1), MEAN_BLOCK, axis=2).astype(np.float32)
+    # The light was kept as means over small cells: the flat's share of the variance needs no finer one.
+    cell = detector.response.shape[2] // mean.shape[2]
+    full = np.repeat(np.repeat(mean, cell, axis=1), cell, axis=2).astype(np.float32)
     level = level_for(inputs, 0, "background") or level_for(inputs, 0, "dark")
     variance = level.variance if level is not None else np.zeros_like(full)
     return common_variance(full, variance, detector)

@@ -208,7 +208,9 @@ def close_cube(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "background_level": shared["level"],
         "wavelength": np.array([1.6, 1.7]),
     }
-    content = ProductContent(arrays, {"total": shared["total"], "note": str(shared["words"][1])})
+    size = cube_sizes(inputs)["toy_cube"]
+    attrs = {"total": shared["total"], "note": str(shared["words"][1]), "size": [size["y"], size["x"]]}
+    content = ProductContent(arrays, attrs)
     return RecipeResult({"toy_cube": content}, remarks=(Remark("AP-IRD-998", "a toy remark"),))
 
 
@@ -232,7 +234,9 @@ def close_centered(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
 
 
 def centered_sizes(inputs: RecipeInputs) -> Mapping[str, Mapping[str, int]]:
-    return {"toy_centered": {"channel": 2, "y": 8, "x": 8}}
+    assert inputs.main is not None
+    y, x = inputs.main.attrs["size"]
+    return {"toy_centered": {"channel": 2, "y": y, "x": x}}
 
 
 COST = Cost(0.1, 0.01, 0.1, 1000, 100)

@@ -15,6 +15,7 @@ from archive_proc.execution.births import first_answer
 from archive_proc.execution.cache import worker_cache
 from archive_proc.execution.calls import Task, TaskCall, TaskReport
 from archive_proc.execution.closing import Closing, Gathered, close_process, root_attrs
+from archive_proc.execution.compiling import compiling_is_start_up, import_libraries
 from archive_proc.execution.cookbooks import Cookbook, cookbook
 from archive_proc.execution.failures import facts_of
 from archive_proc.execution.inputs import Prepared, prepare
@@ -108,6 +109,7 @@ class _Work:
         settings, clock = self.call.settings, self.gauge.clock
         with clock(Phase.START):
             book = cookbook(settings.cookbook)
+            import_libraries(book.module)
         spec = read_spec(self.directory)
         roots = {name: Path(path) for name, path in settings.raw_roots}
         prepared = prepare(spec, self.layout, roots, book, worker_cache(settings.root, settings.cache_bytes), clock)
@@ -123,7 +125,8 @@ class _Work:
             clock,
         )
         try:
-            return self._task(closing)
+            with compiling_is_start_up(clock):
+                return self._task(closing)
         finally:
             prepared.main.close()
 

@@ -21,6 +21,9 @@ COOKBOOK: tuple[Recipe, ...] = (
     IRDIS_CENTERED,
 )
 
+LIBRARIES = ("numba", "scipy.ndimage")
+"""What kernels import when they are called: a worker does it before its first task, planning never."""
+
 
 def recipe(name: str) -> Recipe:
     """The recipe of this name.

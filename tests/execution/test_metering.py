@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from toy_night import Night, night, site
 
 from archive_proc.bench.run_records import read_records
 from archive_proc.errors import InputError
+from archive_proc.execution.compiling import compiling_is_start_up
 from archive_proc.execution.executor import execute
 from archive_proc.model.events import ProcessChanged, RunStarted, TaskEnded, WorkerReady
 from archive_proc.model.ids import RunId
+from archive_proc.model.phases import Phase, PhaseClock
 from archive_proc.model.processes import State
 from archive_proc.storage.journal import read_journal
 from archive_proc.storage.records import read_record
@@ -73,3 +76,15 @@ def test_a_run_that_did_nothing_cannot_be_measured(tmp_path: Path) -> None:
     again = execute(tonight.plan, tonight.layout, tonight.frames, site(), tonight.options())
     with pytest.raises(InputError, match="AP-BEN-001"):
         read_records(tonight.layout, again.run_id)
+
+
+def test_making_a_kernel_is_start_up_and_using_it_is_not() -> None:
+    numba = pytest.importorskip("numba")
+    clock = PhaseClock(lambda: (time.monotonic(), time.process_time()))
+    kernel = numba.njit(lambda n: n * 3 + 1)
+    with compiling_is_start_up(clock), clock(Phase.BLOCK):
+        assert kernel(2) == 7
+        made = clock.costs()["start"].cpu_s
+        assert kernel(3) == 10
+    assert made > clock.costs()["block"].cpu_s
+    assert clock.costs()["start"].cpu_s == made

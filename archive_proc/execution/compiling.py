@@ -1,0 +1,49 @@
+"""Compiled kernels: the time to make them, or to load them, is a worker's start-up, not the recipe's work."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from types import ModuleType
+from typing import Any
+
+from archive_proc.model.phases import Phase, PhaseClock
+
+_KIND = "numba:compiler_lock"
+"""Held while numba compiles a kernel or loads it from its cache."""
+
+
+def import_libraries(cookbook: ModuleType) -> None:
+    """Import what the recipes of a cookbook will: its `LIBRARIES`, where it names any."""
+    for name in getattr(cookbook, "LIBRARIES", ()):
+        importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def compiling_is_start_up(clock: PhaseClock) -> Iterator[None]:
+    """While inside, what numba does before a kernel runs belongs to `Phase.START`.
+
+    Nothing to do where no recipe has imported numba: it is not imported for this.
+    """
+    if "numba" not in sys.modules:
+        yield
+        return
+    from numba.core import event
+
+    turns: list[AbstractContextManager[None]] = []
+
+    # Any: numba ships no types.
+    class Turns(event.Listener):
+        def on_start(self, happening: Any) -> None:
+            turns.append(clock(Phase.START))
+            turns[-1].__enter__()
+
+        def on_end(self, happening: Any) -> None:
+            if turns:
+                turns.pop().__exit__(None, None, None)
+
+    with event.install_listener(_KIND, Turns()):
+        yield

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archive_proc.errors import LockedError, MisuseError, NotFoundError
+from archive_proc.errors import LockedError, MisuseError, NotFoundError, PreconditionError
 from archive_proc.settings import (
     ARCHIVE_FILE,
     ArchiveSettings,
@@ -22,6 +22,7 @@ from archive_proc.settings import (
     parse_archive_settings,
     parse_site,
 )
+from archive_proc.storage.answers import answering
 from archive_proc.storage.layout import Layout
 
 if TYPE_CHECKING:
@@ -78,9 +79,10 @@ class Product:
 class Archive:
     """One archive on disk. Opening it reads its settings and nothing else."""
 
-    def __init__(self, root: Path, settings: ArchiveSettings) -> None:
+    def __init__(self, root: Path, settings: ArchiveSettings, cookbook: str | None = None) -> None:
         self.root = root
         self.settings = settings
+        self.cookbook = cookbook
         self.layout = Layout(root)
         self._read: tuple[object, Campaign] | None = None
 
@@ -88,13 +90,16 @@ class Archive:
         return f"Archive({str(self.root)!r})"
 
     @classmethod
-    def open(cls, path: str | Path | None = None) -> Archive:
+    def open(cls, path: str | Path | None = None, *, cookbook: str | None = None) -> Archive:
         """Open the archive at `path`, else `$ARCHIVE_PROC_HOME`, else the nearest parent that is one.
 
-        Raises NotFoundError AP-CLI-002, MisuseError AP-CLI-003 and -004 for its settings.
+        `cookbook`: a module whose recipes take the place of the package's (stand-ins of `bench`): its `COOKBOOK` is
+        planned with, its `recipe(name)` run. Raises NotFoundError AP-CLI-002, MisuseError AP-CLI-003 and -004 for its
+        settings.
         """
         root = find_archive(path)
-        return cls(root, parse_archive_settings((root / ARCHIVE_FILE).read_text(), str(root / ARCHIVE_FILE)))
+        settings = parse_archive_settings((root / ARCHIVE_FILE).read_text(), str(root / ARCHIVE_FILE))
+        return cls(root, settings, cookbook)
 
     @classmethod
     def init(cls, path: str | Path) -> Archive:
@@ -108,9 +113,13 @@ class Archive:
                 remedy="choose another directory, or use the archive as it is",
             )
         layout = Layout(root)
-        for directory in (layout.overrides, layout.decisions, layout.sites, layout.manifests, layout.products):
-            directory.mkdir(parents=True, exist_ok=True)
-        layout.archive_toml.write_text(_SETTINGS.format(archive_id=secrets.token_hex(6)))
+        with answering(root):
+            for directory in (layout.overrides, layout.decisions, layout.sites, layout.manifests, layout.products):
+                directory.mkdir(parents=True, exist_ok=True)
+            # Imported here: it brings pyarrow, and opening an archive must stay light.
+            from archive_proc.storage.atomic import write_bytes
+
+            write_bytes(layout.archive_toml, _SETTINGS.format(archive_id=secrets.token_hex(6)).encode())
         return cls.open(root)
 
     # -- raw files --------------------------------------------------------------------------------------------------
@@ -135,7 +144,7 @@ class Archive:
         asked = IntakeOptions(jobs or os.cpu_count() or 1, dry_run, allow_empty, full_digest)
         if dry_run:
             return take_in(self.layout, self.settings, given, asked)
-        with acquire(self.layout, "ingest"):
+        with answering(self.root), acquire(self.layout, "ingest"):
             intake = take_in(self.layout, self.settings, given, asked)
             self._publish()
         return intake
@@ -147,7 +156,8 @@ class Archive:
         """
         from archive_proc.flow.expecting import expect
 
-        expect(self.layout, Path(manifest))
+        with answering(self.root):
+            expect(self.layout, Path(manifest))
         return tuple(one for one in self.campaign.early_issues if one.code in ("AP-ING-040", "AP-ING-041"))
 
     # -- what the rules say -----------------------------------------------------------------------------------------
@@ -160,7 +170,7 @@ class Archive:
         state = _state(self.layout)
         if self._read is None or self._read[0] != state:
             self.settings = Archive.open(self.root).settings
-            self._read = (state, open_campaign(self.layout, self.settings))
+            self._read = (state, open_campaign(self.layout, self.settings, self.cookbook))
         return self._read[1]
 
     def select(self, selection: Selection) -> tuple[ObsId, ...]:
@@ -174,10 +184,17 @@ class Archive:
         return select(self.layout, selection)
 
     def refresh(self) -> None:
-        """Publish what the rules say now (overrides may have changed); left out while a driver works."""
+        """Publish what the rules say now (overrides may have changed).
+
+        Left out while a driver works, and where the archive cannot be written: then the last catalog answers.
+        """
         from archive_proc.execution.lock import acquire
 
-        with contextlib.suppress(LockedError), acquire(self.layout, "publish"):
+        with (
+            contextlib.suppress(LockedError, PreconditionError),
+            answering(self.root),
+            acquire(self.layout, "publish"),
+        ):
             self._publish()
 
     def check(self, selection: Selection) -> tuple[Issue, ...]:
@@ -211,7 +228,8 @@ class Archive:
         """Write the plan, so that `run` executes exactly it."""
         from archive_proc.flow.running import save_plan
 
-        return save_plan(self.layout, plan)
+        with answering(self.root):
+            return save_plan(self.layout, plan)
 
     def load_plan(self, text: str) -> Plan:
         """A saved plan by its id, or any unambiguous start of it."""
@@ -245,7 +263,7 @@ class Archive:
             progress=progress,
             chunk_planes=chunk_planes,
         )
-        with acquire(self.layout, f"run {selection.words}") as lease:
+        with answering(self.root), acquire(self.layout, f"run {selection.words}") as lease:
             # Inside the lease: nobody can ingest between what is read here and what is run.
             self._publish()
             wanted = select(self.layout, selection)
@@ -255,20 +273,23 @@ class Archive:
         """Execute a saved plan exactly."""
         from archive_proc.flow.running import Order, run_plan
 
-        return run_plan(self.campaign, plan, Order(site=site or self.site(), progress=progress))
+        with answering(self.root):
+            return run_plan(self.campaign, plan, Order(site=site or self.site(), progress=progress))
 
     def resume(self, run: str | None = None, *, site: SiteProfile | None = None, progress: bool = False) -> RunOutcome:
         """Continue a run (the latest): same plan, only what is missing."""
         from archive_proc.flow.running import Order, resume
 
-        return resume(self.campaign, self.run_id(run), Order(site=site or self.site(), progress=progress))
+        with answering(self.root):
+            return resume(self.campaign, self.run_id(run), Order(site=site or self.site(), progress=progress))
 
     def cancel(self, run: str | None = None) -> RunId:
         """Ask the driver of a run (the latest) to stop gracefully."""
         from archive_proc.flow.runs import cancel
 
         run_id = self.run_id(run)
-        cancel(self.layout, run_id)
+        with answering(self.root):
+            cancel(self.layout, run_id)
         return run_id
 
     def status(self, run: str | None = None) -> RunStatus:
@@ -354,8 +375,10 @@ class Archive:
         """Make the catalog anew from manifests, overrides, decisions, plans, journals and process records."""
         from archive_proc.execution.lock import acquire
         from archive_proc.flow.publish import rebuild
+        from archive_proc.storage.snapshots import forget_unreadable
 
-        with acquire(self.layout, "rebuild"):
+        with answering(self.root), acquire(self.layout, "rebuild"):
+            forget_unreadable(self.layout)
             rebuild(self.layout, self.campaign.understanding)
             # What processes refused is known only now: associations are settled with it.
             self._read = None

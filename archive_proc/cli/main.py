@@ -37,7 +37,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("verify", "Compare products and catalog with their seals."),
     ("rebuild", "Make the catalog anew from manifests, decisions, plans, journals and products."),
     ("simulate", "Write raw nights with known truth."),
-    ("bench", "Measure accuracy against truth."),
+    ("bench", "Measure: accuracy against truth, behaviour under faults."),
     ("help", "The page of an error code."),
     ("completion", "Print the completion script of a shell."),
 )
@@ -78,10 +78,11 @@ class Verbs(click.Group):
 
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--archive", "archive", metavar="DIR", help="The archive [$ARCHIVE_PROC_HOME, else the nearest parent].")
+@click.option("--cookbook", metavar="MODULE", hidden=True, help="Recipes of another module (stand-ins of `bench`).")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, results only.")
 @click.version_option(__version__, prog_name="archive-proc")
 @click.pass_context
-def program(context: click.Context, archive: str | None, quiet: bool) -> None:
+def program(context: click.Context, archive: str | None, cookbook: str | None, quiet: bool) -> None:
     """Reprocess the VLT/SPHERE archive: raw files in, calibrated cubes and an SQL catalog out.
 
     \b
@@ -92,7 +93,7 @@ def program(context: click.Context, archive: str | None, quiet: bool) -> None:
     archive-proc run                      the same command continues after any stop
     archive-proc query --saved list       questions with a name; or your own SQL
     """  # noqa: D301 - click wants the control character itself
-    context.obj = {"archive": archive, "quiet": quiet}
+    context.obj = {"archive": archive, "cookbook": cookbook, "quiet": quiet}
 
 
 def main() -> NoReturn:

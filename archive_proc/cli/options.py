@@ -64,7 +64,7 @@ def opened(context: click.Context) -> Archive:
     """The archive this call works in."""
     from archive_proc.archive import Archive
 
-    return Archive.open(context.obj["archive"])
+    return Archive.open(context.obj["archive"], cookbook=context.obj["cookbook"])
 
 
 def quiet(context: click.Context) -> bool:

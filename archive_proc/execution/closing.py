@@ -17,7 +17,7 @@ from archive_proc.execution.inputs import Prepared
 from archive_proc.execution.liveness import this_writer
 from archive_proc.execution.meters import Gauge, Sayings, utc_now
 from archive_proc.execution.planes import compare_digests, file_digests
-from archive_proc.execution.receipts import Meters, PlaneDigest, Receipt
+from archive_proc.execution.receipts import FileStamp, Meters, PlaneDigest, Receipt
 from archive_proc.execution.spec import AttemptDir, AttemptSpec
 from archive_proc.model.ids import product_id, sha256_hex
 from archive_proc.model.phases import Phase, PhaseClock
@@ -53,6 +53,7 @@ class Gathered:
     objects: dict[str, SealedObject] = field(default_factory=dict)
     block_digests: list[BlockDigest] = field(default_factory=list)
     plane_digests: list[PlaneDigest] = field(default_factory=list)
+    file_stamps: list[FileStamp] = field(default_factory=list)
     meters: Meters = field(default_factory=Meters)
     warnings: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)

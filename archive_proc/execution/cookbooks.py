@@ -77,6 +77,18 @@ def cookbook(module_name: str) -> Cookbook:
     return Cookbook(module, recipe, _product_types(module), _open_raw(module))
 
 
+def recipes_of(module_name: str) -> tuple[Recipe, ...]:
+    """All recipes of a cookbook, for planning. Raises MisuseError (AP-RUN-013) where it lists none."""
+    module = cookbook(module_name).module
+    try:
+        recipes: tuple[Recipe, ...] = module.COOKBOOK
+    except AttributeError:
+        raise MisuseError(
+            "AP-RUN-013", "lists no COOKBOOK", subject=module_name, remedy=f"see {DEFAULT_COOKBOOK}"
+        ) from None
+    return recipes
+
+
 def _product_types(module: ModuleType) -> Mapping[str, ProductForm]:
     own: Callable[[], Mapping[str, ProductForm]] | None = getattr(module, "product_types", None)
     if own is not None:

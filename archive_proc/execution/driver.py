@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import time
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from archive_proc.execution.work import ProcessWork, Size
 from archive_proc.model.events import ProcessFailed
 from archive_proc.model.ids import ProcessId, shown
 from archive_proc.model.processes import Cause, State
+from archive_proc.storage.answers import is_full, no_room
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.seal import is_sealed
 
@@ -106,8 +108,23 @@ class Driver:
                 self._answer(finished)
             self.ledger.progress.tick(len(self._flying))
             self.publisher.when_due()
+        self._tidy()
         for process_id in list(self._schedule.open()):
             self.ledger.cancelled(process_id)
+
+    def give_up(self) -> None:
+        """End at once because there is no room for anything more, not even for the journal."""
+        self.stopper.ask(DISK_FULL)
+        self._tidy()
+        for process_id in list(self._schedule.open()):
+            self._schedule.states[process_id] = State.CANCELLED
+
+    def _tidy(self) -> None:
+        """Remove half-made products that no later run can continue: on a full disk that is the room to end in."""
+        for work in self._works.values():
+            if not work.chunked:
+                with contextlib.suppress(OSError):
+                    self.attempts.remove(work)
 
     # -- what to submit next --------------------------------------------------------------------------------------
 
@@ -150,6 +167,10 @@ class Driver:
         try:
             work = self.attempts.take(planned, self._schedule.priorities[process_id])
         except (ArchiveProcError, OSError, KeyError, ValueError) as error:
+            if is_full(error):
+                self._schedule.states[process_id] = State.PLANNED  # nothing is wrong with it
+                self.stopper.ask(DISK_FULL)
+                return None
             never = ProcessWork(planned, 0.0, 0, Size(0, 0), 1, 1, chunked=False)
             self._task_failed(never, Task("prepare"), facts_of(error), None, again=False)
             return None
@@ -186,7 +207,8 @@ class Driver:
             if report.sealed:
                 self._sealed(work, report)
             elif report.failure is not None:
-                again = self._may_retry(work, report.failure)
+                # A full disk stops the run; it is never the end of a process.
+                again = self._may_retry(work, report.failure) or report.failure.disk_full
                 self._task_failed(work, task, report.failure, report, again=again)
             elif not report.stopped:
                 work.finish(task)
@@ -273,8 +295,16 @@ class Driver:
             stopped=self.stopper.reason,
             pixel_digests=dict(self.attempts.digests),
             catalog_behind=self.publisher.behind,
-            note=self.publisher.note,
+            note=self._no_room() or self.publisher.note,
         )
+
+    def _no_room(self) -> str:
+        """What a full disk asks of the user; empty where that was not the end."""
+        if self.stopper.reason != DISK_FULL:
+            return ""
+        states = self._schedule.states
+        left = [one for pid, one in self._schedule.planned.items() if states[pid] is State.CANCELLED]
+        return no_room(self._layout.root, sum(one.prediction.bytes_out for one in left)).line
 
 
 def worker_settings(attempts: Attempts, backend: Backend, stop_file: str) -> WorkerSettings:

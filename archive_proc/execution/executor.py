@@ -31,6 +31,7 @@ from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId, ProcessId, RunId
 from archive_proc.model.processes import Plan, PlannedProcess
 from archive_proc.settings import SiteProfile
+from archive_proc.storage.answers import is_full
 from archive_proc.storage.forms import SHARD_PLANES
 from archive_proc.storage.journal import JournalWriter
 from archive_proc.storage.layout import Layout
@@ -106,22 +107,52 @@ def _run(
                 settings=worker_settings(attempts, backend, str(stop_file.resolve())),
                 stopper=stopper,
                 publisher=Publisher(
-                    publish=options.publish, every_s=options.publish_every_s, stopper=stopper, say=progress.warn
+                    publish=_after_sync(options.publish, journal),
+                    every_s=options.publish_every_s,
+                    stopper=stopper,
+                    say=progress.warn,
                 ),
             )
             try:
                 driver.begin({one.process.process_id for one in to_run})
                 driver.loop()
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                backend.stop()  # nobody works on what is tidied away
+                driver.give_up()
             finally:
                 backend.stop()
                 progress.close()
-            journal.append(_ended(driver), durable=True)
-            driver.publisher.now(last=True)
-            if driver.publisher.behind:
-                # Said after the end, because it happened after it; where the disk is full, stderr has it.
-                with contextlib.suppress(OSError):
-                    journal.append(_ended(driver), durable=True)
+            _end(driver, journal)
             return driver.outcome()
+
+
+def _after_sync(publish: Callable[[], None] | None, journal: JournalWriter) -> Callable[[], None] | None:
+    """The compactor reads no line that a power cut could still take back."""
+    if publish is None:
+        return None
+
+    def synced() -> None:
+        journal.sync()
+        publish()
+
+    return synced
+
+
+def _end(driver: Driver, journal: JournalWriter) -> None:
+    """Write down that the run ended and publish; on a full disk what can be written, stderr has the rest."""
+    try:
+        journal.append(_ended(driver), durable=True)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        driver.give_up()
+    driver.publisher.now(last=True)
+    if driver.publisher.behind:
+        # Said after the end, because it happened after it.
+        with contextlib.suppress(OSError):
+            journal.append(_ended(driver), durable=True)
 
 
 def processes_to_run(plan: Plan, layout: Layout) -> list[PlannedProcess]:

@@ -21,13 +21,12 @@ from archive_proc.errors import (
 from archive_proc.execution.calls import FailureFacts
 from archive_proc.execution.liveness import Writer
 from archive_proc.model.processes import Cause, QcValue
+from archive_proc.storage.answers import FULL, is_full
 from archive_proc.version import PACKAGE
 
 TRACEBACK_LINES = 30
 
 _PACKAGE = PACKAGE
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""A disk or a quota without room."""
 _INFRA = frozenset(
     {
         errno.EIO,
@@ -76,6 +75,7 @@ def facts_of(error: BaseException) -> FailureFacts:
             subject=error.subject,
             traceback=tail if cause is Cause.CODE else "",
             qc=_qc(error),
+            disk_full=is_full(error),
         )
     name = type(error).__name__
     text = str(error).strip() or "no message"

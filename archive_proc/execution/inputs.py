@@ -21,6 +21,7 @@ from archive_proc.recipes.recipe import Arrays, Calibration, PlaneTable, Product
 from archive_proc.storage.fits import RawReader
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.products import PlaneSource, load_product
+from archive_proc.storage.seal import expect_whole
 
 EXCLUDED = "excluded by an override"
 
@@ -51,8 +52,8 @@ def prepare(
 ) -> Prepared:
     """Load everything but the main planes' pixels.
 
-    Raises DataFailure for a product that cannot be read (AP-STO-014) or a main input without planes (AP-RUN-023),
-    ConfigFailure (AP-RUN-015) for inputs that the recipe's main input does not fit.
+    Raises InfraFailure for a product that cannot be read or lacks an object of its seal (AP-STO-014), DataFailure for a
+    main input without planes (AP-RUN-023), ConfigFailure (AP-RUN-015) for inputs that the recipe's main does not fit.
     """
     process = spec.process
     recipe = cookbook.recipe(process.recipe)
@@ -160,6 +161,7 @@ class _Loader:
         """The product of an input, without frame-axis pixels."""
         process_id, product_type = split_product_id(ProductId(entry.input_id))
         path = self._layout.product_group(process_id, product_type)
+        expect_whole(self._layout.product_dir(process_id), process_id, path)
         with self._clock(Phase.CALIBRATIONS):
             product, loaded = self._cache.get(
                 entry.input_id, lambda: load_product(path, self._cookbook.form(product_type))

@@ -1,7 +1,8 @@
 """The driver's lease `locks/driver.json`: one writer of catalog and journals at a time.
 
 Made by `link`, so it appears whole or not at all; renewed by a heartbeat; taken over when its holder is dead: same
-host, and boot or process gone; or another host, and no heartbeat for ten minutes.
+host, and boot or process gone; or another host, and no heartbeat for ten minutes. How old a heartbeat is, is read off
+two files of one file system, never off the clocks of two hosts: a clock that is an hour off takes nothing over.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Holder:
     writer: Writer
     since: str
     heartbeat: str
-    """ISO UTC."""
+    """ISO UTC by the holder's clock, for people; the age of the lease is that of its file."""
 
 
 class Lease:
@@ -74,6 +75,7 @@ class Lease:
             return
         self._stop.set()
         self._beat.join()
+        _beside(self._path, self._holder).unlink(missing_ok=True)
         current = read_holder(self._path)
         if current is not None and current.token == self._holder.token:
             self._path.unlink(missing_ok=True)
@@ -98,35 +100,44 @@ def acquire(layout: Layout, purpose: str) -> Lease:
     holder = Holder(uuid.uuid4().hex, purpose, this_writer(), now, now)
     with _one_at_a_time(path.with_suffix(".taking")):
         current = read_holder(path)
-        if current is not None and not stale(current):
+        if current is not None and not stale(path, current):
             raise _locked(current)
-        if path.exists():
-            path.unlink()
-        fresh = path.with_name(f"{path.name}.{holder.token}.tmp")
-        fresh.write_bytes(_text(holder))
+        path.unlink(missing_ok=True)
+        fresh = _beside(path, holder)
         try:
+            fresh.write_bytes(_text(holder))
             os.link(fresh, path)
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):  # another host was faster, and may have swept our file away
             found = read_holder(path)
             raise _locked(found or holder) from None
         finally:
-            fresh.unlink()
+            fresh.unlink(missing_ok=True)
+        for left in path.parent.glob(f"{path.name}.*.tmp"):  # by drivers killed while they took or renewed the lease
+            left.unlink(missing_ok=True)
     return Lease(path, holder)
 
 
 def holder_of(layout: Layout) -> Holder | None:
     """The living holder of the lease, None when nobody holds it."""
     current = read_holder(layout.driver_lock)
-    return None if current is None or stale(current) else current
+    return None if current is None or stale(layout.driver_lock, current) else current
 
 
-def stale(holder: Holder) -> bool:
-    """Whether its holder is dead: see the module's docstring."""
+def stale(path: Path, holder: Holder) -> bool:
+    """Whether the holder of the lease at `path` is dead: see the module's docstring."""
     living = alive(holder.writer)
     if living is not None:
         return not living
-    age = _now() - dt.datetime.fromisoformat(holder.heartbeat)
-    return age.total_seconds() > STALE_AFTER_S
+    probe = path.with_name(f"{path.name}.{uuid.uuid4().hex}.now")
+    try:
+        beat = path.stat().st_mtime
+        probe.touch()
+        return probe.stat().st_mtime - beat > STALE_AFTER_S
+    except OSError:
+        return False  # it cannot be told, so it is not taken over
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
 
 
 def read_holder(path: Path) -> Holder | None:
@@ -151,9 +162,13 @@ def _text(holder: Holder) -> bytes:
 
 
 def _write(path: Path, holder: Holder) -> None:
-    temporary = path.with_name(f"{path.name}.{holder.token}.tmp")
+    temporary = _beside(path, holder)
     temporary.write_bytes(_text(holder))
     temporary.replace(path)
+
+
+def _beside(path: Path, holder: Holder) -> Path:
+    return path.with_name(f"{path.name}.{holder.token}.tmp")
 
 
 def _now() -> dt.datetime:

@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.errors import DataFailure
+from archive_proc.errors import DataFailure, InfraFailure
 from archive_proc.execution.cookbooks import OpenRaw, RawFile
-from archive_proc.execution.receipts import PlaneDigest
+from archive_proc.execution.receipts import FileStamp, PlaneDigest
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.phases import STILL, Phase, PhaseClock
 from archive_proc.recipes.recipe import Arrays, PlaneTable
@@ -22,6 +22,8 @@ from archive_proc.storage.products import PlaneSource, combined_digest
 
 OPEN_FILES = 8
 """Raw files held open at a time: blocks go back and forth between files of one dither."""
+STEADY_TRIES = 3
+"""Times planes are read again because their file changed meanwhile."""
 HELD_BYTES = 400_000_000
 """Planes kept because a later block of the task needs them again; beyond it they are read again."""
 
@@ -48,7 +50,7 @@ class MainPlanes(Protocol):
 
 
 class RawPlanes:
-    """Planes of raw files. Takes the digest of each plane it reads for itself while `digesting`."""
+    """Planes of raw files. Takes the digest of each plane it reads for itself, and notices files that change."""
 
     def __init__(
         self,
@@ -64,8 +66,9 @@ class RawPlanes:
         self._coming: Counter[int] = Counter()
         self._held: dict[int, NDArray[np.float32]] = {}
         self.bytes_read = self.planes_read = 0
-        self.digesting = False
         self.digests: dict[tuple[int, int], str] = {}
+        self._stamps: dict[int, str] = {}
+        """Of every file when it was read: `stamp_of`."""
         sizes = sorted({(frame.naxis2 or 0, frame.naxis1 or 0) for frame in frames})
         if len(sizes) > 1:
             raise DataFailure(
@@ -82,7 +85,11 @@ class RawPlanes:
         self._coming = Counter(int(row) for rows in readings for row in rows)
 
     def read(self, rows: NDArray[np.int32], *, own: bool = True) -> Arrays:
-        """`raw` (n, ny, nx) float32, ADU per DIT."""
+        """`raw` (n, ny, nx) float32, ADU per DIT.
+
+        Raises DataFailure (AP-RUN-026) for a file that held other pixels when it was read before, InfraFailure
+        (AP-RUN-027) for one that changes all the time.
+        """
         pixels = np.empty((len(rows), self.height, self.width), np.float32)
         with self._clock(Phase.READ):
             fresh = self._held_into(rows, pixels)
@@ -98,10 +105,10 @@ class RawPlanes:
                 ):
                     stop += 1
                 at = slice(fresh[start], fresh[stop - 1] + 1)
-                self._file(file).read_into([int(one) for one in self._table.plane[rows[at]]], pixels[at])
+                self._read_steady(file, [int(one) for one in self._table.plane[rows[at]]], pixels[at])
                 start = stop
             self._hold(rows, pixels)
-        if self.digesting and own:
+        if own:
             self._digest(rows, pixels)
         self.bytes_read += len(fresh) * self.height * self.width * pixels.itemsize
         self.planes_read += len(fresh)
@@ -144,6 +151,62 @@ class RawPlanes:
         self._open.move_to_end(file)
         return found
 
+    def _read_steady(self, file: int, planes: Sequence[int], into: NDArray[np.float32]) -> None:
+        """Read planes of a file that was the same before and after; a touched one is looked at again."""
+        path = self._paths[file]
+        for _ in range(STEADY_TRIES):
+            before = stamp_of(path)
+            if self._stamps.setdefault(file, before) != before:
+                # Replaced, written into, or only touched: what was read before must still stand there.
+                self._let_go(file)
+                self.expect_same(PlaneDigest(*key, digest) for key, digest in list(self.digests.items()) if key[0] == file)
+                self._stamps[file] = before
+            self._file(file).read_into(planes, into)
+            if stamp_of(path) == before:
+                return
+        raise InfraFailure(
+            "AP-RUN-027",
+            "is written to while it is read",
+            subject=f"file {self._frames[file].file_id}",
+            remedy="run again when nobody writes to the raw directory",
+        )
+
+    def expect_same(self, before: Iterable[PlaneDigest]) -> None:
+        """Read planes again; raise DataFailure (AP-RUN-026) for the first that holds other pixels now."""
+        plane = np.empty((1, self.height, self.width), np.float32)
+        for one in before:
+            self._file(one.file).read_into([one.plane], plane)
+            if hashlib.sha256(plane[0].data).hexdigest() != one.sha256:
+                raise self._changed(one.file, one.plane)
+
+    def expect_one_reading(self, planes: Sequence[PlaneDigest], stamps: Iterable[FileStamp]) -> None:
+        """Raise DataFailure (AP-RUN-026) where tasks read other pixels in one file.
+
+        A file that had one stamp all the time is believed; of one that was touched, every plane is read once more.
+        """
+        seen: dict[tuple[int, int], PlaneDigest] = {}
+        for one in sorted(planes, key=lambda one: (one.file, one.plane)):
+            if seen.setdefault((one.file, one.plane), one).sha256 != one.sha256:
+                raise self._changed(one.file, one.plane)
+        found: dict[int, set[str]] = {}
+        for stamp in stamps:
+            found.setdefault(stamp.file, set()).add(stamp.stamp)
+        self.expect_same(one for one in seen.values() if len(found.get(one.file, ())) > 1)
+        self.close()
+
+    def _changed(self, file: int, plane: int) -> DataFailure:
+        return DataFailure(
+            "AP-RUN-026",
+            f"changed while the process read it: plane {plane} had other pixels at one reading than at another",
+            subject=f"file {self._frames[file].file_id}",
+            remedy="restore the file and keep writers away from it, then run --retry; or quarantine it",
+        )
+
+    def _let_go(self, file: int) -> None:
+        found = self._open.pop(file, None)
+        if found is not None:
+            found.close()
+
     def close(self) -> None:
         """Let go of files and of planes kept."""
         # CPU of an inflating program counts when it has ended.
@@ -152,9 +215,31 @@ class RawPlanes:
                 self._open.popitem()[1].close()
         self._held.clear()
 
+    def file_stamps(self) -> tuple[FileStamp, ...]:
+        """Of every file read so far, neighbours' included."""
+        return tuple(FileStamp(file, stamp) for file, stamp in sorted(self._stamps.items()))
+
     def plane_digests(self) -> tuple[PlaneDigest, ...]:
         """Digests taken so far, in order of file and plane."""
-        return tuple(PlaneDigest(file, plane, hexes) for (file, plane), hexes in sorted(self.digests.items()))
+        return tuple(one for _, one in sorted(self._digests.items()))
+
+
+def stamp_of(path: Path) -> str:
+    """Inode, size and time of change of a file; empty where it is not there. Compared for equality only."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}"
+
+
+def stamp_of(path: Path) -> str:
+    """Inode, size and time of change of a file; empty where it is not there. Compared for equality only."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}"
 
 
 def file_digests(frames: Sequence[RawFrame], planes: Sequence[PlaneDigest]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from archive_proc.errors import PreconditionError
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.processes import PlannedProcess
 from archive_proc.settings import SiteProfile
+from archive_proc.storage.answers import free_bytes, size_text
 from archive_proc.storage.layout import Layout
 
 DISK_MARGIN = 1.1
@@ -24,13 +25,15 @@ def preflight(
 ) -> None:
     """Raise PreconditionError for the first thing that is missing.
 
-    AP-RUN-031 raw root, AP-RUN-032 disk, AP-RUN-033 memory, AP-RUN-034 `pending` on another file system.
+    AP-RUN-031 raw root, AP-RUN-032 disk, AP-RUN-036 inodes, AP-RUN-033 memory, AP-RUN-034 `pending` on another file
+    system.
     """
     layout.pending.mkdir(parents=True, exist_ok=True)
     layout.products.mkdir(parents=True, exist_ok=True)
     _same_file_system(layout)
     _roots({frame.uri.partition("/")[0] for frame in frames}, raw_roots)
     _disk(layout, sum(one.prediction.bytes_out for one in to_run))
+    _inodes(layout, sum(one.prediction.inodes for one in to_run))
     _memory(site, to_run)
 
 
@@ -57,13 +60,25 @@ def _roots(names: set[str], raw_roots: Mapping[str, Path]) -> None:
 
 
 def _disk(layout: Layout, bytes_out: int) -> None:
-    free = shutil.disk_usage(layout.root).free
+    free = free_bytes(layout.root)
     if bytes_out * DISK_MARGIN > free:
         raise PreconditionError(
             "AP-RUN-032",
-            f"the plan writes about {bytes_out / 1e9:.1f} GB and {free / 1e9:.1f} GB are free",
+            f"the plan writes about {size_text(bytes_out)} and {size_text(free)} are free",
             subject=str(layout.root),
             remedy="free space, prune, or select less",
+        )
+
+
+def _inodes(layout: Layout, files: int) -> None:
+    counted = os.statvfs(layout.root)
+    # Some file systems (btrfs) count no inodes at all.
+    if counted.f_files and files * DISK_MARGIN > counted.f_favail:
+        raise PreconditionError(
+            "AP-RUN-036",
+            f"the plan makes about {files} files and {counted.f_favail} inodes are free",
+            subject=str(layout.root),
+            remedy="remove files, ask for more inodes, or select less",
         )
 
 

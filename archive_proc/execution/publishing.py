@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from archive_proc.errors import ArchiveProcError
-from archive_proc.execution.failures import FULL
 from archive_proc.execution.stopping import DISK_FULL, Stopper
+from archive_proc.storage.answers import is_full
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,18 +46,8 @@ class Publisher:
             if last or not self.note:
                 self.say(f"{text}; what is sealed is kept, the next run publishes it")
             self.note = self.note or text
-            if _full(error) and not self.stopper.stopping:
+            if is_full(error) and not self.stopper.stopping:
                 self.stopper.ask(DISK_FULL)
         else:
             self.behind = False
         self._published = time.monotonic()
-
-
-def _full(error: BaseException) -> bool:
-    """Whether a disk or a quota without room is behind it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in FULL:
-            return True
-        cause = cause.__cause__
-    return False

@@ -26,6 +26,16 @@ class PlaneDigest:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """How a raw file looked when it was read: another stamp, perhaps other pixels."""
+
+    file: int
+    """Position among the main files."""
+    stamp: str
+    """`planes.stamp_of`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meters:
     """What tasks cost; adds up over a process."""
@@ -65,6 +75,7 @@ class Receipt:
     """Shards written, names relative to `out/`."""
     block_digests: tuple[BlockDigest, ...] = ()
     plane_digests: tuple[PlaneDigest, ...] = ()
+    file_stamps: tuple[FileStamp, ...] = ()
     meters: Meters = Meters()
     warnings: tuple[str, ...] = ()
     log: tuple[str, ...] = ()

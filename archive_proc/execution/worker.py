@@ -13,7 +13,7 @@ from pathlib import Path
 
 from archive_proc.execution.births import first_answer
 from archive_proc.execution.cache import worker_cache
-from archive_proc.execution.calls import Task, TaskCall, TaskReport
+from archive_proc.execution.calls import TaskCall, TaskReport
 from archive_proc.execution.closing import Closing, Gathered, close_process, root_attrs
 from archive_proc.execution.compiling import compiling_is_start_up, import_libraries
 from archive_proc.execution.cookbooks import Cookbook, cookbook
@@ -22,7 +22,7 @@ from archive_proc.execution.inputs import Prepared, prepare
 from archive_proc.execution.liveness import alive, host_name
 from archive_proc.execution.meters import Gauge, Sayings, listening, marked, resident_bytes
 from archive_proc.execution.planes import RawPlanes, Stripes, compare_digests, file_digests
-from archive_proc.execution.receipts import PlaneDigest, Receipt, read_receipts, write_receipt
+from archive_proc.execution.receipts import Receipt, read_receipts, write_receipt
 from archive_proc.execution.spec import AttemptDir, AttemptSpec, read_spec
 from archive_proc.execution.sweeps import chosen_rows, foresee, run_block, run_stripes, settled, shards
 from archive_proc.model.phases import Phase
@@ -189,7 +189,6 @@ class _Work:
         shared: Arrays = {}
         last = len(prepared.recipe.passes) - 1
         for index, sweep in enumerate(prepared.recipe.passes):
-            self._digest(prepared, index)
             summaries: list[Arrays] = []
             blocks = shards(prepared.n_planes)
             foresee(prepared, index, blocks)
@@ -218,7 +217,6 @@ class _Work:
         rows = chosen_rows(prepared.inputs.planes, f"{subject.kind} {subject.subject_id}")
         if len(rows) < prepared.n_planes:
             gathered.planes_used = tuple(int(one) for one in rows)
-        prepared.main.digesting = True
         with Stripes(prepared.main, rows, self.directory.scratch, self.call.settings.spill_bytes) as source:
             self._compare(closing, 0)
             for index, sweep in enumerate(prepared.recipe.passes):
@@ -230,11 +228,6 @@ class _Work:
                 with clock(Phase.REDUCE):
                     shared = settled(sweep.reduce(summaries, prepared.inputs, shared))
         return shared
-
-    def _digest(self, prepared: Prepared, pass_index: int) -> None:
-        """Raw planes are digested in the first pass: every plane passes by once."""
-        if isinstance(prepared.main, RawPlanes):
-            prepared.main.digesting = pass_index == 0
 
     def _compare(self, closing: Closing, pass_index: int) -> None:
         """Before the first reduction: other pixels under a known header end the process early."""
@@ -266,7 +259,6 @@ class _Work:
         task, prepared = self.call.task, closing.prepared
         last = len(prepared.recipe.passes) - 1
         shared = self._shared_before(task.pass_index)
-        self._digest(prepared, task.pass_index)
         gathered = Gathered()
         kept: list[SealedObject] = []
         blocks = [one for one in shards(prepared.n_planes) if task.first <= one[0] < task.stop]
@@ -278,7 +270,8 @@ class _Work:
             kept.append(self._keep(self.directory.summary(task.pass_index, first), output.summary))
         prepared.main.close()
         if isinstance(prepared.main, RawPlanes):
-            gathered.plane_digests.extend(_within(prepared, task))
+            gathered.plane_digests.extend(prepared.main.plane_digests())
+            gathered.file_stamps.extend(prepared.main.file_stamps())
         self._count_reads(prepared)
         self._receipt(kept=tuple(kept), gathered=gathered)
 
@@ -301,10 +294,12 @@ class _Work:
             if receipt.task.kind == "block" and receipt.task.pass_index == pass_index
             for one in receipt.kept
         }
-        if pass_index == 0:
-            planes = [one for receipt in receipts for one in receipt.plane_digests]
-            found = file_digests(closing.prepared.inputs.frames, planes)
-            compare_digests(found, closing.spec.pixel_digests)
+        frames = closing.prepared.inputs.frames
+        planes = [one for receipt in receipts for one in receipt.plane_digests]
+        if isinstance(closing.prepared.main, RawPlanes):
+            stamps = [one for receipt in receipts for one in receipt.file_stamps]
+            closing.prepared.main.expect_one_reading(planes, stamps)
+        compare_digests(file_digests(frames, planes), closing.spec.pixel_digests)
         summaries: list[Arrays] = []
         for first, _ in shards(closing.prepared.n_planes):
             path = self.directory.summary(pass_index, first)
@@ -329,6 +324,7 @@ class _Work:
             objects=tuple(done.objects.values()),
             block_digests=tuple(done.block_digests),
             plane_digests=tuple(done.plane_digests),
+            file_stamps=tuple(done.file_stamps),
             meters=self.gauge.read(),
             warnings=self.said.warnings,
             log=self.said.log,
@@ -336,14 +332,6 @@ class _Work:
             pid=os.getpid(),
         )
         write_receipt(self.directory, receipt)
-
-
-def _within(prepared: Prepared, task: Task) -> list[PlaneDigest]:
-    """Digests of the chunk's own planes: those of halo planes belong to the chunk that holds them."""
-    table = prepared.inputs.planes
-    own = {(int(table.file[row]), int(table.plane[row])) for row in range(task.first, task.stop)}
-    assert isinstance(prepared.main, RawPlanes)
-    return [one for one in prepared.main.plane_digests() if (one.file, one.plane) in own]
 
 
 def _block_plans(spec: AttemptSpec, book: Cookbook, prepared: Prepared) -> Mapping[str, tuple[ArrayPlan, ...]]:

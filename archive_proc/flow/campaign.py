@@ -27,6 +27,7 @@ from archive_proc.decisions.effects import Decisions, apply_corrections, decide
 from archive_proc.decisions.overrides import Override, parse_overrides
 from archive_proc.decisions.validate import Known, validate
 from archive_proc.errors import MisuseError
+from archive_proc.execution.cookbooks import recipes_of
 from archive_proc.flow.expecting import expectation_issues, expected_manifests
 from archive_proc.flow.understanding import Understanding
 from archive_proc.ingest.examine import frame_issues
@@ -72,6 +73,8 @@ class Campaign:
     decisions: Decisions
     early_issues: tuple[Issue, ...]
     """Of ingest, classification and sequences."""
+    cookbook_module: str | None = None
+    """Where workers find the recipes; None: the package's own."""
 
     def associated(self, refused: frozenset[GroupId] = frozenset()) -> Associations:
         """Calibration associations that use none of the refused groups."""
@@ -189,13 +192,14 @@ class Campaign:
 def open_campaign(
     layout: Layout,
     settings: ArchiveSettings,
-    cookbook: tuple[Recipe, ...] = COOKBOOK,
+    cookbook_module: str | None = None,
     as_of: dt.datetime | None = None,
 ) -> Campaign:
     """Read an archive: manifests, overrides, rules. No pixel is touched.
 
     Raises MisuseError for an override that does not fit (AP-OVR-...), a table or preset that is wrong.
     """
+    cookbook = COOKBOOK if cookbook_module is None else recipes_of(cookbook_module)
     tables = load_tables()
     merged = merge_manifests(layout)
     moment = as_of or merged.last_ingest or NEVER
@@ -240,6 +244,7 @@ def open_campaign(
             *unclear,
             *odd,
         ),
+        cookbook_module=cookbook_module,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -128,8 +129,19 @@ def take_in(layout: Layout, settings: ArchiveSettings, paths: Sequence[Path], as
         added = {}
     if added:
         _write_roots(layout, {**settings.raw_roots, **{name: str(path) for name, path in added.items()}})
-    manifest_id = write_manifest(layout, result.frames, rejected=rejected, covered=result.covered)
+    at = _later_than(merged.last_ingest)
+    manifest_id = write_manifest(layout, result.frames, rejected=rejected, covered=result.covered, at=at)
     return replace(intake, manifest_id=manifest_id, new_roots=added)
+
+
+def _later_than(newest: dt.datetime | None) -> dt.datetime:
+    """Now, UTC, and later than the newest ingest of the archive, whatever the clock says.
+
+    Which content of a file came first, and which overrides are in force, is judged by the order of ingests: a clock
+    that was set back must not change it.
+    """
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    return now if newest is None else max(now, newest + dt.timedelta(microseconds=1))
 
 
 def _together(parts: Sequence[IngestResult]) -> IngestResult:

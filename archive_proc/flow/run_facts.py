@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from archive_proc.model.events import Event, ProcessChanged, ProcessFailed, RunEnded, RunStarted
 from archive_proc.model.ids import PlanId, ProcessId, RunId
 from archive_proc.model.processes import QcValue, State
-from archive_proc.storage.journal import decode_lines, event_of
+from archive_proc.storage.journal import decode_lines, events_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,8 @@ class JournalFacts:
     words: dict[ProcessId, Word] = field(default_factory=dict)
     attempts: list[FailedAttempt] = field(default_factory=list)
     offsets: dict[RunId, int] = field(default_factory=dict)
+    shrunk: bool = False
+    """A journal ends before the place it was read to: a crash of the machine took lines back."""
 
 
 def read_journals(
@@ -92,6 +95,9 @@ def read_journals(
         run_id = RunId(name)
         start = facts.offsets.get(run_id, 0)
         with path.open("rb") as stream:
+            if start > stream.seek(0, os.SEEK_END):
+                facts.shrunk = True
+                continue
             stream.seek(start)
             content = stream.read()
         # A tail without newline may still be in the writing: it is left for the next reading.
@@ -100,12 +106,11 @@ def read_journals(
             continue
         lines = decode_lines(whole, start)
         run = facts.runs.get(run_id, RunFacts(run_id=run_id))
-        facts.runs[run_id] = dataclasses.replace(run, torn=run.torn + lines.torn)
+        events, unreadable = events_of(lines.rows)
+        facts.runs[run_id] = dataclasses.replace(run, torn=run.torn + lines.torn + unreadable)
         facts.offsets[run_id] = lines.end
-        for row in lines.rows:
-            event = event_of(row)
-            if event is not None:
-                _fold(facts, run_id, event)
+        for event in events:
+            _fold(facts, run_id, event)
     return facts
 
 

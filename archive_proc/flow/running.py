@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archive_proc.errors import NotFoundError
+from archive_proc.execution.cookbooks import DEFAULT_COOKBOOK
 from archive_proc.execution.executor import execute
 from archive_proc.execution.lock import Lease, acquire
 from archive_proc.execution.outcome import EarlierFailure, RunOptions, RunOutcome
@@ -123,6 +124,7 @@ def _execute(campaign: Campaign, plan: Plan, order: Order, lease: Lease, run_id:
         max_failures=order.max_failures,
         publish=lambda: _publish(layout),
         progress=order.progress,
+        cookbook=campaign.cookbook_module or DEFAULT_COOKBOOK,
     )
     return execute(plan, layout, campaign.frames, order.site, options, lease)
 

@@ -6,11 +6,12 @@ a fresh line, so that a torn tail never swallows the record after it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -90,6 +91,7 @@ class LineWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._clock = clock
         self._synced = clock()
+        self._torn = False
         self._descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_RDWR | os.O_CLOEXEC, 0o644)
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
@@ -98,10 +100,13 @@ class LineWriter:
     def append(self, row: Mapping[str, Any], *, durable: bool = False) -> None:
         """Write one line; `durable` forces it to disk at once, else at most a second passes."""
         line = encode_line(row)
-        written = os.write(self._descriptor, line)
-        if written != len(line):  # a full disk: finish the line so that no half of it hides the next
-            os.write(self._descriptor, b"\n")
-            raise OSError(28, "journal line cut short, disk full")
+        # A full disk may have cut the line before: a fresh line, so that no half of it hides this one.
+        if self._torn:
+            line = b"\n" + line
+        self._torn = True
+        if os.write(self._descriptor, line) != len(line):
+            raise OSError(errno.ENOSPC, "journal line cut short, no room")
+        self._torn = False
         if durable or self._clock() - self._synced >= FSYNC_EVERY_S:
             self.sync()
 
@@ -113,9 +118,11 @@ class LineWriter:
     def close(self) -> None:
         """Sync and close."""
         if self._descriptor >= 0:
-            self.sync()
-            os.close(self._descriptor)
-            self._descriptor = -1
+            try:
+                self.sync()
+            finally:
+                os.close(self._descriptor)
+                self._descriptor = -1
 
     def __enter__(self) -> LineWriter:
         return self
@@ -131,6 +138,23 @@ def event_row(event: Event, sequence: int) -> dict[str, Any]:
     body = finite(msgspec.to_builtins(event))
     assert isinstance(body, dict)
     return {"n": sequence, "kind": _KIND_OF[type(event)], **body}
+
+
+def events_of(rows: Iterable[Mapping[str, Any]]) -> tuple[tuple[Event, ...], int]:
+    """The events of rows, and how many rows of a known kind lack what this package needs: another version wrote them.
+
+    Kinds of a newer package are left out.
+    """
+    events: list[Event] = []
+    unreadable = 0
+    for row in rows:
+        try:
+            event = event_of(row)
+        except (msgspec.ValidationError, KeyError, TypeError, ValueError):
+            unreadable += 1
+        else:
+            events += [] if event is None else [event]
+    return tuple(events), unreadable
 
 
 def event_of(row: Mapping[str, Any]) -> Event | None:
@@ -156,8 +180,8 @@ class JournalRead:
 def read_journal(path: Path, start: int = 0) -> JournalRead:
     """The events of a run's journal from byte `start` on. Torn lines are counted, never raised."""
     lines = read_lines(path, start)
-    events = tuple(event for row in lines.rows if (event := event_of(row)) is not None)
-    return JournalRead(events, lines.torn, lines.end)
+    events, unreadable = events_of(lines.rows)
+    return JournalRead(events, lines.torn + unreadable, lines.end)
 
 
 class JournalWriter:
@@ -171,6 +195,10 @@ class JournalWriter:
         """Write one event; failures should be `durable`."""
         self._lines.append(event_row(event, self._next), durable=durable)
         self._next += 1
+
+    def sync(self) -> None:
+        """Force what was written to disk."""
+        self._lines.sync()
 
     def close(self) -> None:
         """Sync and close."""

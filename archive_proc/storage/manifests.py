@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from archive_proc.errors import InputError
+from archive_proc.errors import InputError, MisuseError
 from archive_proc.model.frames import Arm, RawFrame
 from archive_proc.model.ids import FileId, ManifestId, sha256_hex
 from archive_proc.model.observations import Issue
@@ -355,10 +355,18 @@ def _read(path: Path) -> _Part:
     try:
         table = pq.read_table(path)
         said = json.loads((table.schema.metadata or {})[_KEY])
+        version = int(said.get("version", MANIFEST_VERSION))
         remarks = tuple(remark_of_json(one) for one in (*said.get("earlier", ()), said))
         first_at = said.get("first_ingested_at", remarks[0].at)
     except (pa.ArrowInvalid, OSError, KeyError, ValueError, TypeError) as error:
         raise _unreadable(str(path), f"cannot be read ({error})") from error
+    if version > MANIFEST_VERSION:
+        raise MisuseError(
+            "AP-ING-012",
+            f"manifest of version {version}, this package reads up to {MANIFEST_VERSION}",
+            subject=path.name,
+            remedy="use the archive_proc release that ingested it, or a newer one",
+        )
     frames = table_to_frames(table)
     if manifest_id_of(frames) != path.stem:
         raise _unreadable(str(path), f"holds the manifest {manifest_id_of(frames)[:12]}, not what its name says")

@@ -22,7 +22,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from archive_proc.errors import DataFailure, ProcessFailure
+from archive_proc.errors import InfraFailure, ProcessFailure
 from archive_proc.model.phases import STILL, Phase, PhaseClock
 from archive_proc.model.records import SealedObject
 from archive_proc.storage.forms import SHARD_PLANES, ArrayPlan, ProductForm, array_plan
@@ -367,7 +367,7 @@ class LoadedProduct:
 def load_product(group_path: Path, form: ProductForm) -> LoadedProduct:
     """Read a product but for its frame-axis arrays.
 
-    Raises DataFailure (AP-STO-014) naming the product when its group is missing or a checksum fails.
+    Raises InfraFailure (AP-STO-014) naming the product when its group is missing or a checksum fails.
     """
     wanted = {one.name: bool(one.by_block) for one in form.variables}
     try:
@@ -430,7 +430,7 @@ class PlaneSource:
         return sum(array.dtype.itemsize * math.prod(array.shape[1:]) for array in self._arrays.values())
 
     def read(self, planes: NDArray[np.int32]) -> dict[str, Array]:
-        """Array name -> (n, ...) values of those planes. Raises DataFailure (AP-STO-014) on a failed checksum."""
+        """Array name -> (n, ...) values of those planes. Raises InfraFailure (AP-STO-014) on a failed checksum."""
         if not len(planes):
             return {name: np.empty((0, *array.shape[1:]), array.dtype) for name, array in self._arrays.items()}
         low, high = int(planes.min()), int(planes.max()) + 1
@@ -450,14 +450,14 @@ def _member(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return member
 
 
-def unreadable(group_path: Path, problem: Exception) -> DataFailure:
+def unreadable(group_path: Path, problem: Exception) -> InfraFailure:
     """The failure of whoever needs a product that cannot be read; journals keep it: paths begin in the archive."""
     account = str(problem)
     for above in group_path.parents[4:5]:
         account = account.replace(f"{above}/", "")
-    return DataFailure(
+    return InfraFailure(
         "AP-STO-014",
         f"cannot be read: {type(problem).__name__}: {account}",
         subject=f"product {group_path.parent.parent.name}/{group_path.name}",
-        remedy="archive-proc verify names the damaged file; remove that process and run again",
+        remedy="archive-proc verify names the damaged file; move that process out of products/ and run again",
     )

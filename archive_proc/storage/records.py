@@ -11,7 +11,7 @@ import msgspec
 from archive_proc.errors import InputError
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.processes import Parameter, Process, ProcessInput, QcValue, Subject
-from archive_proc.model.records import ProcessRecord
+from archive_proc.model.records import RECORD_SCHEMA, ProcessRecord
 from archive_proc.storage.numbers import finite, unfinite
 
 RECORD_NAME = "process.json"
@@ -62,10 +62,12 @@ def record_bytes(record: ProcessRecord) -> bytes:
 def record_of(content: bytes, source: str) -> ProcessRecord:
     """The record of a `process.json` text; fields of newer packages are ignored.
 
-    Raises InputError (AP-STO-001) naming `source` where the text is not a record.
+    Raises InputError naming `source`: AP-STO-001 where the text is not a record, AP-STO-003 where a newer package
+    wrote it.
     """
     try:
         tree = msgspec.json.decode(content)
+        version = int(tree.get("schema_version", RECORD_SCHEMA))
         process, qc = process_of(tree.pop("process")), tuple(unfinite(one, QcValue) for one in tree.pop("qc", ()))
         rest = msgspec.convert({**tree, "process": None, "qc": ()}, _Rest)
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as problem:
@@ -75,6 +77,13 @@ def record_of(content: bytes, source: str) -> ProcessRecord:
             subject=source,
             remedy="archive-proc verify, then remove the damaged process and run again",
         ) from None
+    if version > RECORD_SCHEMA:
+        raise InputError(
+            "AP-STO-003",
+            f"record of version {version}, this package reads up to {RECORD_SCHEMA}",
+            subject=source,
+            remedy="use the archive_proc release that made the product, or a newer one",
+        )
     return ProcessRecord(
         **{**{name: getattr(rest, name) for name in rest.__struct_fields__}, "process": process, "qc": qc}
     )

@@ -243,6 +243,38 @@ def verify(product_dir: Path, process_id: ProcessId, *, deep: bool = False) -> t
     return tuple(problems)
 
 
+def expect_whole(product_dir: Path, process_id: ProcessId, group: Path) -> None:
+    """Check what somebody is about to read of a sealed process, all below `group`, against its seal.
+
+    Names and sizes, and the content of metadata: a shard that is gone would read as NaN without an error, and only the
+    chunks' own bytes carry a checksum. Raises InfraFailure (AP-STO-014) naming product and object.
+    """
+    seal = read_seal(product_dir)
+    if seal is None or seal.process_id != process_id:
+        raise _damaged(process_id, group, SEAL_NAME, "missing, unreadable or of another process")
+    inside = group.relative_to(product_dir).as_posix() + "/"
+    for one in seal.objects:
+        if not one.name.startswith(inside):
+            continue
+        try:
+            size = (product_dir / one.name).stat().st_size
+            same = size == one.size and (not one.name.endswith(".json") or hashed(product_dir, one.name) == one)
+        except OSError as error:
+            raise _damaged(process_id, group, one.name, error.strerror or "unreadable") from error
+        if not same:
+            problem = f"{size} bytes, sealed with {one.size}" if size != one.size else "content differs from its seal"
+            raise _damaged(process_id, group, one.name, problem)
+
+
+def _damaged(process_id: ProcessId, group: Path, name: str, problem: str) -> InfraFailure:
+    return InfraFailure(
+        "AP-STO-014",
+        f"cannot be read: {name}: {problem}",
+        subject=f"product {process_id}/{group.name}",
+        remedy="move that process out of products/, then run again: it is made anew under the same id",
+    )
+
+
 def verify_products(layout: Layout, *, deep: bool = False) -> tuple[SealProblem, ...]:
     """`verify` over every directory below `products/`, sealed or not."""
     problems: list[SealProblem] = []

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from archive_proc.errors import InputError, NotFoundError
+from archive_proc.errors import ArchiveProcError, InputError, MisuseError, NotFoundError
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.tables import PERIOD_COLUMN, TABLES, Table, cast, empty
 from archive_proc.storage.views import views_sql
@@ -113,7 +113,8 @@ def part_name(table: Table, period: int | None) -> str:
 def open_current(layout: Layout) -> Snapshot:
     """The snapshot that `catalog/current` names, the link resolved once.
 
-    Raises NotFoundError AP-STO-502 where nothing was published yet, InputError AP-STO-503 where it cannot be read.
+    Raises NotFoundError AP-STO-502 where nothing was published yet, InputError AP-STO-503 where it cannot be read,
+    MisuseError AP-STO-504 where a newer package wrote it.
     """
     found = find_current(layout)
     if found is None:
@@ -144,7 +145,29 @@ def open_snapshot(path: Path) -> Snapshot:
             subject=path.name,
             remedy="run `archive-proc rebuild`",
         ) from error
+    newer = sorted(name for name, held in manifest.tables.items() if name in TABLES and held.version > _version(name))
+    if manifest.format > FORMAT or newer:
+        what = f"format {manifest.format}" if manifest.format > FORMAT else f"table {newer[0]}"
+        raise MisuseError(
+            "AP-STO-504",
+            f"the catalog was published by archive_proc {manifest.package_version}: its {what} is newer than this "
+            f"package's ({__version__})",
+            subject=path.name,
+            remedy="use that release, or a newer one; `archive-proc rebuild` makes the catalog of this one anew",
+        )
     return Snapshot(path, manifest)
+
+
+def _version(table: str) -> int:
+    return TABLES[table].version
+
+
+def forget_unreadable(layout: Layout) -> None:
+    """Before a rebuild: drop the link to a snapshot that this package cannot read; the snapshot itself stays."""
+    try:
+        find_current(layout)
+    except ArchiveProcError:
+        layout.current.unlink(missing_ok=True)
 
 
 def read_table(
@@ -199,7 +222,26 @@ def publish_snapshot(
     building = layout.snapshots / f"{number:06d}.tmp"
     for stump in layout.snapshots.glob("*.tmp"):
         shutil.rmtree(stump)
+    for stump in layout.catalog.glob("current.*.tmp"):  # killed between link and rename
+        stump.unlink()
     building.mkdir()
+    try:
+        return _publish(layout, building, changes, consumed, before, moment)
+    except OSError:
+        # A full disk, most often: what was begun would only take the room that is needed to end in good order.
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def _publish(
+    layout: Layout,
+    building: Path,
+    changes: Mapping[str, TableChange],
+    consumed: Consumed,
+    before: Snapshot | None,
+    moment: dt.datetime,
+) -> Snapshot:
+    number = int(building.stem)
     tables = {name: _write_table(building, table, changes.get(name), before) for name, table in TABLES.items()}
     if before and tables == before.manifest.tables and consumed == before.manifest.consumed:
         shutil.rmtree(building)
@@ -321,8 +363,12 @@ def _point(layout: Layout, snapshot: Path) -> None:
     fresh = layout.catalog / f"current.{os.getpid()}.tmp"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(Path("snapshots") / snapshot.name)
-    fresh.replace(layout.current)
+    _rename_link(fresh, layout.current)
     _sync_directory(layout.catalog)
+
+
+def _rename_link(fresh: Path, current: Path) -> None:
+    fresh.replace(current)
 
 
 def _drop_old(layout: Layout, newest: int, now: dt.datetime) -> None:

@@ -68,7 +68,6 @@ def test_stripes_are_the_same_from_memory_and_from_the_scratch_file(tmp_path: Pa
 
 def test_the_digest_of_a_file_needs_all_its_planes_and_any_order(tmp_path: Path) -> None:
     frames, planes = planes_of(tmp_path, 3, 2)
-    planes.digesting = True
     planes.read(np.array([4, 1, 0], np.int32))
     assert file_digests(frames, planes.plane_digests()) == {}
     planes.read(np.array([2], np.int32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import os
 from pathlib import Path
 
 import msgspec
@@ -169,14 +170,18 @@ def test_a_lease_is_taken_over_from_the_dead_only(tmp_path: Path) -> None:
     assert holder_of(layout) == lease.holder
     with pytest.raises(LockedError):
         acquire(layout, "run two")
-    old = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=11)
-    for writer, beat, free in [
-        (DEAD, lease.holder.heartbeat, True),
-        (Writer("another-host", "boot", 1, "1"), lease.holder.heartbeat, False),
-        (Writer("another-host", "boot", 1, "1"), old.isoformat(), True),
+    an_hour_ago = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)).isoformat()
+    elsewhere = Writer("another-host", "boot", 1, "1")
+    for writer, beat, silent_min, free in [
+        (DEAD, lease.holder.heartbeat, 0, True),
+        (elsewhere, lease.holder.heartbeat, 0, False),
+        (elsewhere, an_hour_ago, 0, False),  # its clock is off, its heart beats
+        (elsewhere, lease.holder.heartbeat, 11, True),
     ]:
         holder = dataclasses.replace(lease.holder, token="theirs", writer=writer, heartbeat=beat)
         layout.driver_lock.write_bytes(msgspec.json.encode(holder))
+        beaten = layout.driver_lock.stat().st_mtime - 60 * silent_min
+        os.utime(layout.driver_lock, (beaten, beaten))
         if free:
             with acquire(layout, "run three"):
                 assert holder_of(layout).purpose == "run three"

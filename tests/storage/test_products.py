@@ -12,7 +12,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive_proc.errors import DataFailure
+from archive_proc.errors import InfraFailure
 from archive_proc.storage.blocks import pack, read_blocks, unpack, write_blocks
 from archive_proc.storage.forms import array_plan
 from archive_proc.storage.products import (
@@ -155,7 +155,7 @@ def test_every_flipped_bit_is_an_error_and_never_wrong_pixels(store: Path) -> No
         shard.write_bytes(bytes(damaged))
         try:
             read = PlaneSource(store / "cube", ["flux"]).read(np.arange(16, dtype=np.int32))["flux"]
-        except DataFailure as failure:
+        except InfraFailure as failure:
             assert failure.code == "AP-STO-014"  # noqa: PT017 - either an error, or the pixels as they were
         else:
             np.testing.assert_array_equal(read, noise)

@@ -1,0 +1,146 @@
+"""The promises of `bench faults`, a few of every kind: the long campaign is the command itself."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from archive_proc.bench.faults import clocks, formats, journals, kills, raw_files, rivals, room, shards
+from archive_proc.bench.faults.case import Case, report, table
+from archive_proc.bench.faults.grounds import Grounds, stand_in_grounds
+from archive_proc.bench.figures import report_json
+from archive_proc.bench.kill_points import POINTS
+from archive_proc.errors import PreconditionError
+
+SITE = "faults-serial"
+
+
+@pytest.fixture(scope="module")
+def grounds(tmp_path_factory: pytest.TempPathFactory) -> Grounds:
+    return stand_in_grounds(tmp_path_factory.mktemp("faults"))
+
+
+@pytest.fixture(scope="module")
+def finished(grounds: Grounds) -> Path:
+    root = grounds.copy()
+    assert grounds.run(root, SITE).status == 0
+    return root
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    return random.Random(17)
+
+
+def held(cases: Iterable[Case]) -> list[Case]:
+    found = list(cases)
+    assert found
+    assert [(one.kind, one.what, one.found, one.wrong, one.beyond) for one in found if not one.held] == []
+    return found
+
+
+def test_a_kill_at_a_named_point_costs_no_product_and_no_seal(
+    grounds: Grounds, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("record", "rename", "symlink")
+    monkeypatch.setattr(kills, "POINTS", {name: POINTS[name] for name in names})
+    assert len(held(kills.kills_at_points(grounds, rng, 1))) == len(names)
+
+
+def test_a_disk_that_is_full_or_fills_up_stops_the_run_with_a_named_answer(
+    grounds: Grounds, rng: random.Random
+) -> None:
+    try:
+        found = held(room.full_disks(grounds, (0.3, 0.8), rng, during=False))
+        found += held(room.full_disks(grounds, (0.0,), rng, during=True))
+    except PreconditionError as lacks:
+        pytest.skip(lacks.message)
+    assert any("AP-RUN-032" in one.found for one in found)
+    assert any("AP-RUN-035" in one.found for one in found)
+
+
+def test_a_used_up_quota_stops_the_run_wherever_it_strikes(
+    grounds: Grounds, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "REFUSED_AT", ("journal",))
+    assert len(held(room.quotas(grounds, 1, rng))) == 1
+
+
+def test_a_read_only_store_can_be_read_and_says_that_it_cannot_be_written(
+    grounds: Grounds, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "READING", {name: room.READING[name] for name in ("query", "check")})
+    try:
+        held(room.read_only(grounds, {"all done": finished}))
+    except PreconditionError as lacks:
+        pytest.skip(lacks.message)
+
+
+def test_damaged_shards_are_named_and_mended_by_the_remedy(
+    grounds: Grounds, finished: Path, rng: random.Random
+) -> None:
+    held(shards.damaged_products(grounds, finished, 1, rng))
+
+
+def test_nothing_is_made_of_a_damaged_master(grounds: Grounds, rng: random.Random) -> None:
+    held(shards.damaged_inputs(grounds, 1, rng))
+
+
+def test_torn_journals_lose_no_product(grounds: Grounds, finished: Path, rng: random.Random) -> None:
+    held(journals.torn_journals(grounds, 1, rng))
+    held(journals.lost_lines(grounds, finished, 1, rng))
+
+
+def test_no_order_follows_a_clock_that_steps(grounds: Grounds, rng: random.Random) -> None:
+    try:
+        held(clocks.off_clocks(grounds, 1, rng))
+        held(clocks.ingest_under_a_clock_set_back(grounds))
+    except PreconditionError as lacks:
+        pytest.skip(lacks.message)
+
+
+def test_one_of_two_drivers_is_refused_and_readers_see_whole_snapshots(grounds: Grounds, rng: random.Random) -> None:
+    held(rivals.two_drivers(grounds, 1, rng))
+    held(rivals.readers(grounds, 1))
+
+
+def test_other_versions_open_or_are_refused_before_anything_is_written(
+    grounds: Grounds, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "OLDER", {name: formats.OLDER[name] for name in ("journal, odd",)})
+    monkeypatch.setattr(formats, "NEWER", {name: formats.NEWER[name] for name in ("table schema",)})
+    assert len(held(formats.other_versions(grounds, finished))) == 3
+
+
+@pytest.mark.parametrize(("moment", "how"), [("between blocks", 0), ("between passes", 1)])
+def test_nothing_is_sealed_from_a_raw_file_that_changed(
+    grounds: Grounds, rng: random.Random, monkeypatch: pytest.MonkeyPatch, moment: str, how: int
+) -> None:
+    monkeypatch.setattr(raw_files, "MOMENTS", (moment,))
+    monkeypatch.setattr(raw_files, "CHANGES", (raw_files.CHANGES[how],))
+    monkeypatch.setattr(grounds, "pause_s", 0.1)
+    held(raw_files.changing_files(grounds, 1, rng))
+
+
+def test_the_table_counts_and_names_what_broke() -> None:
+    cases = [
+        Case(kind="kill", what="driver after 1 s", found="killed", beyond=1, bound=6),
+        Case(kind="kill", what="driver after 2 s", found="killed", beyond=9, bound=6),
+        Case(kind="shard", what="flipped", found="exit 4", wrong=("a seal changed",)),
+    ]
+    text = table(cases, [("clocks", "libfaketime is not installed")])
+    assert "1 BROKEN" in text
+    assert "BROKEN kill, driver after 2 s: 9 tasks executed beyond need, 6 were in flight" in text
+    assert "BROKEN shard, flipped: a seal changed" in text
+    assert "NOT TRIED" in text
+    found = report(cases, [("clocks", "libfaketime is not installed")])
+    assert {(one.case, one.name) for one in found.missed} == {
+        ("kill", "broken"),
+        ("kill", "executed beyond need, worst"),
+        ("shard", "broken"),
+        ("clocks", "broken"),
+    }
+    assert '"met": false' in report_json(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from functools import cached_property
 from operator import itemgetter
 
@@ -95,6 +95,21 @@ class CurrentSlots(Mapping[Slot, KnownProcess]):
         )
 
 
+class Pruned(Container[ProcessId]):
+    """Processes whose products were deleted on purpose; the catalog is read only when somebody asks."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def __contains__(self, process_id: object) -> bool:
+        return process_id in self._deleted
+
+    @cached_property
+    def _deleted(self) -> frozenset[str]:
+        rows = read_table(self._snapshot, TABLES["products"], columns=["process_id", "state"])
+        return frozenset(rows.filter(pc.equal(rows.column("state"), "deleted")).column("process_id").to_pylist())
+
+
 def _parameter(value: object) -> Parameter:
     return tuple(value) if isinstance(value, list) else value  # type: ignore[return-value]  # JSON of a Parameter
 
@@ -125,7 +140,7 @@ def standing(layout: Layout, as_of: str, retry: bool = False) -> Standing:
     if snapshot is None:
         return Standing(known=KnownProducts(sealed), as_of=as_of)
     return Standing(
-        known=KnownProducts(sealed, CurrentSlots(snapshot)),
+        known=KnownProducts(sealed, CurrentSlots(snapshot), Pruned(snapshot)),
         history=cost_history(snapshot),
         refused=frozenset() if retry else refused(snapshot),
         as_of=as_of,

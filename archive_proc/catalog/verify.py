@@ -79,6 +79,7 @@ def _rows(layout: Layout, snapshot: Snapshot) -> Iterator[Issue]:
             known = {ProcessId(one) for (one,) in rows}
             gone = connection.execute("SELECT DISTINCT process_id FROM products WHERE state <> 'deleted'").fetchall()
             missing = connection.execute(_MISSING_INPUTS).fetchall()
+            torn = connection.execute(_OTHER_PIXELS).fetchall()
             dangling = connection.execute(_DANGLING).fetchall()
     except Exception as error:
         # Parts that are gone are named one by one above; here DuckDB can only say that it could not look.
@@ -101,6 +102,13 @@ def _rows(layout: Layout, snapshot: Snapshot) -> Iterator[Issue]:
             "ingest the raw file, or run again",
             process=process,
         )
+    for file_id, number in torn:
+        yield _finding(
+            "AP-CAT-028",
+            f"was read with {number} different sets of pixels by the processes that stand",
+            "restore the file; `query --saved touched-by-file` names them: move the wrong ones away, run again",
+            path=file_id,
+        )
     for table, column, value in dangling:
         yield _finding(
             "AP-CAT-025", f"{table}.{column} names {value}, which is in no row", _REBUILD, path=f"table {table}"
@@ -113,6 +121,12 @@ LEFT JOIN products q ON i.kind = 'product' AND q.product_id = i.input_id
 LEFT JOIN files f ON i.kind = 'file' AND f.file_id = i.input_id
 WHERE p.committed_at IS NOT NULL AND q.product_id IS NULL AND f.file_id IS NULL
 ORDER BY ALL
+"""
+
+_OTHER_PIXELS = """
+SELECT i.input_id, count(DISTINCT i.pixel_sha256) FROM process_inputs i JOIN processes p USING (process_id)
+WHERE p.committed_at IS NOT NULL AND i.pixel_sha256 IS NOT NULL
+GROUP BY i.input_id HAVING count(DISTINCT i.pixel_sha256) > 1 ORDER BY 1
 """
 
 _REFERENCES = (

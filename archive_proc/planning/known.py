@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from archive_proc.model.ids import ProcessId, shown
@@ -56,6 +56,8 @@ class KnownProducts:
 
     sealed: frozenset[ProcessId] = frozenset()
     slots: Mapping[Slot, KnownProcess] = field(default_factory=dict)
+    pruned: Container[ProcessId] = frozenset()
+    """Sealed once, deleted on purpose since."""
 
 
 def slots(subject: Subject, product_types: Iterable[str], preset: str) -> tuple[Slot, ...]:

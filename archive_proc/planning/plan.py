@@ -170,12 +170,21 @@ def _with_sources(some: list[Process], processes: dict[ProcessId, Process], orde
 
 
 def _used(order: list[Process], roots: set[ProcessId], known: KnownProducts) -> set[ProcessId]:
-    """Wanted processes, and sources of processes that must run: a pruned flat of a sealed cube is not made again."""
+    """Wanted processes, sources of processes that must run, and sources of sealed ones that were lost.
+
+    A flat that was pruned is not made again for a sealed cube; one that vanished (moved away because it was damaged,
+    as `verify` advises) is: the archive has nothing that its provenance does not reach.
+    """
     used = set(roots)
     for one in reversed(order):
-        if one.process_id in used and one.process_id not in known.sealed:
-            used.update(one.sources)
+        if one.process_id in used:
+            made = one.process_id in known.sealed
+            used.update(source for source in one.sources if not made or _lost(source, known))
     return used
+
+
+def _lost(process_id: ProcessId, known: KnownProducts) -> bool:
+    return process_id not in known.sealed and process_id not in known.pruned
 
 
 def _sources_first(processes: dict[ProcessId, Process]) -> list[Process]:

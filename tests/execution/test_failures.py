@@ -15,6 +15,7 @@ from archive_proc.model.events import ProcessChanged, ProcessFailed
 from archive_proc.model.processes import Cause, State
 from archive_proc.storage.journal import read_journal
 from archive_proc.storage.records import read_record
+from archive_proc.storage.seal import remove_tree
 
 
 def run(tonight: Night, backend: str = "serial", **options: object) -> RunOutcome:
@@ -169,6 +170,31 @@ def test_a_damaged_calibration_fails_who_needs_it_and_is_named(tmp_path: Path) -
     assert outcome.failures[0].code == "AP-STO-014"
     assert tonight.dark.process_id in outcome.failures[0].subject
     assert outcome.exit_status == 3
+
+
+def test_nothing_is_made_of_a_product_that_lost_a_shard_until_it_is_made_anew(tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    execute(plan_of(tonight.dark, tonight.cube), tonight.layout, tonight.frames, site(), tonight.options())
+    group = tonight.layout.product_group(tonight.cube.process_id, "toy_cube")
+    lost = next(one for one in sorted((group / "flux").iterdir()) if one.name.startswith("c."))
+    lost.parent.chmod(0o755)
+    lost.unlink()
+    outcome = run(tonight)
+    assert [one.code for one in outcome.failures] == ["AP-STO-014"]
+    assert f"product.zarr/toy_cube/flux/{lost.name}" in outcome.failures[0].message
+    remove_tree(tonight.layout.product_dir(tonight.cube.process_id))
+    assert run(tonight).exit_status == 0
+
+
+@pytest.mark.parametrize("chunk", [16, 64])
+def test_a_full_disk_stops_the_run_blames_no_process_and_says_what_is_free(tmp_path: Path, chunk: int) -> None:
+    tonight = night(tmp_path, behave="full")
+    outcome = run(tonight, chunk_planes=chunk)
+    assert outcome.exit_status == 5
+    assert outcome.failures == ()
+    assert outcome.counts == {State.CANCELLED: 2, State.DONE: 1}
+    assert outcome.note.startswith("AP-RUN-035")
+    assert "still to be written" in outcome.note
 
 
 def test_a_python_warning_is_kept_in_the_record(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from toy_night import HEIGHT, WIDTH, write_raw
 
-from archive_proc.errors import DataFailure
+from archive_proc.errors import DataFailure, InfraFailure
 from archive_proc.execution.cache import ProductCache
 from archive_proc.execution.inputs import raw_table
 from archive_proc.execution.planes import RawPlanes, Stripes, compare_digests, file_digests
@@ -76,6 +78,48 @@ def test_the_digest_of_a_file_needs_all_its_planes_and_any_order(tmp_path: Path)
     compare_digests(found, {**found, "another": "0"})
     with pytest.raises(DataFailure, match=frames[0].file_id):
         compare_digests(found, {frames[0].file_id: "0" * 64})
+
+
+def test_a_file_whose_pixels_change_between_two_readings_is_refused_and_a_touched_one_is_not(tmp_path: Path) -> None:
+    _, planes = planes_of(tmp_path, 4)
+    path = tmp_path / "00.raw"
+    planes.read(np.array([0, 1], np.int32))
+    os.utime(path, (1, 1))
+    planes.read(np.array([2], np.int32))
+    content = np.fromfile(path, ">f4")
+    content[HEIGHT * WIDTH] += 1  # in plane 1, which is not read again
+    content.tofile(path)
+    with pytest.raises(DataFailure, match=r"AP-RUN-026 file SPHER.*plane 1"):
+        planes.read(np.array([3], np.int32))
+
+
+def test_readings_of_several_tasks_must_agree_on_pixels_not_on_time_stamps(tmp_path: Path) -> None:
+    frames, planes = planes_of(tmp_path, 2, 2)
+    planes.read(np.arange(4, dtype=np.int32))
+    whole = planes.plane_digests()
+    touched = [dataclasses.replace(one, stamp="another") for one in whole]
+    planes.expect_one_reading([*whole, *touched])
+    other = dataclasses.replace(whole[2], sha256="0" * 64)
+    with pytest.raises(DataFailure, match=frames[1].file_id):
+        planes.expect_one_reading([*whole, other])
+    # Each plane was read once, half of them under another stamp: the file is looked at again.
+    mixed = [whole[0], dataclasses.replace(whole[1], stamp="another", sha256="0" * 64)]
+    with pytest.raises(DataFailure, match=frames[0].file_id):
+        planes.expect_one_reading(mixed)
+
+
+def test_a_file_that_is_written_to_while_it_is_read_is_tried_again(tmp_path: Path) -> None:
+    frames = write_raw(tmp_path, (2,))
+    path = tmp_path / "00.raw"
+
+    def slow_read(at: Path, frame: RawFrame, planes: Sequence[int]) -> object:
+        pixels = read_planes(at, frame, planes)
+        os.utime(at, (1, 1))
+        return pixels
+
+    reader = RawPlanes(frames, [path], raw_table(frames, ()), slow_read)  # type: ignore[arg-type]  # gives an array
+    with pytest.raises(InfraFailure, match="AP-RUN-027"):
+        reader.read(np.array([0], np.int32))
 
 
 def test_a_master_uses_usable_planes_only(tmp_path: Path) -> None:

@@ -65,3 +65,16 @@ def test_a_damaged_record_stays_an_issue_while_the_run_goes_on(archive: Archive)
     archive.end(run, done=2)
     publish(archive.layout)
     assert done(archive) == {night.dark.process_id, night.sky.process_id}
+
+
+def test_a_journal_that_lost_lines_after_it_was_published_is_read_from_the_start(archive: Archive) -> None:
+    night = making.night()
+    publish(archive.layout, making.understanding())
+    run = archive.start("r1", making.plan_of(night.all))
+    archive.seal(run, night.dark)
+    archive.end(run, done=1)
+    publish(archive.layout)
+    journal = archive.layout.journal(run)
+    journal.write_bytes(journal.read_bytes()[:-40])
+    last = publish(archive.layout, making.understanding())
+    assert differing_tables(last, rebuild(archive.layout, making.understanding())) == ()

@@ -184,9 +184,18 @@ def test_nothing_is_left_to_do_when_all_is_sealed() -> None:
 
 def test_a_pruned_source_of_sealed_products_is_not_made_again() -> None:
     universe = toy.universe(toy.plain_night())
-    again = plan_of(universe, standing=Standing(known=known(plan_of(universe), without="toy_science")))
+    rows = known(plan_of(universe), without="toy_science")
+    pruned = frozenset({of(plan_of(universe), "toy_science").process_id})
+    again = plan_of(universe, standing=Standing(known=replace(rows, pruned=pruned)))
     (science,) = (one for one in again.processes if one.process.recipe == "toy_science")
     assert (science.to_run, science.because) == (False, NOT_NEEDED)
+
+
+def test_a_lost_source_of_sealed_products_is_made_again_and_nothing_else() -> None:
+    universe = toy.universe(toy.plain_night())
+    rows = known(plan_of(universe), without="toy_science")
+    again = plan_of(universe, standing=Standing(known=rows))
+    assert {one.process.recipe for one in again.processes if one.to_run} == {"toy_science"}
 
 
 def test_a_missing_product_brings_its_unsealed_sources_back() -> None:

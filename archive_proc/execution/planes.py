@@ -159,7 +159,9 @@ class RawPlanes:
             if self._stamps.setdefault(file, before) != before:
                 # Replaced, written into, or only touched: what was read before must still stand there.
                 self._let_go(file)
-                self.expect_same(PlaneDigest(*key, digest) for key, digest in list(self.digests.items()) if key[0] == file)
+                self.expect_same(
+                    PlaneDigest(*key, digest) for key, digest in list(self.digests.items()) if key[0] == file
+                )
                 self._stamps[file] = before
             self._file(file).read_into(planes, into)
             if stamp_of(path) == before:
@@ -221,16 +223,7 @@ class RawPlanes:
 
     def plane_digests(self) -> tuple[PlaneDigest, ...]:
         """Digests taken so far, in order of file and plane."""
-        return tuple(one for _, one in sorted(self._digests.items()))
-
-
-def stamp_of(path: Path) -> str:
-    """Inode, size and time of change of a file; empty where it is not there. Compared for equality only."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ""
-    return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}"
+        return tuple(PlaneDigest(file, plane, hexes) for (file, plane), hexes in sorted(self.digests.items()))
 
 
 def stamp_of(path: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from toy_night import HEIGHT, WIDTH, write_raw
 
 from archive_proc.errors import DataFailure, InfraFailure
@@ -96,28 +97,30 @@ def test_a_file_whose_pixels_change_between_two_readings_is_refused_and_a_touche
 def test_readings_of_several_tasks_must_agree_on_pixels_not_on_time_stamps(tmp_path: Path) -> None:
     frames, planes = planes_of(tmp_path, 2, 2)
     planes.read(np.arange(4, dtype=np.int32))
-    whole = planes.plane_digests()
-    touched = [dataclasses.replace(one, stamp="another") for one in whole]
-    planes.expect_one_reading([*whole, *touched])
+    whole, stamps = planes.plane_digests(), planes.file_stamps()
+    touched = [dataclasses.replace(one, stamp="another") for one in stamps]
+    planes.expect_one_reading([*whole, *whole], [*stamps, *touched])
     other = dataclasses.replace(whole[2], sha256="0" * 64)
     with pytest.raises(DataFailure, match=frames[1].file_id):
-        planes.expect_one_reading([*whole, other])
-    # Each plane was read once, half of them under another stamp: the file is looked at again.
-    mixed = [whole[0], dataclasses.replace(whole[1], stamp="another", sha256="0" * 64)]
+        planes.expect_one_reading([*whole, other], stamps)
+    # Each plane was read once, and the file had two stamps: it is looked at again.
+    mixed = [whole[0], dataclasses.replace(whole[1], sha256="0" * 64)]
+    planes.expect_one_reading(mixed, stamps)
     with pytest.raises(DataFailure, match=frames[0].file_id):
-        planes.expect_one_reading(mixed)
+        planes.expect_one_reading(mixed, [*stamps, *touched])
 
 
-def test_a_file_that_is_written_to_while_it_is_read_is_tried_again(tmp_path: Path) -> None:
+def test_a_file_that_is_written_to_all_the_time_fails_as_a_fault_of_storage(tmp_path: Path) -> None:
     frames = write_raw(tmp_path, (2,))
     path = tmp_path / "00.raw"
 
-    def slow_read(at: Path, frame: RawFrame, planes: Sequence[int]) -> object:
-        pixels = read_planes(at, frame, planes)
-        os.utime(at, (1, 1))
-        return pixels
+    class Restless(OpenFrame):
+        def read_into(self, planes: Sequence[int], into: NDArray[np.float32]) -> None:
+            super().read_into(planes, into)
+            before = path.stat().st_mtime
+            os.utime(path, (before + 1, before + 1))
 
-    reader = RawPlanes(frames, [path], raw_table(frames, ()), slow_read)  # type: ignore[arg-type]  # gives an array
+    reader = RawPlanes(frames, [path], raw_table(frames, ()), Restless)
     with pytest.raises(InfraFailure, match="AP-RUN-027"):
         reader.read(np.array([0], np.int32))
 

@@ -236,5 +236,5 @@ def test_shards_are_the_bytes_that_zarr_writes(tmp_path: Path, shape: tuple[int,
 def test_a_lost_shard_is_an_error_and_never_fill_values(store: Path) -> None:
     write_planes(store, "cube", plan_product(FORM, "cube", SIZES, by_block=True), 0, planes(16))
     source = PlaneSource(store / "cube", ["flux"])
-    with pytest.raises(DataFailure, match="AP-STO-014"):
+    with pytest.raises(InfraFailure, match="AP-STO-014"):
         source.read(np.arange(12, 18, dtype=np.int32))

@@ -14,7 +14,7 @@ from archive_proc.instruments.tables import Tables, load_tables
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId
 from archive_proc.model.processes import Plan
-from archive_proc.quality.orders import PageOrder, QcRow, RawPlane, SourceProduct
+from archive_proc.quality.orders import PageOrder, PlaneVerdict, QcRow, RawPlane, SourceProduct
 from archive_proc.storage.fits import RawReader
 from archive_proc.storage.layout import Layout
 from archive_proc.version import __version__
@@ -59,10 +59,11 @@ def page_orders(sources: PageSources, plan: Plan) -> tuple[PageOrder, ...]:
     )
     groups = _by_id(sources.layout, "groups", "group_id", (one[1] for one in subjects if one[0] == "group"))
     files = _files(sources.layout, observations)
+    planes = _planes(sources.layout, {row["product_id"].partition(".")[0] for row in products})
     orders = []
     for kind, subject, preset in sorted(subjects):
         rows = by_subject.get((subject, preset), [])
-        known = _Known(rows, missing.get((subject, preset), {}), qc, preset)
+        known = _Known(rows, missing.get((subject, preset), {}), qc, preset, planes.get(subject, []))
         if kind == "observation" and subject in observations:
             orders.append(_observation(sources, tables, observations[subject], files.get(subject, []), known))
         elif kind == "group" and subject in groups and (rows or known.missing):
@@ -89,6 +90,8 @@ class _Known:
     """Product type -> (product id planned, why it may not be there)."""
     qc: Mapping[str, Sequence[QcRow]]
     preset: str
+    planes: Sequence[Row] = ()
+    """Planes judged, with their worst verdict."""
 
     def sources(self, layout: Layout) -> dict[str, SourceProduct]:
         """Products by type."""
@@ -145,6 +148,12 @@ def _observation(sources: PageSources, tables: Tables, row: Row, files: Sequence
         products=known.sources(sources.layout),
         missing=missing,
         qc=known.figures,
+        planes_beyond=tuple(
+            PlaneVerdict(one["file_id"], one["plane"], one["verdict"], one["beyond"] or "")
+            for one in known.planes
+            if one["verdict"]
+        ),
+        planes_judged=len(known.planes),
         raw=raw,
         raw_missing=raw_missing,
         bands=() if optics is None else tuple(optics.bands),
@@ -240,7 +249,7 @@ def _qc(layout: Layout, made: Sequence[str], planned: Sequence[str]) -> dict[str
     """QC rows by product id."""
     rows = query(
         layout,
-        "SELECT product_id, metric, value, unit, verdict, threshold FROM qc "
+        "SELECT product_id, metric, value, unit, verdict, threshold, side FROM qc "
         "WHERE product_id IN (SELECT unnest($ids)) ORDER BY product_id, metric",
         {"ids": sorted({*made, *planned}) or [""]},
     ).to_pylist()
@@ -248,8 +257,27 @@ def _qc(layout: Layout, made: Sequence[str], planned: Sequence[str]) -> dict[str
     for row in rows:
         product_type = row["product_id"].partition(".")[2]
         found.setdefault(row["product_id"], []).append(
-            QcRow(product_type, row["metric"], row["value"], row["unit"] or "", row["verdict"] or "", row["threshold"])
-        )
+            QcRow(
+                product_type, row["metric"], row["value"], row["unit"] or "", row["verdict"] or "", row["threshold"],
+                row["side"],
+            )
+        )  # fmt: skip
+    return found
+
+
+def _planes(layout: Layout, processes: Iterable[str]) -> dict[str, list[Row]]:
+    """Planes of each observation with their worst verdict, as its current processes judged them."""
+    rows = query(
+        layout,
+        "SELECT subject_id, file_id, plane, CASE WHEN bool_or(verdict = 'refuse') THEN 'refuse' "
+        "WHEN bool_or(verdict = 'warn') THEN 'warn' ELSE '' END AS verdict, "
+        "string_agg(DISTINCT beyond, ', ' ORDER BY beyond) AS beyond FROM plane_qc "
+        "WHERE process_id IN (SELECT unnest($ids)) GROUP BY ALL ORDER BY subject_id, file_id, plane",
+        {"ids": sorted(processes) or [""]},
+    ).to_pylist()
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["subject_id"], []).append(row)
     return found
 
 

@@ -24,6 +24,7 @@ from archive_proc.quality.content import (
     IssueRow,
     NotPlannedRow,
     OverrideRow,
+    PlanesBeyond,
     QcRowShown,
     RecipeRow,
     RunFacts,
@@ -39,6 +40,8 @@ from archive_proc.version import __version__
 Row = dict[str, Any]
 
 _SEVERITY = {"blocking": 0, "warning": 1, "note": 2}
+_NAMES = 3
+"""Observations named beside a calibration; the others are counted."""
 _VERDICTS = {"refuse": 0, "warn": 1, "good": 2}
 
 
@@ -92,6 +95,7 @@ def run_report(story: Story) -> RunReport:
         ),
         calibrations=_calibrations(story),
         outliers=_outliers(qc),
+        planes_beyond=_planes_beyond(story.orders),
         qc_counts=dict(sorted(Counter(row.verdict or "not judged" for _, row in qc).items())),
         overrides=_overrides(story),
         issues=_issues(story),
@@ -231,29 +235,31 @@ def _failures(story: Story) -> tuple[FailureGroup, ...]:
 
 
 def _calibrations(story: Story) -> tuple[CalibrationRow, ...]:
-    """Calibrations of the run's observations, risky levels first within each."""
-    observations = {one.subject_id for one in story.orders if one.is_observation}
+    """Calibrations of the run's observations by group and role, risky levels first."""
+    observations = [one.subject_id for one in story.orders if one.is_observation]
     rows = query(
         story.layout,
-        "SELECT DISTINCT o.obs_id, o.role AS serves, a.role, a.level, a.dt_days, a.method, a.pinned, a.calib_group_id, "
-        "g.frame_type, g.night FROM observation_files o JOIN associations a ON a.consumer_group_id = o.group_id "
+        "SELECT a.calib_group_id, a.role, g.frame_type, g.night, max(a.level) AS level, min(a.dt_days) AS nearest, "
+        "max(a.dt_days) AS farthest, bool_or(a.pinned) AS pinned, "
+        "list(DISTINCT a.method ORDER BY a.method) AS methods, "
+        "list(DISTINCT o.role ORDER BY o.role) AS serves, list(DISTINCT o.obs_id ORDER BY o.obs_id) AS observations "
+        "FROM observation_files o JOIN associations a ON a.consumer_group_id = o.group_id "
         "LEFT JOIN groups g ON g.group_id = a.calib_group_id WHERE o.obs_id IN (SELECT unnest($ids)) "
-        "ORDER BY o.obs_id, a.level DESC, o.role, a.role, a.calib_group_id",
+        "GROUP BY ALL ORDER BY level DESC, g.night, g.frame_type, a.role, a.calib_group_id",
         {"ids": sorted(observations) or [""]},
     ).to_pylist()
     origin = _origins(story)
-    nights = {one.subject_id: one.night for one in story.orders}
     return tuple(
         CalibrationRow(
-            observation=story.named("observation", row["obs_id"]),
-            night=nights.get(row["obs_id"], ""),
-            serves=row["serves"],
-            role=row["role"],
             calibration=f"{row['frame_type'] or 'unknown'} of {row['night'] or 'an unknown night'}",
             group_id=shown("group", row["calib_group_id"]),
+            role=row["role"],
+            serves=tuple(row["serves"]),
+            observations=len(row["observations"]),
+            names=tuple(story.named("observation", one) for one in row["observations"][:_NAMES]),
             level=row["level"],
-            dt_days=None if row["dt_days"] is None else round(row["dt_days"], 3),
-            method=row["method"] or "",
+            dt_days=None if row["nearest"] is None else (round(row["nearest"], 3), round(row["farthest"], 3)),
+            methods=tuple(one for one in row["methods"] if one),
             pinned=bool(row["pinned"]),
             origin=origin.get(row["calib_group_id"], "used as raw frames"),
         )
@@ -288,6 +294,7 @@ def _outliers(qc: Iterable[tuple[PageOrder, Any]]) -> tuple[QcRowShown, ...]:
             value=row.value,
             unit="" if row.unit == "1" else row.unit,
             threshold=row.threshold,
+            side=row.side,
             product_id=next(
                 (
                     shown("prod", one.product_id)
@@ -303,6 +310,22 @@ def _outliers(qc: Iterable[tuple[PageOrder, Any]]) -> tuple[QcRowShown, ...]:
     return tuple(
         sorted(found, key=lambda one: (_VERDICTS[one.verdict], one.night, one.subject, one.product_type, one.metric))
     )
+
+
+def _planes_beyond(orders: Iterable[PageOrder]) -> tuple[PlanesBeyond, ...]:
+    found = []
+    for order in orders:
+        if order.planes_beyond:
+            verdicts = Counter(one.verdict for one in order.planes_beyond)
+            figures = Counter(name for one in order.planes_beyond for name in one.beyond.split(", ") if name)
+            found.append(
+                PlanesBeyond(
+                    subject=f"{order.name}, {order.short_id}", night=order.night, refuse=verdicts["refuse"],
+                    warn=verdicts["warn"], planes=order.planes_judged,
+                    figures=tuple(f"{name.replace('_', ' ')} ({number})" for name, number in figures.most_common(6)),
+                )
+            )  # fmt: skip
+    return tuple(sorted(found, key=lambda one: (-one.refuse, -one.warn, one.night, one.subject)))
 
 
 def _overrides(story: Story) -> tuple[OverrideRow, ...]:

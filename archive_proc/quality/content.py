@@ -118,19 +118,23 @@ class NotPlannedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationRow:
-    """A calibration that an observation of the run uses, directly or for one of its frames."""
+    """A calibration that observations of the run use in one role."""
 
-    observation: str
-    night: str
-    serves: str
-    """Role of the frames it serves."""
-    role: str
     calibration: str
     """Frame type and night of the calibration group."""
     group_id: str
+    role: str
+    serves: tuple[str, ...]
+    """Roles of the frames it serves."""
+    observations: int
+    """How many observations use it so."""
+    names: tuple[str, ...]
+    """The first of them."""
     level: int | None
-    dt_days: float | None
-    method: str
+    """The worst: 0 follows the calibration plan, 3 is risky."""
+    dt_days: tuple[float, float] | None
+    """Shortest and longest signed distance in time."""
+    methods: tuple[str, ...]
     pinned: bool
     origin: str
     """made in this run, stood before, failed, not made."""
@@ -148,7 +152,23 @@ class QcRowShown:
     value: float | None
     unit: str
     threshold: float | None
+    side: int | None
+    """1: values above the threshold break it, -1: values below."""
     product_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanesBeyond:
+    """Planes of one observation with a figure beyond its limit."""
+
+    subject: str
+    night: str
+    refuse: int
+    warn: int
+    planes: int
+    """All that were judged."""
+    figures: tuple[str, ...]
+    """Which figures, those of most planes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +236,7 @@ class RunReport:
     not_planned: tuple[NotPlannedRow, ...]
     calibrations: tuple[CalibrationRow, ...]
     outliers: tuple[QcRowShown, ...]
+    planes_beyond: tuple[PlanesBeyond, ...]
     qc_counts: Mapping[str, int]
     """Verdict -> figures."""
     overrides: tuple[OverrideRow, ...]

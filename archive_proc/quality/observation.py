@@ -229,6 +229,9 @@ def _centers(order: PageOrder, product: SourceProduct, found: Measured) -> None:
         found.arrays[f"center_{name}_error"] = np.asarray(rows[f"star_{name}_error"], float) * factor
     shown = (role == "OBJECT") | (role == "CENTER") | science
     reach = [np.nanmax(np.abs(found.arrays[f"center_{name}"][shown]), initial=0.0) for name in "xy"]
+    found.facts["center_keys"] = "\t".join(
+        f"{file} {int(plane)}" for file, plane in zip(rows["file_id"], rows["plane"], strict=True)
+    )
     found.arrays["center_time"] = np.asarray(rows["time"], float)
     found.arrays["center_role"] = role
     found.arrays["center_science"] = science

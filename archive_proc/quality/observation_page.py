@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +27,9 @@ from archive_proc.quality.images import (
 from archive_proc.quality.measured import Measured
 from archive_proc.quality.observation import BIN, ZOOM_ARCSEC, channel_names, shown_channels
 from archive_proc.quality.orders import PageOrder
+from archive_proc.quality.readable import shortened
 from archive_proc.quality.scales import Scale
-from archive_proc.quality.tracks import Series, mark_unusable, show_shares, show_tracks
+from archive_proc.quality.tracks import Series, mark_unusable, mark_verdicts, show_shares, show_tracks
 from archive_proc.quality.words import LEGEND, provenance, qc_table, scales_note, title_block
 
 MJD_EPOCH = dt.datetime(1858, 11, 17)
@@ -73,9 +75,22 @@ def draw_observation(order: PageOrder, found: Measured, scales: Mapping[str, Sca
         _stack_row(sheet, 866, inner=True)
         _psf_row(sheet, 1226)
         _tracks(sheet, 1530)
+        page.text(page.width - 40, 1812, _planes_words(order), fontsize=5.8, ha="right")
         qc_table(page, 40, 1812, page.width - 80, order.qc, 15)
         provenance(page, 2056, order)
         return page.png()
+
+
+def _planes_words(order: PageOrder) -> str:
+    """How many planes are beyond a limit, and by which figures."""
+    if not order.planes_judged:
+        return "planes: not judged"
+    verdicts = Counter(one.verdict for one in order.planes_beyond)
+    figures = Counter(name for one in order.planes_beyond for name in one.beyond.split(", ") if name)
+    named = ", ".join(f"{name.replace('_', ' ')} ({number})" for name, number in figures.most_common(4))
+    warned, refused = f"{verdicts['warn']} warned of (triangles)", f"{verdicts['refuse']} refused (crosses)"
+    words = f"of {order.planes_judged} planes {warned}, {refused}"
+    return shortened(f"{words}: {named}" if named else words, 150)
 
 
 def _stack_words(found: Measured) -> str:
@@ -272,6 +287,8 @@ def _center_panel(sheet: _Sheet, axes: Axes, row: int, start: float) -> None:
             series.append(Series(name=f"{name} CENTER", minutes=minutes[spots], values=values[spots], look=2 + look))
     reach = max(abs(scale.low), abs(scale.high))
     show_tracks(axes, series, title, unit, (-reach, reach))
+    judged = {f"{one.file_id} {one.plane}": one.verdict for one in sheet.order.planes_beyond}
+    mark_verdicts(axes, minutes, [judged.get(key, "") for key in found.facts["center_keys"].split("\t")])
 
 
 def _background_panel(sheet: _Sheet, axes: Axes, start: float) -> None:

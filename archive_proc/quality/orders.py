@@ -33,6 +33,21 @@ class QcRow:
     verdict: str
     """good, warn or refuse; empty where nobody judged."""
     threshold: float | None = None
+    """The limit broken, or the nearest one."""
+    side: int | None = None
+    """1: values above the threshold break it, -1: values below."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneVerdict:
+    """A plane with a figure beyond its limit."""
+
+    file_id: str
+    plane: int
+    verdict: str
+    """warn or refuse."""
+    beyond: str
+    """Names of the figures, the worst first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,9 @@ class PageOrder:
     missing: Mapping[str, str] = field(default_factory=dict)
     """Product type -> why there is none, in words. Every type the page could show stands here or in `products`."""
     qc: tuple[QcRow, ...] = ()
+    planes_beyond: tuple[PlaneVerdict, ...] = ()
+    """Planes that QC warns of or refuses, each once."""
+    planes_judged: int = 0
     raw: RawPlane | None = None
     raw_missing: str = ""
     """Why no raw plane is shown, in words."""

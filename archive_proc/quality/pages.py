@@ -63,7 +63,7 @@ def draw(
 def _observation(order: PageOrder, found: Measured, scales: Mapping[str, Scale]) -> dict[str, bytes]:
     name = observation_file(order.preset)
     pages = {name: draw_observation(order, found, scales)}
-    for key, kind in (("stack", "derotated_0"), ("calibrated", "calibrated_0"), ("raw", "raw")):
+    for key, kind in (("inner", "derotated_inner_0"), ("calibrated", "calibrated_0"), ("raw", "raw")):
         scale = next((one for name_, one in scales.items() if name_.startswith(f"{key}|")), None)
         small = thumbnail(found, scale, kind)
         if small is not None:

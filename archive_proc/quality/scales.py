@@ -95,7 +95,7 @@ def nice_below(value: float) -> float:
 
 
 def _nice(value: float, *, upwards: bool) -> float:
-    if value == 0.0 or not math.isfinite(value):
+    if abs(value) < 1e-300 or not math.isfinite(value):
         return 0.0
     size = abs(value)
     decade = 10.0 ** math.floor(math.log10(size))

@@ -48,6 +48,7 @@ def order_digest(order: PageOrder) -> str:
             sorted(one.product_id for one in order.products.values()),
             sorted(order.missing.items()),
             [_figure(one) for one in order.qc],
+            [[one.file_id, one.plane, one.verdict, one.beyond] for one in order.planes_beyond], order.planes_judged,
             None if order.raw is None else [order.raw.frame.content_id, order.raw.plane],
             order.raw_missing, list(order.bands), order.mask_diameter_mas, sorted(order.dithers.items()),
             order.package_version,
@@ -56,7 +57,7 @@ def order_digest(order: PageOrder) -> str:
 
 
 def _figure(row: QcRow) -> list[str]:
-    return [row.product_type, row.metric, _text(row.value), row.unit, row.verdict, _text(row.threshold)]
+    return [row.product_type, row.metric, _text(row.value), row.unit, row.verdict, _text(row.threshold), str(row.side)]
 
 
 def _text(value: float | None) -> str:

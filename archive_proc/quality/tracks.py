@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,18 @@ def show_tracks(axes: Axes, series: list[Series], title: str, unit: str, limits:
             loc="lower right", bbox_to_anchor=(1.0, 0.985), ncols=len(series), borderaxespad=0, handlelength=2.2,
             columnspacing=1.2, borderpad=0.1,
         )  # fmt: skip
+
+
+def mark_verdicts(axes: Axes, minutes: Values, verdicts: Sequence[str]) -> None:
+    """Signs along the upper edge over planes beyond a limit: a triangle warns, a cross refuses."""
+    for verdict, marker in (("warn", "^"), ("refuse", "X")):
+        hit = np.array([one == verdict for one in verdicts], bool)
+        if hit.any():
+            edge = axes.get_ylim()[1]
+            axes.plot(
+                minutes[hit], np.full(int(hit.sum()), edge), linestyle="none", marker=marker, color="black",
+                markersize=3.6, clip_on=False, markeredgewidth=0.4,
+            )  # fmt: skip
 
 
 def mark_unusable(axes: Axes, minutes: Values, words: str) -> None:

@@ -17,6 +17,8 @@ _ORDER = {"refuse": 0, "warn": 1, "good": 2}
 
 _COLUMNS = (0.0, 0.26, 0.58, 0.79, 0.89)
 """Where the columns of the QC table begin, as parts of its width."""
+_SIDES = {1: "\N{LESS-THAN OR EQUAL TO} ", -1: "\N{GREATER-THAN OR EQUAL TO} "}
+"""How a limit is read: what a good value keeps to."""
 LINE = 13.4
 """Pixels from one line of a table to the next."""
 
@@ -79,7 +81,7 @@ def qc_table(page: Page, left: float, top: float, width: float, rows: Sequence[Q
         rest = ordered[len(kept) :]
         worst = worst_of([one.verdict for one in rest])
         alike = {one.verdict for one in rest} == {worst}
-        what = f"all {worst}" if alike else f"the worst of them {worst or 'not judged'}"
+        what = f"all {worst or 'not judged'}" if alike or not worst else f"the worst of them {worst or 'not judged'}"
         y = top + 32 + LINE * (len(kept) - lines)
         page.text(left + column + 40, y, f"and {len(rest)} more, {what} (archive-proc show)", fontsize=5.3)
 
@@ -91,7 +93,7 @@ def _qc_line(page: Page, left: float, y: float, width: float, row: QcRow) -> Non
         shortened(row.product_type, int(0.25 * width / 5.6)),
         shortened(row.metric, int(0.31 * width / 5.6)),
         shortened("none" if row.value is None else f"{row.value:.4g}{unit}", int(0.2 * width / 5.6)),
-        "" if row.threshold is None else f"{row.threshold:.4g}",
+        "" if row.threshold is None else f"{_SIDES.get(row.side or 0, '')}{row.threshold:.4g}",
         f"{VERDICT_MARKS.get(row.verdict, '')} {row.verdict}".strip() or "not judged",
     )
     for at, words in zip(_COLUMNS, cells, strict=True):

@@ -173,7 +173,7 @@ def _centered(order: PageOrder, product: SourceProduct, found: Measured) -> None
                     stacks.setdefault(f"{name}_{channel}", []).append(values)
     for channel in channels:
         for name in ("median", "derotated", "median_inner", "derotated_inner"):
-            found.arrays[f"{name}_{channel}"] = median_of(np.stack(stacks[f"{name}_{channel}"]))
+            found.arrays[f"{name}_{channel}"] = median_of(np.stack(stacks.pop(f"{name}_{channel}")))
         for name in ("median", "median_inner"):
             black = np.any(stacks[f"{name}_flagged_{channel}"], axis=0)
             found.arrays[f"{name}_flagged_{channel}"] = black & np.isnan(found.arrays[f"{name}_{channel}"])

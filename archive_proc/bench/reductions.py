@@ -219,4 +219,7 @@ def _centroid_distance(stack: NDArray[np.float64]) -> float:
     radius = np.hypot(yy, xx)
     light = np.where(radius <= 5.0, stack - np.median(stack[(radius > 7) & (radius < 13)]), 0.0)
     light = np.clip(light, 0.0, None)
-    return float(np.hypot(np.sum(light * xx), np.sum(light * yy)) / max(float(light.sum()), 1e-9))
+    if light.sum() <= 0.0:
+        # No light at all is no companion found, not one found in its place.
+        return float("inf")
+    return float(np.hypot(np.sum(light * xx), np.sum(light * yy)) / float(light.sum()))

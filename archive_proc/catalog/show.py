@@ -117,7 +117,30 @@ def _group(page: _Page) -> None:
     )
 
 
+_FIGURES = (
+    "metric, value, unit, verdict, CASE side WHEN 1 THEN '> ' WHEN -1 THEN '< ' ELSE '' END "
+    "|| format('{:g}', threshold) AS breaks_at, limits_version AS limits FROM qc"
+)
+_WORST = "verdict IS DISTINCT FROM 'refuse', verdict IS DISTINCT FROM 'warn', product_type, metric"
+"""Figures beyond limits first."""
+
+
+def _planes(page: _Page, where: str) -> None:
+    page.section(
+        "planes beyond limits",
+        "SELECT frame_type, channel, verdict, beyond, count(*) AS planes, min(file_id || ' ' || plane) AS first "
+        f"FROM plane_qc WHERE {where} AND verdict IN ('warn', 'refuse') AND usable GROUP BY ALL ORDER BY ALL",
+    )
+
+
 def _made_of_subject(page: _Page) -> None:
+    of_subject = "SELECT process_id FROM processes WHERE subject_id = $id AND (is_current OR state = 'failed')"
+    page.section(
+        "quality beyond limits",
+        f"SELECT product_type AS product, {_FIGURES} WHERE process_id IN ({of_subject}) "
+        f"AND verdict IN ('warn', 'refuse') ORDER BY {_WORST}",
+    )
+    _planes(page, f"process_id IN ({of_subject})")
     page.section(
         "products",
         "SELECT product_type, preset, state, is_current AS current, is_stale AS stale, level, size_bytes, "
@@ -162,10 +185,8 @@ def _process(page: _Page) -> None:
         "SELECT product_type, state, is_current AS current, shape, size_bytes, store_path FROM products "
         "WHERE process_id = $id ORDER BY product_type",
     )
-    page.section(
-        "quality", "SELECT split_part(product_id, '.', 2) AS product, metric, value, unit, verdict, threshold FROM qc "
-        "WHERE starts_with(product_id, $id) ORDER BY ALL",
-    )  # fmt: skip
+    page.section("quality", f"SELECT product_type AS product, {_FIGURES} WHERE process_id = $id ORDER BY {_WORST}")
+    _planes(page, "process_id = $id")
     page.section("remarks", "SELECT code, message FROM remarks WHERE process_id = $id ORDER BY seq")
     page.section(
         "attempts",
@@ -178,9 +199,7 @@ def _process(page: _Page) -> None:
 
 def _product(page: _Page) -> None:
     page.facts("products", "product_id")
-    page.section(
-        "quality", "SELECT metric, value, unit, verdict, threshold FROM qc WHERE product_id = $id ORDER BY ALL"
-    )
+    page.section("quality", f"SELECT {_FIGURES} WHERE product_id = $id ORDER BY {_WORST}")
     page.section("remarks", "SELECT code, message FROM remarks WHERE process_id = split_part($id, '.', 1) ORDER BY seq")
     page.section(
         "used by",

@@ -11,13 +11,17 @@ from archive_proc.flow.campaign import Campaign
 from archive_proc.model.ids import ObsId
 from archive_proc.model.observations import Issue
 from archive_proc.storage.layout import Layout
+from archive_proc.storage.snapshots import find_current
 
 _SEVERITY = {"blocking": 0, "warning": 1, "note": 2}
 
 
 def issues_of(campaign: Campaign, obs_ids: Iterable[ObsId] | None) -> tuple[Issue, ...]:
-    """Issues of some observations (their files, groups and calibrations' groups), or all; blocking ones first."""
-    found = campaign.understanding.issues
+    """Issues of some observations (their files, groups and calibrations' groups), or all; blocking ones first.
+
+    Those of the rules, and of figures beyond limits of what is current in the newest catalog.
+    """
+    found = (*campaign.understanding.issues, *_of_quality(campaign.layout))
     if obs_ids is not None:
         wanted = set(obs_ids)
         chosen = [one for one in campaign.observations if one.obs_id in wanted]
@@ -32,6 +36,20 @@ def issues_of(campaign: Campaign, obs_ids: Iterable[ObsId] | None) -> tuple[Issu
         subjects = {*wanted, *groups, *files}
         found = tuple(one for one in found if {one.subject_id, one.obs_id, one.group_id, one.file_id} & subjects)
     return tuple(sorted(found, key=lambda one: (_SEVERITY[one.severity], one.code, one.subject_id, one.message)))
+
+
+_QUALITY = """
+SELECT i.code, i.severity, i.subject_kind, i.subject_id, i.message, i.remedy, i.obs_id, i.group_id, i.process_id
+FROM issues i JOIN processes p USING (process_id)
+WHERE i.origin = 'quality' AND i.state = 'open' AND p.is_current
+"""
+
+
+def _of_quality(layout: Layout) -> tuple[Issue, ...]:
+    """Issues that broken limits raised, of current products; none where nothing was published yet."""
+    if find_current(layout) is None:
+        return ()
+    return tuple(Issue(**{**row, "remedy": row["remedy"] or ""}) for row in query(layout, _QUALITY).to_pylist())
 
 
 def subject_of(layout: Layout, what: Identifier) -> tuple[str, str]:

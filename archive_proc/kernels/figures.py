@@ -51,15 +51,16 @@ def plane_slope(response: Float32) -> float:
     return float(np.ptp(plane))
 
 
-def noise_ratio(flux: Float32, variance: Float32, star: tuple[float, float]) -> float:
-    """Scatter of neighbouring pixels over the noise their variance claims, one half (ny, nx); 1 where it is honest.
+def noise_ratio(flux: Float32, variance: Float32, shared: Float32, star: tuple[float, float]) -> float:
+    """Scatter of neighbouring pixels over the noise their variances claim, one half (ny, nx); 1 where they are honest.
 
-    From differences of pixels side by side, further than `FAR` pixels from the star, both with a variance: for planes
-    that are not resampled. Robust (median of absolute values), so stars and hits do not count; NaN with fewer than a
-    thousand pairs.
+    `variance`: of this plane alone; `shared`: what all planes share (a master's noise), which pixels side by side
+    scatter by just as well. From differences of pixels side by side, further than `FAR` pixels from the star, both
+    with a variance: for planes that are not resampled. Robust (median of absolute values), so stars and hits do not
+    count; NaN with fewer than a thousand pairs.
     """
     rows = slice(EVERY_ROW // 2, None, EVERY_ROW)
-    value, claimed = flux[rows], variance[rows]
+    value, claimed = flux[rows], variance[rows] + shared[rows]
     y = np.arange(flux.shape[0])[rows, None]
     x = np.arange(flux.shape[1] - 1)[None, :]
     with np.errstate(invalid="ignore", divide="ignore"):

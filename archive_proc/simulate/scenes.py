@@ -108,6 +108,8 @@ class SequenceScene:
         angle = float(rng.uniform(0.0, 2 * np.pi))
         self._flux_offset_mas = float(rng.uniform(430, 520)) * np.array([np.cos(angle), np.sin(angle)])
         self._turn_phase = float(rng.uniform(0.0, 360.0))
+        acquisitions = [one.file_id for one in exposures if one.letter == "F"]
+        self._faults = {acquisitions[one.file]: one for one in spec.flux_faults}
         skies = [one.file_id for one in exposures if one.letter == "S"]
         self._starry_sky = skies[int(rng.integers(len(skies)))] if skies and spec.star_in_sky else ""
 
@@ -148,10 +150,12 @@ class SequenceScene:
         epsilon = fault(mjd, self.spec)
         parallactic = celestial.pointing(place, mjd).parallactic_deg
         center, core = np.full((2, 2), np.nan), np.full(2, np.nan)
+        fault_here = self._faults.get(exposure.file_id)
+        transmission = float(self._tracks.transmission[row]) * (fault_here.transmission if fault_here else 1.0)
         if exposure.letter in "FCO":
             for half in self._halves:
                 center[half.half] = half.at(self._star_mas(exposure, row), exposure.dither)
-                core[half.half] = self._tracks.transmission[row] * half.strehl(self._tracks.wavefront_nm[row])
+                core[half.half] = transmission * half.strehl(self._tracks.wavefront_nm[row])
         return PlaneTruth(
             exposure=exposure,
             plane=plane,
@@ -160,7 +164,7 @@ class SequenceScene:
             epsilon_deg=epsilon,
             derotation_deg=celestial.derotation_deg(parallactic, epsilon, pupil_tracking=self.spec.rot_mode == "PUPIL"),
             center=center,
-            transmission=float(self._tracks.transmission[row]),
+            transmission=transmission,
             core=core,
             motion_mas=self._tracks.motion_mas[row],
             thermal=np.empty((2, 64, 64), np.float32),
@@ -168,7 +172,10 @@ class SequenceScene:
 
     def _star_mas(self, exposure: Exposure, row: int) -> NDArray[np.float64]:
         motion = self._tracks.motion_mas[row]
-        return np.asarray(motion + self._flux_offset_mas if exposure.letter == "F" else motion)
+        if exposure.letter != "F":
+            return np.asarray(motion)
+        lost = self._faults[exposure.file_id].offset_mas if exposure.file_id in self._faults else (0.0, 0.0)
+        return np.asarray(motion + self._flux_offset_mas + np.array(lost))
 
     def _aberrations(self, exposure: Exposure, row: int) -> Real:
         """Wavefront ahead of the mask, nm; quasi-static parts walk on to this plane's time."""

@@ -76,6 +76,18 @@ class Weather:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FluxFault:
+    """A FLUX file that went wrong: the star faint and out of its place, for a cloud or a lost offset."""
+
+    file: int
+    """Which of the sequence's FLUX files, from 0."""
+    transmission: float
+    """Factor on the light of star and halo."""
+    offset_mas: tuple[float, float] = (0.0, 0.0)
+    """Along the detector's x and y."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceSpec:
     """One observing block of one target with one setup."""
 
@@ -113,6 +125,7 @@ class SequenceSpec:
     """Cosmic rays over the whole detector."""
     new_hot_pixels: int = 0
     """Pixels that turned hot after the calibrations that this sequence will get."""
+    flux_faults: tuple[FluxFault, ...] = ()
 
     def __post_init__(self) -> None:
         filter_setup(self.filter)

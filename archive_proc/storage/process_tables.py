@@ -246,7 +246,7 @@ PLANE_QC = define(
     cosmic_pixels        float32   pixel   pixels of the lit field hit by cosmic rays
     saturated_pixels     float32   pixel   saturated pixels of the lit field
     nonlinear_pixels     float32   pixel   pixels of the lit field beyond the linear range, not saturated
-    noise_ratio          float32   1       scatter of neighbouring pixels over the noise that variance claims
+    noise_ratio          float32   1       scatter of neighbouring pixels over the noise that the variances claim
     smear                float32   1       motion of the field at 0.8 arcsec within the DIT, in lambda / D
     verdict              text      -       worst of its figures: good, warn or refuse; NULL where none is judged
     beyond               text      -       figures beyond a limit, the worst first; NULL where none is

@@ -97,10 +97,12 @@ def test_parameters_are_bound_and_checked(published: Published) -> None:
 
 
 def test_reader_keeps_its_snapshot_while_another_is_published(own: Published) -> None:
+    count = "SELECT count(*) FROM issues"
     with open_catalog(own.layout) as connection:
+        before = query(own.layout, count).column(0).to_pylist()
         publish(own.layout, making.understanding(issues=()))
-        assert connection.execute("SELECT count(*) FROM issues").fetchall() == [(2,)]
-    assert query(own.layout, "SELECT count(*) AS n FROM issues").to_pylist() == [{"n": 1}]
+        assert query(own.layout, count).column(0).to_pylist() < before
+        assert connection.execute(count).fetchall() == [(before[0],)]
 
 
 def test_moved_copy_answers_with_nothing_but_duckdb(
@@ -129,6 +131,8 @@ def test_every_saved_query_answers(published: Published) -> None:
         "provenance": {"product": "prod:" + published.new.centered.process_id[:12]},
         "night_log": {"night": "2015-09-24"},
         "associations": {"obs": making.OBS[:8]},
+        "plane_quality": {"obs": making.OBS[:8]},
+        "qc_trend": {"metric": "n"},
     }
     for name in saved_queries():
         rows = query_saved(published.layout, name, given.get(name)).num_rows

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from archive_proc.flow.understanding import Understanding
 from archive_proc.model.events import ProcessChanged, ProcessFailed, RunEnded, RunStarted
 from archive_proc.model.frames import Arm, RawFrame
@@ -42,6 +44,7 @@ from archive_proc.planning.keys import ingredients, plan_id, process_id
 from archive_proc.planning.text import plan_to_json
 from archive_proc.storage.journal import JournalWriter
 from archive_proc.storage.layout import Layout
+from archive_proc.storage.plane_figures import FIGURES_NAME, write_figures
 from archive_proc.storage.records import write_record
 from archive_proc.storage.seal import commit, make_seal
 
@@ -279,6 +282,8 @@ class Archive:
             (out / "product.zarr" / made).mkdir(parents=True)
             (out / "product.zarr" / made / "zarr.json").write_text(f'"{one.process_id} {made}"')
         (out / "log.txt").write_text("done\n")
+        if "irdis_science_cube" in one.product_types:
+            write_figures(out / FIGURES_NAME, figures([1.0, 70.0]))
         write_record(out / "process.json", record(run_id, one, self.tick()))
         commit(out, self.layout.product_dir(one.process_id), make_seal(out, one.process_id, 1, {}, ()))
         if told:
@@ -301,6 +306,20 @@ class Archive:
             run_id,
             ProcessChanged(process_id=one.process_id, state=State.BLOCKED, at=self.tick(), blocked_by=by.process_id),
         )
+
+
+def figures(jumps: Sequence[float]) -> dict[str, np.ndarray]:
+    """Figures of planes of one file: jumps of the star (mas) in the right half; the fourth plane is excluded."""
+    n = len(jumps)
+    return {
+        "file_id": np.array([FRAMES[3].file_id] * n, object),
+        "plane": np.arange(n, dtype=np.int32),
+        "frame_type": np.array(["OBJECT"] * n),
+        "time": MJD + np.arange(n) / 1440,
+        "dit_s": np.full(n, 16.0),
+        "usable": np.arange(n) != 3,
+        "center_jump": np.stack([np.zeros(n), np.array(jumps)], axis=1),
+    }
 
 
 def record(run_id: RunId, one: Process, at: str) -> ProcessRecord:

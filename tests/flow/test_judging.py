@@ -91,21 +91,8 @@ def test_what_a_recipe_refused_stays_refused_whatever_the_limits_say() -> None:
     assert [row["verdict"] for row in rows] == ["refuse", None]
 
 
-def figures(jump: list[float]) -> dict[str, np.ndarray]:
-    n = len(jump)
-    return {
-        "file_id": np.array(["SPHER.2017-09-29T03:00:00.000"] * n, object),
-        "plane": np.arange(n, dtype=np.int32),
-        "frame_type": np.array(["OBJECT"] * n),
-        "time": 58025.0 + np.arange(n) / 1440,
-        "dit_s": np.full(n, 16.0),
-        "usable": np.arange(n) != 3,
-        "center_jump": np.stack([np.zeros(n), np.array(jump)], axis=1),
-    }
-
-
 def test_planes_are_judged_one_by_one_and_counted_in_one_issue(tmp_path: Path) -> None:
-    write_figures(tmp_path / FIGURES_NAME, figures([1.0, 6.0, float("nan"), 70.0]))
+    write_figures(tmp_path / FIGURES_NAME, making.figures([1.0, 6.0, float("nan"), 70.0]))
     found = read_figures(tmp_path)
     assert found is not None
     process = making.night().cube
@@ -122,9 +109,9 @@ def test_planes_are_judged_one_by_one_and_counted_in_one_issue(tmp_path: Path) -
 
 def test_figures_without_a_column_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"AP-STO-501 .*hops"):
-        write_figures(tmp_path / FIGURES_NAME, {**figures([1.0]), "hops": np.zeros((1, 2))})
+        write_figures(tmp_path / FIGURES_NAME, {**making.figures([1.0]), "hops": np.zeros((1, 2))})
     with pytest.raises(InputError, match="shapes differ"):
-        write_figures(tmp_path / FIGURES_NAME, {**figures([1.0]), "smear": np.zeros((1, 3))})
+        write_figures(tmp_path / FIGURES_NAME, {**making.figures([1.0]), "smear": np.zeros((1, 3))})
 
 
 def test_every_figure_of_planes_has_a_column_of_its_unit_and_a_row_of_limits() -> None:

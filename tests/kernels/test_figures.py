@@ -32,12 +32,13 @@ def test_noise_is_compared_with_what_the_variance_claims(truth: float) -> None:
     sigma = 1.0 + 0.5 * np.sin(x / 90.0) ** 2
     halo = 3e4 / (1.0 + np.hypot(x - 480, y - 520)) ** 1.5
     flux = (halo + truth * rng.normal(0, sigma)).astype(np.float32)
-    variance = (sigma**2).astype(np.float32)
+    shared = np.full(sigma.shape, 0.25, np.float32)
+    variance = (sigma**2).astype(np.float32) - shared
     flux[:, 900:] = np.nan
     flux[::7, ::5] += 300.0
     variance[::7, ::5] = np.nan
-    assert noise_ratio(flux, variance, (480.0, 520.0)) == pytest.approx(truth, rel=0.02)
-    assert np.isnan(noise_ratio(flux[:64, :64], variance[:64, :64], (32.0, 32.0)))
+    assert noise_ratio(flux, variance, shared, (480.0, 520.0)) == pytest.approx(truth, rel=0.02)
+    assert np.isnan(noise_ratio(flux[:64, :64], variance[:64, :64], shared[:64, :64], (32.0, 32.0)))
 
 
 def test_a_jump_is_against_the_neighbours_in_time_and_they_do_not_jump_with_it() -> None:

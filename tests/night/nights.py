@@ -13,15 +13,26 @@ from pathlib import Path
 from archive_proc.archive import Archive
 from archive_proc.catalog.selection import Selection
 from archive_proc.simulate.night import simulate_night
-from archive_proc.simulate.spec import Companion, NightSpec, SequenceSpec, Star
+from archive_proc.simulate.spec import Companion, FluxFault, NightSpec, SequenceSpec, Star
 from archive_proc.simulate.truth import Truth
 
 EVERYTHING = Selection()
 SERIAL = "serial"
 
 
-def small_night(directory: Path, *, order: str = "FCOOCS", ndit: int = 2, seed: int = 11) -> Truth:
-    """Nine planes on sky and their calibrations."""
+LOST_STAR = FluxFault(file=1, transmission=1 / 104, offset_mas=(70.0, -70.0))
+"""The second FLUX file: 104 times too faint and 8 pixels off, as in a real product."""
+
+
+def small_night(
+    directory: Path,
+    *,
+    order: str = "FCOOCFS",
+    ndit: int = 2,
+    seed: int = 11,
+    flux_faults: tuple[FluxFault, ...] = (LOST_STAR,),
+) -> Truth:
+    """Ten planes on sky and their calibrations; one of the two FLUX files went wrong."""
     sequence = SequenceSpec(
         star=Star(
             name="SIM_STAR",
@@ -39,6 +50,7 @@ def small_night(directory: Path, *, order: str = "FCOOCS", ndit: int = 2, seed: 
         gap_s=900.0,
         ob_id=2100077,
         program="0100.C-9998(A)",
+        flux_faults=flux_faults,
     )
     return simulate_night(directory, NightSpec(sequences=(sequence,)), seed)
 

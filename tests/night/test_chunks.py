@@ -15,7 +15,7 @@ from archive_proc.archive import Archive
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_chunks_workers_and_sites_give_equal_arrays(tmp_path: Path) -> None:
-    truth = nights.small_night(tmp_path / "raw", order="FCOOCS", ndit=9, seed=3)
+    truth = nights.small_night(tmp_path / "raw", order="FCOOCS", ndit=9, seed=3, flux_faults=())
     digests = []
     for number, (site, workers, planes) in enumerate([("serial", 1, 1600), ("local", 3, 16)]):
         archive = nights.archive_of(tmp_path / f"A{number}", truth.directory)

@@ -65,6 +65,8 @@ class _Masters:
     """The light of the background's basis itself."""
     good: NDArray[np.bool_]
     """Lit pixels with no fault."""
+    level_variance: Float32
+    """(adu/s)^2 of the level subtracted: part of what pixels scatter by, and the same in all planes."""
 
 
 @dataclass(slots=True)
@@ -83,7 +85,10 @@ class _MastersByFile:
         if key not in self.built:
             detector, background = detector_for(self.inputs, file), background_for(self.inputs, file)
             good = (detector.flags & (USELESS | int(Flag.OUTSIDE))) == 0
-            self.built[key] = _Masters(detector, background, still_light(background.basis), good)
+            of_level = _level_variance(self.inputs, file, detector)
+            no_light = np.zeros_like(of_level)
+            shared = common_variance(no_light, of_level, detector)
+            self.built[key] = _Masters(detector, background, still_light(background.basis), good, shared)
         return self.built[key]
 
 
@@ -127,7 +132,10 @@ def calibrate_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> Block
         )
         counts[index] = count_pixels(flags[index], masters.detector.flags)
         guess = scene_of(inputs.frames[file]).guess
-        noise[index] = [noise_ratio(flux[index, half], variance[index, half], guess[half]) for half in range(2)]
+        noise[index] = [
+            noise_ratio(flux[index, half], variance[index, half], masters.level_variance[half], guess[half])
+            for half in range(2)
+        ]
         if inputs.planes.usable[plane]:
             add_cells(flux[index], light)
     usable = int(inputs.planes.usable[block.planes].sum())
@@ -223,9 +231,13 @@ def _common(inputs: RecipeInputs, shared: Arrays, detector: Detector) -> Float32
     # The light was kept as means over small cells: the flat's share of the variance needs no finer one.
     cell = detector.response.shape[2] // mean.shape[2]
     full = np.repeat(np.repeat(mean, cell, axis=1), cell, axis=2).astype(np.float32)
-    level = level_for(inputs, 0, "background") or level_for(inputs, 0, "dark")
-    variance = level.variance if level is not None else np.zeros_like(full)
-    return common_variance(full, variance, detector)
+    return common_variance(full, _level_variance(inputs, 0, detector), detector)
+
+
+def _level_variance(inputs: RecipeInputs, file: int, detector: Detector) -> Float32:
+    """(2, ny, nx) ADU^2 of the level that is subtracted from the planes of a file; 0 where nothing is."""
+    level = level_for(inputs, file, "background") or level_for(inputs, file, "dark")
+    return level.variance if level is not None else np.zeros_like(detector.response)
 
 
 def _remarks(inputs: RecipeInputs) -> tuple[Remark, ...]:

@@ -19,7 +19,7 @@ Float64 = NDArray[np.float64]
 
 MEASURED = ("speckles", "waffle")
 """Centring methods that look at the plane itself."""
-METHODS = ("spots", "aperture", "none")
+METHODS = ("waffle", "speckles", "spots", "aperture", "none")
 """Photometry methods."""
 
 
@@ -81,7 +81,7 @@ def _photometry(found: Figures, inputs: RecipeInputs, rows: Arrays, photometry: 
     if seen.size > 1:
         found.add_halves("photometry", "star_flux_change", list(choice.flux[seen[-1]] / choice.flux[seen[0]] - 1.0))
     for method in METHODS:
-        found.add("photometry", f"planes_by_{method}", float((photometry.method == method).all(axis=1).sum()))
+        found.add("photometry", f"planes_by_{method}", float((photometry.method == method).any(axis=1).sum()))
     if science.any():
         found.add("photometry", "science_flux_error", float(np.nanmedian(photometry.flux.error[science])))
 

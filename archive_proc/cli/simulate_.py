@@ -52,3 +52,17 @@ def ifs(directory: str, mode: str, seed: int, scenes: str, compress: bool) -> No
     size = sum(one.stat().st_size for one in files)
     click.echo(f"{len(files)} raw files, {size / 1e6:.0f} MB, in {shown_path(Path(directory).resolve())}")
     click.echo(f"truth of {len(truth.file_ids)} files beside it")
+
+
+@command.command("irdifs")
+@click.argument("directory", metavar="DIR")
+@click.option("--seed", type=int, help="Another night of the same kind.")
+def irdifs(directory: str, seed: int | None) -> None:
+    """One target with both arms in one observing block (DB_H23 and YJ), the IFS in DIR/IFS; truth beside DIR."""
+    from archive_proc.simulate.ifs.irdifs import IRDIFS_SEED, irdifs_night
+
+    irdifs_night(Path(directory), IRDIFS_SEED if seed is None else seed)
+    files = sorted(Path(directory).rglob("SPHER*"))
+    size = sum(one.stat().st_size for one in files)
+    click.echo(f"{len(files)} raw files, {size / 1e6:.0f} MB, in {shown_path(Path(directory).resolve())}")
+    click.echo("truth of both arms beside it")

@@ -119,6 +119,8 @@ class SequenceSpec:
     """In force before 2016-07-12 only."""
     star_in_sky: bool = True
     """One sky file shows a background star."""
+    two_arms: bool = False
+    """The IFS takes as many files in the same template (`ifs.irdifs`), which counts those of both arms."""
     tip_tilt_open: bool = False
     """The differential tip-tilt loop is open throughout; how much then moves against the mask is the weather's."""
     cosmics_per_s: float = COSMICS_PER_S

@@ -114,17 +114,23 @@ def _sequence(index: int, one: SequenceSpec, rng: np.random.Generator) -> Iterat
             ob_name=f"{one.star.name}_{one.filter}",
             ob_start=one.start - dt.timedelta(seconds=540),
             program=one.program,
-            template="SPHERE_irdis_dbi_obs" if one.filter.startswith("DB_") else "SPHERE_irdis_ci_obs",
+            template=_template(one),
             template_number=2,
             template_start=one.start - dt.timedelta(seconds=20),
-            exposure_number=number,
-            exposures=len(one.order),
+            exposure_number=2 * number if one.two_arms else number,
+            exposures=2 * len(one.order) if one.two_arms else len(one.order),
             obstype_list=kinds,
         )
         yield exposure
         clock = exposure.start + dt.timedelta(seconds=exposure.exposure_time_s + 1.0)
         if science:
             clock += dt.timedelta(seconds=one.gap_s)
+
+
+def _template(one: SequenceSpec) -> str:
+    if one.two_arms:
+        return "SPHERE_irdifs_obs"
+    return "SPHERE_irdis_dbi_obs" if one.filter.startswith("DB_") else "SPHERE_irdis_ci_obs"
 
 
 def _calibrations(specs: tuple[CalibrationSpec, ...], night: NightSpec, rng: np.random.Generator) -> Iterator[Exposure]:

@@ -34,8 +34,8 @@ DAY_RMS_PX = 0.005
 """Displacement of the spectra from file to file, besides flexure."""
 
 
-def simulate_ifs_night(directory: Path, night: IfsNight, seed: int) -> IfsTruth:
-    """Write a night's raw files into `directory` and its truth into `<directory>.truth`.
+def simulate_ifs_night(directory: Path, night: IfsNight, seed: int, beside: Path | None = None) -> IfsTruth:
+    """Write a night's raw files into `directory` and its truth into `beside` (None: `<directory>.truth`).
 
     The same spec and seed give the same bytes. About 5 s CPU for the instrument, 0.5 s a dark plane, 3 s a plane with
     light, 17 MB a plane. Raises PreconditionError AP-SIM-004 when `directory` already holds files.
@@ -45,7 +45,7 @@ def simulate_ifs_night(directory: Path, night: IfsNight, seed: int) -> IfsTruth:
             "AP-SIM-004", "the directory is not empty", subject=str(directory), remedy="give a new directory"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    return _Night(directory, night, seed).write()
+    return _Night(directory, night, seed, truth_directory(directory) if beside is None else beside).write()
 
 
 @dataclass(slots=True)
@@ -61,11 +61,11 @@ class _Planes:
 class _Night:
     """State of one simulation: the instrument, the star's scene, generators."""
 
-    def __init__(self, directory: Path, night: IfsNight, seed: int) -> None:
+    def __init__(self, directory: Path, night: IfsNight, seed: int, beside: Path) -> None:
         self.directory = directory
         self.night = night
         self.seed = seed
-        self.beside = truth_directory(directory)
+        self.beside = beside
         self.instrument: Instrument = make_instrument(night.mode, seed, night.field_pitches)
         self.exposures = schedule(night, stream(seed, "night"))
         self._flexure = draw_flexure(to_mjd(night.start), stream(seed, "flexure"))

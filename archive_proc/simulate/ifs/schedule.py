@@ -102,6 +102,7 @@ def schedule(night: IfsNight, rng: np.random.Generator) -> tuple[IfsExposure, ..
     found = list(_calibrations(night, rng))
     clock = night.start
     for index, one in enumerate(night.observations):
+        clock = clock if one.start is None else one.start
         for exposure in _observation(index, one, night, clock, rng):
             found.append(exposure)
             clock = exposure.start + dt.timedelta(seconds=exposure.exposure_time_s)
@@ -126,9 +127,9 @@ def _observation(
             nd_filter=one.flux_nd if letter == "F" else "OPEN",
             observation=index,
             ob_id=one.ob_id,
-            ob_name=f"{one.target.name}_{night.mode}",
+            ob_name=one.ob_name or f"{one.target.name}_{night.mode}",
             ob_start=begin - dt.timedelta(seconds=540),
-            program="099.C-9999(B)",
+            program=one.program,
             template_number=2,
             template_start=begin - dt.timedelta(seconds=20),
             # The template counts the files of both arms; the IFS has every second one.

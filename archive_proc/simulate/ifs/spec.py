@@ -63,6 +63,11 @@ class IfsObservation:
     gap_s: float = 300.0
     """Idle time after each O file of a star, for the field to turn."""
     ob_id: int = 2200001
+    ob_name: str = ""
+    """Empty: target and mode."""
+    program: str = "099.C-9999(B)"
+    start: dt.datetime | None = None
+    """UTC, of the first exposure; None: after the observation before."""
 
     def __post_init__(self) -> None:
         if self.scene not in SCENES:

@@ -7,13 +7,18 @@ import pytest
 
 from archive_proc.archive import Archive
 from archive_proc.catalog.selection import Selection
+from archive_proc.errors import MisuseError
 from archive_proc.ingest import raw_frame, scan_header
 from archive_proc.ingest.display import header_of_display
+from archive_proc.simulate.headers import cards_of as irdis_cards_of
 from archive_proc.simulate.ifs.facts import MODES
 from archive_proc.simulate.ifs.headers import cards_of
+from archive_proc.simulate.ifs.irdifs import ifs_beside, irdifs_sequence
 from archive_proc.simulate.ifs.schedule import schedule
-from archive_proc.simulate.ifs.spec import scene_night
+from archive_proc.simulate.ifs.spec import IfsNight, scene_night
 from archive_proc.simulate.raw_file import header_bytes
+from archive_proc.simulate.spec import NightSpec
+from archive_proc.simulate.timeline import timeline
 
 SCENES = ("star", "uniform", "comb")
 
@@ -22,17 +27,25 @@ def headers_only(directory, mode, scenes=SCENES):
     """A night's files with the pixels never written: (exposure, path) in order of time."""
     directory.mkdir(parents=True)
     night = scene_night(mode, scenes)
-    found = []
+    return [(exposure, write_header(directory, exposure, cards, 2048)) for exposure, cards in ifs_cards(night)]
+
+
+def ifs_cards(night):
+    """(exposure, cards) of every file of an IFS night."""
+    mode = MODES[night.mode]
     for counter, exposure in enumerate(schedule(night, np.random.default_rng(3)), start=1):
         observation = night.observations[exposure.observation] if exposure.science else None
-        path = directory / f"{exposure.file_id}.fits"
-        header = header_bytes(cards_of(exposure, MODES[mode], observation, counter))
-        size = len(header) + -(-4 * 2048 * 2048 * exposure.ndit // 2880) * 2880
-        with path.open("wb") as stream:
-            stream.write(header)
-            stream.truncate(size)
-        found.append((exposure, path))
-    return found
+        yield exposure, cards_of(exposure, mode, observation, counter)
+
+
+def write_header(directory, exposure, cards, rows):
+    """A file as long as its header says, all holes."""
+    path = directory / f"{exposure.file_id}.fits"
+    header = header_bytes(cards)
+    with path.open("wb") as stream:
+        stream.write(header)
+        stream.truncate(len(header) + -(-4 * 2048 * rows * exposure.ndit // 2880) * 2880)
+    return path
 
 
 @pytest.fixture(scope="module", params=["YJ", "YH"])
@@ -114,6 +127,31 @@ def test_the_traps_of_real_headers_are_there(night, frames):
     assert {frame.dit_s for frame in flats} == {2.0, 10.0}
     assert {frame.dpr_tech for frame in flats} == {"IMAGE"}
     assert {frame.tpl_nexp for frame in of_kind(frames, "O")} >= {8}
+
+
+def test_both_arms_of_one_template_are_halves_of_one_execution(tmp_path):
+    directory = tmp_path / "raw"
+    directory.mkdir()
+    sequence = irdifs_sequence()
+    night = IfsNight(mode="YJ", observations=(ifs_beside(sequence, (), 32.0, 2),), start=sequence.start)
+    for exposure, cards in ifs_cards(night):
+        write_header(directory, exposure, cards, 2048)
+    rng = np.random.default_rng(4)
+    for counter, exposure in enumerate(timeline(NightSpec(sequences=(sequence,)), rng), start=1):
+        of_sequence = sequence if exposure.sequence >= 0 else None
+        write_header(directory, exposure, irdis_cards_of(exposure, of_sequence, rng, counter), 1024)
+    archive = Archive.init(tmp_path / "A")
+    archive.ingest([directory])
+    rows = archive.query("SELECT arm, obs_id, paired_obs_id, complete FROM observations ORDER BY arm").to_pylist()
+    assert [one["arm"] for one in rows] == ["IFS", "IRDIS"]
+    assert [one["paired_obs_id"] for one in rows] == [rows[1]["obs_id"], rows[0]["obs_id"]]
+    assert all(one["complete"] for one in rows)
+    assert archive.check(Selection()) == ()
+
+
+def test_a_sequence_of_one_arm_has_no_ifs_half():
+    with pytest.raises(MisuseError, match="AP-SIM-002"):
+        ifs_beside(dataclasses.replace(irdifs_sequence(), two_arms=False), (), 32.0, 2)
 
 
 def test_every_column_that_real_headers_fill_is_filled(night, frames, shared, tmp_path):

@@ -13,7 +13,8 @@ history AS (
   SELECT *, median(value) OVER before AS history, mad(value) OVER before AS spread, count(value) OVER before AS n_history
   FROM shown
   WINDOW before AS (
-    PARTITION BY product_type, inst_filter, round(dit_s, 3) ORDER BY night, product_id ROWS BETWEEN 30 PRECEDING AND 1 PRECEDING
+    -- A dark sees no filter, whatever stands in the beam.
+    PARTITION BY product_type, CASE WHEN product_type <> 'dark' THEN inst_filter END, round(dit_s, 3) ORDER BY night, product_id ROWS BETWEEN 30 PRECEDING AND 1 PRECEDING
   )
 )
 SELECT product_type, inst_filter, dit_s, night, value, unit, verdict, threshold, history, value - history AS from_history,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from archive_proc.cli.options import opened
 from archive_proc.errors import MisuseError
+
+if TYPE_CHECKING:
+    from archive_proc.bench.figures import Report
 
 
 @click.group("bench")
@@ -71,57 +74,20 @@ def accuracy(
 @command.command("headers")
 @click.option("--headers", "displays", metavar="DIR", help="Displayed headers (SPHER.*.hdr) to vary.")
 @click.option("--files", type=click.IntRange(1), default=1000, show_default=True, help="Files written and scanned.")
-def headers(displays: str | None, files: int) -> None:
-    """Header scan: files a CPU second, everything included; CPU of a second ingest."""
-    from archive_proc.bench.header_scan import main
-
-    main([*(["--headers", displays] if displays else []), "--files", str(files)])
-
-
-@command.command("throughput")
-@click.option("--run", "run", metavar="RUN|latest", help="Measure this run of the archive from its records.")
-@click.option("--planes", type=click.IntRange(1), default=128, show_default=True, help="Science planes to simulate.")
-@click.option("--filter", "filter_name", default="DB_H23", show_default=True, help="Filter to simulate.")
-@click.option("--small-files", is_flag=True, help="Simulate packed whole numbers: a seventh of the raw bytes.")
-@click.option("--to", metavar="TYPE", help="Reduce the simulated observation to this product type only.")
-@click.option("--workers", type=click.IntRange(1), help="Worker processes [one a core].")
-@click.option("--work", metavar="DIR", help="Where raw frames and archive are made, and stay [a temporary directory].")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--strict", is_flag=True, help="Exit 4 when an aim is missed.")
-@click.pass_context
-def throughput(
-    context: click.Context,
-    run: str | None,
-    planes: int,
-    filter_name: str,
-    small_files: bool,
-    to: str | None,
-    workers: int | None,
-    work: str | None,
-    as_json: bool,
-    strict: bool,
-) -> None:
-    """Planes a second, CPU a plane, memory, and where the workers' time went: from the records of a run.
+def headers(displays: str | None, files: int, as_json: bool, strict: bool) -> None:
+    """Header scan, everything included, and a second ingest: CPU beside astropy's on the same files."""
+    from archive_proc.bench.header_scan import bench_headers
 
-    Without --run, an observation of full 2048 x 1024 planes is simulated (a few planes, repeated under new headers),
-    reduced by the commands, and that run is measured.
-    """
+    with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as folder:
+        report = bench_headers(Path(displays) if displays else None, files, Path(folder))
+    _printed(report, as_json, strict)
+
+
+def _printed(report: Report, as_json: bool, strict: bool) -> None:
     from archive_proc.bench.figures import report_json, table
-    from archive_proc.bench.throughput import bench_run, bench_simulated
 
-    if run is not None:
-        archive = opened(context)
-        report = bench_run(archive, archive.run_id(None if run == "latest" else run))
-    else:
-        options = (*(("--to", to) if to else ()), *(("--workers", str(workers)) if workers else ()))
-        with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
-            report = bench_simulated(
-                planes,
-                Path(work) if work else Path(temporary),
-                run_options=options,
-                filter_name=filter_name,
-                small_files=small_files,
-            )
     click.echo(report_json(report) if as_json else table(report))
     if strict and report.missed:
         sys.exit(4)

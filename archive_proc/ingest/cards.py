@@ -7,6 +7,7 @@ Bytes stay text until a value is asked for; nothing here raises on what a card s
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from archive_proc.model.cards import Card
 
@@ -20,6 +21,13 @@ _EIGHTY = re.compile(".{80}", re.DOTALL)
 _STRING = re.compile(r"\s*'([^']*(?:''[^']*)*)'\s*(?:/(.*))?", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(?:\d{1,68}(?:\.\d{0,40})?|\.\d{1,40})(?:[Ee][+-]?\d{1,4}|([Dd][+-]?\d{1,4}))?")
 _COMMENTARY = frozenset({"COMMENT", "HISTORY", ""})
+_UNLIKE = _COMMENTARY | {"CONTINUE"}
+"""Keywords whose cards mean something by their place."""
+
+_SENSOR = re.compile(
+    r"HIERARCH (?:ESO )?([!-<>-~]+(?: [!-<>-~]+)*) *= *([+-]?\d{1,17}\.\d{0,17}) *(?:/([^\0]*))?", re.ASCII
+)
+"""Nearly all cards that differ from file to file are decimals of sensors: told by one look."""
 
 _STORAGE = re.compile(
     r"SIMPLE|XTENSION|EXTEND|PCOUNT|GCOUNT|BLOCKED|GROUPS|TFIELDS|THEAP|EXTNAME|EXTVER|EXTLEVEL|INHERIT|LONGSTRN"
@@ -48,9 +56,7 @@ _faults: dict[str, str] = {}
 
 def parse_cards(text: str) -> tuple[tuple[Card, ...], tuple[str, ...]]:
     """All cards of a header text (its length a multiple of 80, END excluded), and the problems of single cards."""
-    if len(_known) > _CACHE_LIMIT:
-        _known.clear()
-        _faults.clear()
+    _forget()
     raws = _EIGHTY.findall(text)
     cards = tuple(map(_known.__getitem__, raws))
     problems = [] if _faults.keys().isdisjoint(raws) else [_faults[raw] for raw in raws if raw in _faults]
@@ -58,6 +64,22 @@ def parse_cards(text: str) -> tuple[tuple[Card, ...], tuple[str, ...]]:
         cards, loose = _joined(cards)
         problems += loose
     return cards, tuple(problems)
+
+
+def parse_same(text: str, keys: Sequence[str]) -> list[Card] | None:
+    """The cards of a text, where each is a sound one of the keyword given and stands for itself; else None."""
+    _forget()
+    raws = _EIGHTY.findall(text)
+    cards = list(map(_known.__getitem__, raws))
+    if not _faults.keys().isdisjoint(raws) or [card[0] for card in cards] != keys:
+        return None
+    return cards if _UNLIKE.isdisjoint(keys) else None
+
+
+def _forget() -> None:
+    if len(_known) > _CACHE_LIMIT:
+        _known.clear()
+        _faults.clear()
 
 
 def parse_card(raw: str) -> Card:
@@ -81,6 +103,10 @@ def number_of(text: str) -> int | float | None:
 
 
 def _parse(raw: str) -> Card:
+    sensor = _SENSOR.fullmatch(raw)
+    if sensor is not None:
+        key, value, comment = sensor.groups("")
+        return Card(key, value, comment.strip(), _line(key, float(value)))
     head, sign, rest = raw.partition("=")
     if head.startswith("HIERARCH "):
         key = head[9:].strip().removeprefix("ESO ")
@@ -117,8 +143,10 @@ def _valued(raw: str, key: str, rest: str, *, image: bool) -> Card:
 
 def _canonical(key: str, value: str) -> str:
     number = number_of(value)
-    if number is None:
-        return f"{key}={value}"
+    return f"{key}={value}" if number is None else _line(key, number)
+
+
+def _line(key: str, number: int | float) -> str:
     # 1., 1.0 and 1 are one value; beyond 2^53 only the digits tell integers apart.
     if isinstance(number, float) and number.is_integer() and abs(number) < 2**53:
         number = int(number)

@@ -57,7 +57,7 @@ def raw_frame(
     if foreign:
         return NotRaw(uri, foreign)
     problems = list(scan.problems)
-    columns = column_values(values, problems)
+    columns = column_values(scan.parsed, problems)
     start, mjd = _start(scan, values, problems)
     file_id = _file_id(scan, values, start, problems)
     arm = _arm(scan, values)
@@ -83,7 +83,7 @@ def raw_frame(
         "bitpix": scan.structure.bitpix if axes else None,
         "bzero": _scaling(values, "BZERO", 0.0, problems),
         "bscale": _scaling(values, "BSCALE", 1.0, problems),
-        "lamp": lamps_on(values),
+        "lamp": lamps_on(scan.parsed),
         "n_cards": len(scan.cards),
         "header_sha256": scan.header_sha256,
         "parser_version": PARSER_VERSION,

@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from operator import itemgetter
 from pathlib import Path
 
-import numpy as np
-
 from archive_proc.errors import InputError
-from archive_proc.ingest.cards import CARD, parse_cards
+from archive_proc.ingest.cards import CARD
+from archive_proc.ingest.header import Header, header_of, parse_header
 from archive_proc.ingest.source import (
     BLOCK,
     MAX_HEADER,
@@ -33,13 +30,7 @@ from archive_proc.ingest.source import (
 from archive_proc.ingest.structure import Structure, cards_of_original, read_structure
 from archive_proc.model.cards import Card
 
-_PRINTABLE = bytes(range(0x20, 0x7F))
-_RANGE = np.uint8(0x7E - 0x20)
 _END = b"END     "
-_KEY, _CANONICAL = itemgetter(0), itemgetter(3)
-"""Fields of a card, by position: these run a thousand times a file."""
-_FREE = ("", "COMMENT", "HISTORY")
-"""Keywords that may come any number of times."""
 _MAX_HDUS = 64
 """Header-data units looked at in one file; a raw frame has at most four."""
 
@@ -57,20 +48,29 @@ class HeaderScan:
     """POSIX s."""
     header: bytes
     """The image header's cards as the file has them, without END and padding; `len % 80 == 0`."""
-    cards: tuple[Card, ...]
+    parsed: Header
     """The same, parsed; for `.fz` as of the uncompressed image (Z-keywords mapped back)."""
-    values: dict[str, Card]
-    """Card by keyword; the first of a repeated keyword."""
     structure: Structure
-    problems: tuple[str, ...]
-    """`KEYWORD: why`, sorted."""
+
+    @property
+    def cards(self) -> tuple[Card, ...]:
+        """Every card in its place."""
+        return self.parsed.cards
+
+    @property
+    def values(self) -> dict[str, Card]:
+        """Card by keyword; the first of a repeated keyword."""
+        return self.parsed.values
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """`KEYWORD: why`, sorted."""
+        return self.parsed.problems
 
     @cached_property
     def content_id(self) -> str:
         """sha256 (64 hex) of the sorted canonical lines and the declared data size (DESIGN 6)."""
-        lines = sorted(filter(None, map(_CANONICAL, self.values.values())))
-        lines.append(f"declared bytes {self.structure.declared_bytes}")
-        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+        return self.parsed.digest(self.structure.declared_bytes)
 
     @property
     def header_sha256(self) -> str:
@@ -112,33 +112,27 @@ def _scan(opened: OpenedFile, source: Source) -> HeaderScan:
     path = opened.path
     _check_magic(path, source.upto(CARD))
     header, offset = _header_at(source, 0, path)
-    cards, card_problems = parse_cards(_text(header))
-    values = _by_key(cards)
-    structure = read_structure(values, offset, path)
+    parsed = parse_header(header)
+    structure = read_structure(parsed.values, offset, path)
     compression = source.compression
-    if not structure.axes and "INSTRUME" not in values and source.upto(offset + 8)[offset:] == b"XTENSION":
+    if not structure.axes and "INSTRUME" not in parsed.values and source.upto(offset + 8)[offset:] == b"XTENSION":
         # An empty shell around a compressed (fpack) or extended image: that one is the image header.
         header, offset = _header_at(source, offset, path)
-        cards, card_problems = parse_cards(_text(header))
-        values = _by_key(cards)
-        stored = read_structure(values, offset, path)
-        if "ZIMAGE" in values:
+        parsed = parse_header(header)
+        stored = read_structure(parsed.values, offset, path)
+        if "ZIMAGE" in parsed.values:
             compression = "fz"
-            cards = cards_of_original(cards)
-            values = _by_key(cards)
-        structure = read_structure(values, offset, path, stored=stored)
+            parsed = header_of(cards_of_original(parsed.cards), parsed.problems)
+        structure = read_structure(parsed.values, offset, path, stored=stored)
     structure = structure.cut(_size_found(opened, source, structure))
-    problems = sorted({*card_problems, *_repeated(cards, values), *_unprintable(header)})
     return HeaderScan(
         path=path,
         compression=compression,
         size_bytes=opened.size,
         mtime=opened.status.st_mtime,
         header=header,
-        cards=cards,
-        values=values,
+        parsed=parsed,
         structure=structure,
-        problems=tuple(problems),
     )
 
 
@@ -180,38 +174,6 @@ def _header_at(source: Source, start: int, path: Path) -> tuple[bytes, int]:
         end = min(end + READ * 2, limit)
 
 
-def _text(header: bytes) -> str:
-    return header.decode("ascii", "replace")
-
-
-def _by_key(cards: tuple[Card, ...]) -> dict[str, Card]:
-    # Backwards, so that the first of a repeated keyword is the one that stays.
-    backwards = cards[::-1]
-    return dict(zip(map(_KEY, backwards), backwards, strict=True))
-
-
-def _repeated(cards: tuple[Card, ...], values: dict[str, Card]) -> list[str]:
-    keys = list(map(_KEY, cards))
-    # Told by counting in C: hardly any header repeats a keyword, and every one would pay for looking it up.
-    if len(keys) == len(values) + sum(max(keys.count(free) - 1, 0) for free in _FREE):
-        return []
-    counts = Counter(key for key in keys if key not in _FREE)
-    return [f"{key}: repeated, first value kept" for key, count in counts.items() if count > 1]
-
-
-def _unprintable(header: bytes) -> list[str]:
-    # Vectors, since all of a hundred thousand bytes are looked at in every file; below a blank wraps around to > 94.
-    if not (np.frombuffer(header, np.uint8) - np.uint8(0x20) > _RANGE).any():
-        return []
-    wrong = []
-    for start in range(0, len(header), CARD):
-        card = header[start : start + CARD]
-        if card.translate(None, _PRINTABLE):
-            name = card.split(b"=")[0][:40].removeprefix(b"HIERARCH ESO ").strip()
-            wrong.append(f"{name.decode('ascii', 'replace')}: bytes that are no printable ASCII")
-    return wrong
-
-
 def _size_found(opened: OpenedFile, source: Source, structure: Structure) -> int | None:
     """Uncompressed bytes of the file, None where only reading it all would tell (`.Z`)."""
     if source.compression == "none":
@@ -233,7 +195,7 @@ def _walked(opened: OpenedFile, structure: Structure) -> int:
             break
         try:
             header, data = _header_at(_Later(opened, offset), 0, opened.path)
-            part = read_structure(_by_key(parse_cards(_text(header))[0]), offset + data, opened.path)
+            part = read_structure(parse_header(header).values, offset + data, opened.path)
         except InputError:
             return structure.data_offset - 1
         offset = part.data_offset + -(-part.stored_bytes // BLOCK) * BLOCK

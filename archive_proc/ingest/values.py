@@ -4,48 +4,100 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 
 from archive_proc.ingest.cards import number_of
+from archive_proc.ingest.header import Header
 from archive_proc.instruments.keywords import KeywordColumn, keyword_table
 from archive_proc.model.cards import Card
 
 Value = str | int | float | bool | dt.datetime | None
 Reader = Callable[[Card, list[str]], Value]
+_ColumnReader = tuple[str, tuple[str, ...], Reader, str]
+"""Column, keywords, how a card is read, column of its sign."""
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?Z?")
 _INT64 = 2**63
 
 
-def column_values(values: Mapping[str, Card], problems: list[str]) -> dict[str, Value]:
-    """Every manifest column that the keyword table fills, by name. What cannot be read adds to `problems`."""
+def column_values(header: Header, problems: list[str]) -> dict[str, Value]:
+    """Every manifest column that the keyword table fills, by name. What cannot be read adds to `problems`.
+
+    A header like one before is asked only for what changed: a dozen of ninety columns.
+    """
+    if header.like is None:
+        found, odd = _all_columns(header)
+        problems += odd
+        return dict(found)
+    found, odd = _all_columns(header.like)
+    if odd:
+        # Whose problems they are is not kept: read all of it.
+        found, now = _columns(header, _readers())
+        problems += now
+        return found
+    affected = _readers_of()
+    again = {at for key in header.changed if key in affected for at in affected[key]}
+    readers = _readers()
+    changed, now = _columns(header, [readers[at] for at in sorted(again)])
+    problems += now
+    return found | changed
+
+
+def lamps_on(header: Header) -> str | None:
+    """Names of the lamps switched on, joined by `+` in order of their number; None when none is."""
+    if header.like is not None and header.changed.isdisjoint(_lamp_keys()):
+        header = header.like
+    return _lamps(header)
+
+
+@lru_cache(maxsize=128)
+def _lamps(header: Header) -> str | None:
+    values = header.values
+    names: list[str] = []
+    for state_key, name_key, prefix in _lamp_places():
+        state = values.get(state_key)
+        if state is not None and state.value == "T":
+            named = values.get(name_key)
+            names.append(named.value if named is not None else prefix)
+    return "+".join(names) or None
+
+
+@cache
+def _lamp_places() -> tuple[tuple[str, str, str], ...]:
+    table = keyword_table()
+    lamps = [f"{prefix}{n}" for prefix in table.lamp_prefixes for n in range(1, table.lamp_numbers + 1)]
+    return tuple((f"{one} ST", f"{one} NAME", one) for one in lamps)
+
+
+@cache
+def _lamp_keys() -> frozenset[str]:
+    return frozenset(key for state, name, _ in _lamp_places() for key in (state, name))
+
+
+@lru_cache(maxsize=128)
+def _all_columns(header: Header) -> tuple[dict[str, Value], tuple[str, ...]]:
+    found, odd = _columns(header, _readers())
+    return found, tuple(odd)
+
+
+def _columns(header: Header, readers: Sequence[_ColumnReader]) -> tuple[dict[str, Value], list[str]]:
+    values, problems = header.values, list[str]()
     found: dict[str, Value] = {}
-    for name, keys, read, sign in _readers():
+    for name, keys, read, sign in readers:
         value: Value = None
+        written = None
         for key in keys:
             card = values.get(key)
             if card is not None:
                 value = read(card, problems)
                 if value is not None:
-                    if sign:
-                        found[sign] = card.value.startswith("-")
+                    written = card.value.startswith("-")
                     break
+        if sign:
+            found[sign] = written
         found[name] = value
-    return found
-
-
-def lamps_on(values: Mapping[str, Card]) -> str | None:
-    """Names of the lamps switched on, joined by `+` in order of their number; None when none is."""
-    table = keyword_table()
-    names: list[str] = []
-    for prefix in table.lamp_prefixes:
-        for number in range(1, table.lamp_numbers + 1):
-            state = values.get(f"{prefix}{number} ST")
-            if state is not None and state.value == "T":
-                named = values.get(f"{prefix}{number} NAME")
-                names.append(named.value if named is not None else f"{prefix}{number}")
-    return "+".join(names) or None
+    return found, problems
 
 
 def time_of(text: str) -> dt.datetime | None:
@@ -65,7 +117,17 @@ def time_of(text: str) -> dt.datetime | None:
 
 
 @cache
-def _readers() -> tuple[tuple[str, tuple[str, ...], Reader, str], ...]:
+def _readers_of() -> dict[str, tuple[int, ...]]:
+    """Places in `_readers` by the keyword they read."""
+    found: dict[str, tuple[int, ...]] = {}
+    for at, (_, keys, _, _) in enumerate(_readers()):
+        for key in keys:
+            found[key] = (*found.get(key, ()), at)
+    return found
+
+
+@cache
+def _readers() -> tuple[_ColumnReader, ...]:
     """One bound reader a column, made once: ninety columns are read from every header."""
     makers = {"text": _text, "integer": _number, "number": _number, "flag": _flag, "time": _time}
     return tuple((row.name, row.keys, makers[row.type](row), row.sign) for row in keyword_table().column)

@@ -1,10 +1,14 @@
 """The header bench runs, and its figures are of the right kind (rates themselves depend on the machine)."""
 
-from archive_proc.bench.header_scan import _synthetic, measure
+from archive_proc.bench.header_scan import bench_headers
 
 
 def test_the_header_bench_measures_what_it_says(tmp_path):
-    figures = measure([_synthetic()], 12, tmp_path)
-    assert figures["cards a file"] > 900
-    assert figures["scan and row, files/s"] > 20
-    assert figures["second ingest, s"] < 2
+    report = bench_headers(None, 12, tmp_path)
+    figures = {(one.name, one.unit): one for one in report.figures}
+    scan = figures["header scan, everything included", "ms CPU a file"]
+    assert (scan.n, scan.aim) == (12, 1000 / 600)
+    assert scan.value > 0
+    assert scan.reference_value > 0
+    assert figures["second ingest of 1000 files", "s CPU"].aim == 2.0
+    assert "96" in scan.case

@@ -85,6 +85,58 @@ def headers(displays: str | None, files: int, as_json: bool, strict: bool) -> No
     _printed(report, as_json, strict)
 
 
+@command.command("hostile")
+@click.option("--no-astropy", is_flag=True, help="Our answers only (astropy takes minutes on some of these files).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--strict", is_flag=True, help="Exit 4 when an aim is missed.")
+def hostile(no_astropy: bool, as_json: bool, strict: bool) -> None:
+    """Hostile files: the scanner's answer, its CPU and memory, beside astropy's for the same header."""
+    from archive_proc.bench.hostile import bench_hostile
+
+    with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as folder:
+        report = bench_hostile(Path(folder), astropy=not no_astropy)
+    _printed(report, as_json, strict)
+
+
+@command.command("fuzz")
+@click.option("--cases", type=click.IntRange(1), default=2000, show_default=True, help="Mutated files read.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other files.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--headers", "displays", metavar="DIR", help="Displayed headers (SPHER.*.hdr) to mutate [simulated ones]."
+)
+@click.option("--only", type=click.IntRange(0), metavar="N", help="Read case N again and say what comes of it.")
+@click.option("--keep", metavar="DIR", help="With --only: where the file is written and stays.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--strict", is_flag=True, help="Exit 4 when an aim is missed.")
+def fuzz(
+    cases: int,
+    seed: int,
+    jobs: int,
+    displays: str | None,
+    only: int | None,
+    keep: str | None,
+    as_json: bool,
+    strict: bool,
+) -> None:
+    """Mutated raw files through scanner, rules and pixel reader: nothing but coded errors may escape."""
+    from archive_proc.bench.fuzz import lines, report, run_case, run_fuzz
+
+    shown = Path(displays) if displays else None
+    if only is not None:
+        with tempfile.TemporaryDirectory(prefix="archive-proc-fuzz-") as folder:
+            place = Path(keep) if keep else Path(folder)
+            place.mkdir(parents=True, exist_ok=True)
+            case = run_case(seed, only, shown, place)
+        click.echo(f"{case.word}  {case.cost.cpu_s:.3f} s CPU, {case.cost.peak_bytes / 1e6:.1f} MB  ({case.name})")
+        click.echo(case.escaped, nl=False)
+        sys.exit(4 if case.escaped else 0)
+    campaign = run_fuzz(cases, seed, shown, jobs)
+    if not as_json:
+        click.echo("\n".join(lines(campaign)))
+    _printed(report(campaign), as_json, strict)
+
+
 def _printed(report: Report, as_json: bool, strict: bool) -> None:
     from archive_proc.bench.figures import report_json, table
 

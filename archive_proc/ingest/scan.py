@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -124,7 +124,9 @@ def _scan(opened: OpenedFile, source: Source) -> HeaderScan:
             compression = "fz"
             parsed = header_of(cards_of_original(parsed.cards), parsed.problems)
         structure = read_structure(parsed.values, offset, path, stored=stored)
-    structure = structure.cut(_size_found(opened, source, structure))
+    size, odd = _size_found(opened, source, structure)
+    if odd:
+        parsed = replace(parsed, problems=tuple(sorted({*parsed.problems, odd})))
     return HeaderScan(
         path=path,
         compression=compression,
@@ -132,7 +134,7 @@ def _scan(opened: OpenedFile, source: Source) -> HeaderScan:
         mtime=opened.status.st_mtime,
         header=header,
         parsed=parsed,
-        structure=structure,
+        structure=structure.cut(size),
     )
 
 
@@ -174,25 +176,26 @@ def _header_at(source: Source, start: int, path: Path) -> tuple[bytes, int]:
         end = min(end + READ * 2, limit)
 
 
-def _size_found(opened: OpenedFile, source: Source, structure: Structure) -> int | None:
-    """Uncompressed bytes of the file, None where only reading it all would tell (`.Z`)."""
-    if source.compression == "none":
-        if not structure.stored_bytes and structure.data_offset < opened.size:
-            return _walked(opened, structure)
-        return opened.size
-    if source.compression == "gz":
-        if structure.stored_bytes:
-            return inflated_size(opened, structure.file_bytes)
-        return None
-    return None
+def _size_found(opened: OpenedFile, source: Source, structure: Structure) -> tuple[int | None, str]:
+    """Uncompressed bytes of the file, None where only reading it all would tell (`.Z`); and what is odd about them."""
+    if source.compression == "gz" and structure.stored_bytes:
+        return inflated_size(opened, structure.file_bytes)
+    if source.compression != "none":
+        return None, ""
+    if not structure.stored_bytes and structure.data_offset < opened.size:
+        return _walked(opened, structure), ""
+    return opened.size, ""
 
 
 def _walked(opened: OpenedFile, structure: Structure) -> int:
-    """File size as far as the chain of extensions behind an empty primary fits it (SPARTA tables, ZIMPOL images)."""
+    """File size as far as the chain of extensions behind an empty primary fits it (SPARTA tables, ZIMPOL images).
+
+    Raises InputError AP-ING-005 for a chain longer than a raw frame's.
+    """
     offset = structure.data_offset
     for _ in range(_MAX_HDUS):
         if offset >= opened.size:
-            break
+            return opened.size
         try:
             header, data = _header_at(_Later(opened, offset), 0, opened.path)
             part = read_structure(parse_header(header).values, offset + data, opened.path)
@@ -201,7 +204,12 @@ def _walked(opened: OpenedFile, structure: Structure) -> int:
         offset = part.data_offset + -(-part.stored_bytes // BLOCK) * BLOCK
         if part.data_offset + part.stored_bytes > opened.size:
             return structure.data_offset - 1
-    return opened.size
+    raise InputError(
+        "AP-ING-005",
+        f"illegal structure: more than {_MAX_HDUS} header-data units",
+        subject=str(opened.path),
+        remedy="fetch the file again; a raw frame has at most four units",
+    )
 
 
 class _Later:

@@ -18,8 +18,11 @@ READ = 40 * BLOCK
 """One read: real SPHERE headers have 35 blocks."""
 MAX_HEADER = 256 * BLOCK
 """Bytes looked at before a header without END is given up (notes/storage 3.1)."""
-_MAX_EXPANSION = 1032
-"""A deflate stream cannot expand by more."""
+_MAX_EXPANSION = 200
+"""Times its size that a gzip file may promise (notes/workflow 9); noise lets raw frames expand by less than ten."""
+_LIKELY_EXPANSION = 4
+_QUICK = 1 << 21
+"""Bytes inflated in a few milliseconds."""
 
 GZIP, LZW = b"\x1f\x8b", b"\x1f\x9d"
 
@@ -164,29 +167,43 @@ def source_of(opened: OpenedFile) -> Source:
     return PlainSource(opened)
 
 
-def inflated_size(opened: OpenedFile, expected: int) -> int:
-    """Bytes a gzip file inflates to, counted to at most `expected` + one block.
+def inflated_size(opened: OpenedFile, expected: int) -> tuple[int, str]:
+    """Bytes a gzip file inflates to, as far as that can be told cheaply, and what is odd about it (empty: nothing).
 
-    The size in the trailer settles it when it is the expected one; only then is the stream not read.
+    The size in the trailer settles it when it is the expected one. Else the stream is counted, to `expected` and one
+    block, where that is little; a long stream with another size in its trailer is taken for cut.
+
+    Raises InputError AP-ING-006 where a file would have to expand as only bombs do.
     """
-    if expected > opened.size * _MAX_EXPANSION:
-        return opened.size * _MAX_EXPANSION
-    if int.from_bytes(opened.at(max(opened.size - 4, 0), 4), "little") == expected % 2**32:
-        return expected
+    if expected > max(_MAX_EXPANSION * opened.size, _QUICK):
+        raise damaged(
+            opened.path,
+            f"{opened.size} bytes would have to become {expected}, more than {_MAX_EXPANSION} times as many",
+        )
+    stated = int.from_bytes(opened.at(max(opened.size - 4, 0), 4), "little")
+    if stated == expected % 2**32:
+        return expected, ""
+    if min(expected, _LIKELY_EXPANSION * opened.size) > _QUICK:
+        return min(
+            stated, expected - 1
+        ), f"gzip: its trailer states {stated} bytes, the header {expected}: taken for cut"
     inflate, count, position = zlib.decompressobj(wbits=31), 0, 0
     pending = b""
     try:
-        while count <= expected + BLOCK and not inflate.eof:
+        while count <= expected + BLOCK:
+            if inflate.eof:
+                # Another member may follow.
+                pending, inflate = inflate.unused_data, zlib.decompressobj(wbits=31)
             if not pending:
                 pending = opened.at(position, 1 << 16)
                 position += len(pending)
                 if not pending:
                     break
-            count += len(inflate.decompress(pending, 1 << 20))
+            count += len(inflate.decompress(pending, expected + 2 * BLOCK - count))
             pending = inflate.unconsumed_tail
     except zlib.error:
-        return count
-    return count
+        return count, ""
+    return count, f"gzip: more than {BLOCK} bytes behind the data" if count > expected + BLOCK else ""
 
 
 def damaged(path: Path, why: str) -> InputError:

@@ -227,7 +227,7 @@ def bench_hostile(folder: Path, *, astropy: bool = True) -> Report:
     figures: list[Figure] = []
     good = folder / "SPHER.2017-09-28T08_13_00.000.fits"
     good.write_bytes(_GOOD)
-    answer(good, pixels=False)
+    answer(good, scan_only=True)
     for case in CASES:
         place = Path(tempfile.mkdtemp(dir=folder))
         path = place / "SPHER.2017-09-28T08_13_07.975.fits"
@@ -235,7 +235,7 @@ def bench_hostile(folder: Path, *, astropy: bool = True) -> Report:
         words, costs = set(), []
         for _ in range(_REPEATS):
             meter = Meter()
-            words.add(answer(path, pixels=False)[0])
+            words.add(answer(path, scan_only=True)[0])
             costs.append(meter.cost())
         theirs = _astropy(path) if astropy and case.for_astropy else None
         path.unlink()

@@ -78,6 +78,8 @@ class Mutator:
         for _ in range(rng.choice((1, 1, 2, 3, 6))):
             name = rng.choice(tuple(_MUTATIONS))
             _MUTATIONS[name](content, rng)
+            # Something is left for the next one.
+            content += b"" if content else b"S"
             done.append(name)
         wrapped = _WRAPPERS.get(form, bytes)(bytes(content))
         if form in _WRAPPERS and rng.random() < 0.4:
@@ -206,7 +208,6 @@ def _card(content: bytearray, rng: random.Random) -> None:
 
 def _cut(content: bytearray, rng: random.Random) -> None:
     del content[rng.randrange(len(content)) :]
-    content += b"" if content else b"S"
 
 
 def _shift(content: bytearray, rng: random.Random) -> None:

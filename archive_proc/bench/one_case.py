@@ -77,8 +77,10 @@ def limit_memory(more_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def answer(path: Path, *, pixels: bool = True) -> tuple[str, str]:
+def answer(path: Path, *, scan_only: bool = False) -> tuple[str, str]:
     """What ingest, the rules and the pixel reader say about a file: (word, traceback of what escaped).
+
+    `scan_only`: ingest's part alone, cards for the header table included.
 
     The word is the code of a coded error, `read`, `problems`, `truncated`, `not raw`, or `ESCAPE <type>`.
     """
@@ -86,7 +88,7 @@ def answer(path: Path, *, pixels: bool = True) -> tuple[str, str]:
         with warnings.catch_warnings():
             # A warning that a user would see is an escape too.
             warnings.simplefilter("error")
-            return _answer(path, pixels), ""
+            return _answer(path, scan_only), ""
     except ArchiveProcError as error:
         return error.code, ""
     except BaseException as error:  # whatever it is, it is what this looks for
@@ -96,19 +98,14 @@ def answer(path: Path, *, pixels: bool = True) -> tuple[str, str]:
         return f"ESCAPE {type(error).__name__}", text[-_TRACEBACK:]
 
 
-def _answer(path: Path, pixels: bool) -> str:
+def _answer(path: Path, scan_only: bool) -> str:
     scan = scan_header(path)
     found = raw_frame(scan, uri=f"raw/{path.name}")
     header_batch([("SPHER.2000-01-01T00:00:00.000", "raw", 0, scan.cards)])  # type: ignore[list-item]  # any id
     if isinstance(found, NotRaw):
         return "not raw"
-    (back,) = table_to_frames(frames_to_table([found]))
-    if back != found:
-        raise AssertionError("the manifest's row reads back differently")
-    frame_issues([found])
-    classify([found], _tables())
-    if pixels:
-        _read(path, found)
+    if not scan_only:
+        _follow(path, found)
     if found.truncated:
         return "truncated"
     return "problems" if found.problems else "read"
@@ -119,8 +116,13 @@ def _tables() -> Tables:
     return load_tables()
 
 
-def _read(path: Path, frame: RawFrame) -> None:
-    """First plane, last plane, and both with the one between: skipping and stopping included."""
+def _follow(path: Path, frame: RawFrame) -> None:
+    """The rest of the way: manifest, issues, rules; first plane, last plane, and both with the one between."""
+    (back,) = table_to_frames(frames_to_table([frame]))
+    if back != frame:
+        raise AssertionError("the manifest's row reads back differently")
+    frame_issues([frame])
+    classify([frame], _tables())
     for wanted in ([0], [frame.n_planes - 1], [0, frame.n_planes // 2, frame.n_planes - 1]):
         if frame.n_planes:
             read_planes(path, frame, wanted)

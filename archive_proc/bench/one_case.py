@@ -117,12 +117,12 @@ def _tables() -> Tables:
 
 
 def _follow(path: Path, frame: RawFrame) -> None:
-    """The rest of the way: manifest, issues, rules; first plane, last plane, and both with the one between."""
+    """The rest of the way: manifest, issues, rules; the last plane, then first, middle and last."""
     (back,) = table_to_frames(frames_to_table([frame]))
     if back != frame:
         raise AssertionError("the manifest's row reads back differently")
     frame_issues([frame])
     classify([frame], _tables())
-    for wanted in ([0], [frame.n_planes - 1], [0, frame.n_planes // 2, frame.n_planes - 1]):
+    for wanted in ([frame.n_planes - 1], [0, frame.n_planes // 2, frame.n_planes - 1]):
         if frame.n_planes:
             read_planes(path, frame, wanted)

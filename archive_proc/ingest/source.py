@@ -171,7 +171,7 @@ def inflated_size(opened: OpenedFile, expected: int) -> tuple[int, str]:
     """Bytes a gzip file inflates to, as far as that can be told cheaply, and what is odd about it (empty: nothing).
 
     The size in the trailer settles it when it is the expected one. Else the stream is counted, to `expected` and one
-    block, where that is little; a long stream with another size in its trailer is taken for cut.
+    block, where that is little; a long stream with another size in its trailer is taken for cut (0 bytes).
 
     Raises InputError AP-ING-006 where a file would have to expand as only bombs do.
     """
@@ -184,9 +184,7 @@ def inflated_size(opened: OpenedFile, expected: int) -> tuple[int, str]:
     if stated == expected % 2**32:
         return expected, ""
     if min(expected, _LIKELY_EXPANSION * opened.size) > _QUICK:
-        return min(
-            stated, expected - 1
-        ), f"gzip: its trailer states {stated} bytes, the header {expected}: taken for cut"
+        return 0, f"gzip: its trailer states {stated} bytes, the header {expected}: taken for cut"
     inflate, count, position = zlib.decompressobj(wbits=31), 0, 0
     pending = b""
     try:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,8 +120,10 @@ class OpenFrame:
             raise _changed(self.path, f"plane {last} was asked for, {self.frame.n_planes} are there (0 is the first)")
         try:
             _expect_ingested(self.path, self.frame)
-            if self.frame.compression != "fz":
-                # Before anything is allocated: a header may promise what no disk could hold.
+            # Before anything is allocated: a header may promise what no disk could hold.
+            if self.frame.compression == "fz":
+                _expect_tiles(self.path, self.frame, sorted(set(planes)))
+            else:
                 stream = self._opened(0 if self._stream is None else self._reached)
                 for plane in sorted(set(planes)):
                     if not stream.holds(self._offset(plane + 1)):
@@ -212,26 +216,39 @@ def _scaled(raw: Stored, frame: RawFrame) -> Pixels:
     return (raw.astype(np.float64) * scale + zero).astype(np.float32)
 
 
+def _expect_tiles(path: Path, frame: RawFrame, wanted: Sequence[int]) -> None:
+    """Refuse a tile-compressed image that cannot be what its table, or the frame, says; as `expect_sound_tiles`."""
+    with _units(path, disable_image_compression=True) as units:
+        expect_sound_tiles(path, units[1], wanted)
+        header = units[1].header
+        shape = tuple(header[f"ZNAXIS{n}"] for n in range(1, header["ZNAXIS"] + 1))
+    ingested = tuple(n for n in (frame.naxis1, frame.naxis2, frame.naxis3) if n is not None)
+    if shape != ingested:
+        raise _changed(path, f"holds an image of {shape}, {ingested} when it was ingested")
+
+
 def _tiles(path: Path, frame: RawFrame, wanted: Sequence[int]) -> Stored:
-    """Planes of a tile-compressed image, decoded by astropy plane by plane once its table is known to be sound."""
+    """Planes of a tile-compressed image whose table is known to be sound, decoded by astropy plane by plane."""
+    with _units(path, do_not_scale_image_data=True) as units:
+        section = units[1].section
+        planes = [section[plane] if frame.naxis3 is not None else section[:, :] for plane in wanted]
+    stacked = np.stack(planes)
+    return stacked.astype(stacked.dtype.newbyteorder("="), copy=False)
+
+
+@contextmanager
+def _units(path: Path, **how: bool) -> Iterator[Any]:
+    """The units of a file as astropy opens it (Any: it ships no types), its faults as DataFailure AP-ING-031."""
     # Imported here: reading plain files must not pay for astropy (0.4 s and 60 MB a process).
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyWarning
 
-    shape = tuple(reversed([n for n in (frame.naxis1, frame.naxis2, frame.naxis3) if n is not None]))
-    asked = {"mode": "readonly", "memmap": False}
     try:
         with warnings.catch_warnings():
             # Odd cards were named at ingest.
             warnings.simplefilter("ignore", AstropyWarning)
-            with fits.open(path, disable_image_compression=True, **asked) as units:
-                expect_sound_tiles(path, units[1], wanted)
-            with fits.open(path, do_not_scale_image_data=True, **asked) as units:
-                image = units[1]
-                if tuple(image.shape) != shape:
-                    raise _changed(path, f"holds an image of {tuple(image.shape)}, {shape} when it was ingested")
-                section = image.section
-                planes = [section[plane] if frame.naxis3 is not None else section[:, :] for plane in wanted]
+            with fits.open(path, mode="readonly", memmap=False, **how) as units:
+                yield units
     except (DataFailure, MemoryError):
         raise
     except Exception as error:
@@ -239,8 +256,6 @@ def _tiles(path: Path, frame: RawFrame, wanted: Sequence[int]) -> Stored:
             raise
         # Whatever a decoder says about bytes it cannot decode is a fault of the file.
         raise damaged(path, str(error)) from error
-    stacked = np.stack(planes)
-    return stacked.astype(stacked.dtype.newbyteorder("="), copy=False)
 
 
 def _short(path: Path, plane: int, frame: RawFrame) -> DataFailure:

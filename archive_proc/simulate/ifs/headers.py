@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from archive_proc.simulate import celestial
 from archive_proc.simulate.facts import ELEVATION_M, LATITUDE_DEG, LONGITUDE_DEG
-from archive_proc.simulate.headers import stamp
+from archive_proc.simulate.headers import SKY_OFFSET_DEG, stamp
 from archive_proc.simulate.ifs.facts import DITDELAY_S, GAIN, READ_S, SIZE, Mode, real_dit_s, samples
 from archive_proc.simulate.ifs.schedule import DAY_TEMPLATES, IfsExposure
 from archive_proc.simulate.ifs.spec import IfsObservation
@@ -96,9 +96,10 @@ def _primary(exposure: IfsExposure, observation: IfsObservation | None, counter:
         Card("OBJECT", exposure.dpr_type if observation is None else observation.target.name, "Original target."),
     ]
     if observation is not None:
+        offset = SKY_OFFSET_DEG if exposure.kind == "S" else 0.0
         cards += [
             Card("RA", round(observation.target.ra_deg, 6), "[deg] RA (J2000) pointing"),
-            Card("DEC", round(observation.target.dec_deg, 5), "[deg] DEC (J2000) pointing"),
+            Card("DEC", round(observation.target.dec_deg + offset, 5), "[deg] DEC (J2000) pointing"),
             Card("EQUINOX", 2000.0, "Standard FK5"),
             Card("RADECSYS", "FK5", "Coordinate system"),
         ]
@@ -128,6 +129,8 @@ def _primary(exposure: IfsExposure, observation: IfsObservation | None, counter:
 
 def _loops(exposure: IfsExposure) -> list[Card]:
     on = "CLOSED_LOOP" if exposure.science else "IDLE"
+    if exposure.kind == "S":
+        on = "OPEN_LOOP"
     # The differential tip-tilt sensor loses the star when it leaves the mask.
     infrared = "OPEN_LOOP" if exposure.kind == "F" else on
     return [

@@ -50,12 +50,12 @@ def irdifs_sequence() -> SequenceSpec:
 
 def ifs_beside(sequence: SequenceSpec, companions: tuple[IfsCompanion, ...], dit_s: float, ndit: int) -> IfsObservation:
     """The IFS half of an IRDIS sequence. Raises MisuseError AP-SIM-002 when the sequence has no such half."""
-    if not sequence.two_arms or set(sequence.order) - set("FCO"):
+    if not sequence.two_arms or set(sequence.order) - set("FCOS"):
         raise MisuseError(
             "AP-SIM-002",
             f"order {sequence.order}, two_arms {sequence.two_arms}",
             subject=sequence.star.name,
-            remedy="give a sequence with two_arms and an order of F, C, O",
+            remedy="give a sequence with two_arms and an order of F, C, O, S",
         )
     star = sequence.star
     return IfsObservation(

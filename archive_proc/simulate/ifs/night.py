@@ -94,7 +94,7 @@ class _Night:
         """What all lenslets see; None where no light passes them or the scene is a star's."""
         if exposure.kind in ("ifu_flat", "specpos", "wave"):
             return lamp_scene(self.instrument, self.night, exposure, self.seed)
-        if not exposure.science or self._scene(exposure) in ("star", "disc"):
+        if not exposure.science or exposure.kind == "S" or self._scene(exposure) in ("star", "disc"):
             return None
         observation = self.night.observations[exposure.observation]
         airmass = sky_of(exposure, observation).start.airmass
@@ -129,7 +129,7 @@ class _Night:
             if self._light is None or self._light[:2] != (exposure.file_id, pose):
                 self._light = (exposure.file_id, pose, seen.light(self.instrument, pose))
             return self._light[2]
-        if not exposure.science:
+        if not exposure.science or exposure.kind == "S":
             return None
         shown = self._star_scene(exposure.observation).render(exposure, plane)
         done.flux.append(shown.flux)

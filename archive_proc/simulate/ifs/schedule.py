@@ -14,9 +14,9 @@ from archive_proc.simulate.ifs.facts import DITDELAY_S, READ_S, mode_named, peri
 from archive_proc.simulate.ifs.spec import IfsNight, IfsObservation
 from archive_proc.simulate.timeline import GENERIC_OB, to_mjd
 
-SETTLE_S = {"F": 28.0, "C": 9.0, "O": 6.0}
+SETTLE_S = {"F": 28.0, "C": 9.0, "O": 6.0, "S": 21.0}
 CALIBRATIONS_BEFORE = dt.timedelta(hours=9, minutes=36)
-OBSERVED = {"F": "OBJECT,FLUX", "C": "OBJECT,CENTER", "O": "OBJECT"}
+OBSERVED = {"F": "OBJECT,FLUX", "C": "OBJECT,CENTER", "O": "OBJECT", "S": "SKY"}
 DAY_TEMPLATES = {
     "dark": ("SPHERE_irdifs_cal_dark", "IFS dark"),
     "background": ("SPHERE_irdifs_cal_dark", "IFS dark"),
@@ -43,7 +43,7 @@ class IfsExposure:
     start: dt.datetime
     """UTC, to 0.1 ms: DATE-OBS."""
     kind: str
-    """dark, background, detector_flat, ifu_flat, specpos, wave, or F, C, O for science."""
+    """dark, background, detector_flat, ifu_flat, specpos, wave, or F, C, O, S for science."""
     comb: str
     """`INS2 COMB IFS`."""
     dit_s: float
@@ -68,7 +68,7 @@ class IfsExposure:
 
     @property
     def science(self) -> bool:
-        """True for F, C, O."""
+        """True for F, C, O, S."""
         return self.observation >= 0
 
     @property
@@ -115,7 +115,7 @@ def _observation(
 ) -> Iterator[IfsExposure]:
     begin = clock.replace(microsecond=0)
     kinds = " ".join(letter for letter, _ in itertools.groupby(one.order))
-    ndits = {"F": one.flux_ndit, "C": one.center_ndit, "O": one.ndit}
+    ndits = {"F": one.flux_ndit, "C": one.center_ndit, "O": one.ndit, "S": one.sky_ndit}
     for number, letter in enumerate(one.order):
         clock += dt.timedelta(seconds=SETTLE_S[letter] + float(rng.uniform(0.0, 3.0)))
         exposure = IfsExposure(

@@ -49,7 +49,10 @@ class IfsTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IfsObservation:
-    """One observing block: one scene. Letters of `order`, one a file: F star off the mask, C waffle, O science."""
+    """One observing block: one scene.
+
+    Letters of `order`, one a file: F star off the mask, C waffle, O science, S sky.
+    """
 
     scene: str
     target: IfsTarget
@@ -59,6 +62,7 @@ class IfsObservation:
     flux_dit_s: float = READ_S
     flux_ndit: int = 2
     center_ndit: int = 1
+    sky_ndit: int = 2
     flux_nd: str = "ND_1.0"
     gap_s: float = 300.0
     """Idle time after each O file of a star, for the field to turn."""
@@ -74,9 +78,9 @@ class IfsObservation:
             raise MisuseError(
                 "AP-SIM-002", f"scene {self.scene!r}", subject=self.target.name, remedy=f"use {', '.join(SCENES)}"
             )
-        if not self.order or set(self.order) - set("FCO"):
+        if not self.order or set(self.order) - set("FCOS"):
             raise MisuseError(
-                "AP-SIM-002", f"order {self.order!r}", subject=self.target.name, remedy="write letters of F, C, O"
+                "AP-SIM-002", f"order {self.order!r}", subject=self.target.name, remedy="write letters of F, C, O, S"
             )
         if self.scene not in ("star", "disc") and set(self.order) != {"O"}:
             raise MisuseError(

@@ -211,22 +211,27 @@ class StarScene:
         }
 
     def _ring(self, now: _Moment) -> Float:
-        """(n,) share of the star's light that a ring of dust sends each lenslet, whatever the wavelength."""
+        """(n,) share of the star's light that the ring sends each lenslet, whatever the wavelength."""
         total = np.zeros(len(self._lenslets))
         for point in POINTS:
             x, y = ((self._lenslets + np.array(point) - now.star) * PITCH_MAS).T
-            # Position angle on the sky: counter-clockwise from +Y, plus D.
-            angle = np.arctan2(-x, y) + np.radians(now.derotation_deg - RING_PA_DEG)
-            radius = np.hypot(x, y)
-            along, across = (
-                radius * np.cos(angle),
-                radius * np.sin(angle) / math.cos(math.radians(RING_INCLINATION_DEG)),
-            )
-            true = np.hypot(along, across)
-            # The near side scatters more light forward.
-            phase = 1.0 + 0.5 * across / np.maximum(true, 1.0)
-            total += phase * np.exp(-0.5 * ((true - RING_MAS) / RING_WIDTH_MAS) ** 2) * (radius > 0.5 * MASK_MAS)
+            total += ring(x, y, now.derotation_deg)
         return np.asarray(RING_SHARE * total / total.sum())
+
+
+def ring(x_mas: Float, y_mas: Float, derotation_deg: float) -> Float:
+    """Brightness of the ring of dust at places of the rectified image about the star, 1 on its mean crest.
+
+    Its near side, 90 deg from RING_PA_DEG towards growing position angles, scatters half more light, its far side half.
+    """
+    # Position angle on the sky: counter-clockwise from +Y, plus D.
+    angle = np.arctan2(-x_mas, y_mas) + np.radians(derotation_deg - RING_PA_DEG)
+    radius = np.hypot(x_mas, y_mas)
+    along, across = radius * np.cos(angle), radius * np.sin(angle) / math.cos(math.radians(RING_INCLINATION_DEG))
+    true = np.hypot(along, across)
+    phase = 1.0 + 0.5 * across / np.maximum(true, 1.0)
+    crest = np.exp(-0.5 * ((true - RING_MAS) / RING_WIDTH_MAS) ** 2)
+    return np.asarray(phase * crest * (radius > 0.5 * MASK_MAS))
 
 
 def _strehl(wavefront_nm: float, wavelength_nm: float) -> float:

@@ -31,7 +31,7 @@ class FrameTruth:
 
     file_id: str
     kind: str
-    """dark, background, detector_flat, ifu_flat, specpos, wave, F, C, O."""
+    """dark, background, detector_flat, ifu_flat, specpos, wave, F, C, O, S."""
     scene: str
     """Of science (`spec.SCENES`), else the kind."""
     mjd: Float

@@ -149,6 +149,18 @@ def test_both_arms_of_one_template_are_halves_of_one_execution(tmp_path):
     assert archive.check(Selection()) == ()
 
 
+def test_a_sky_is_a_sky_beside_the_target(tmp_path):
+    night = scene_night("YH", ("star",))
+    night = dataclasses.replace(night, observations=(dataclasses.replace(night.observations[0], order="OS"),))
+    found = []
+    for exposure, cards in ifs_cards(night):
+        if exposure.science:
+            found.append(raw_frame(scan_header(write_header(tmp_path, exposure, cards, 2048)), uri="x"))
+    assert [one.dpr_type for one in found] == ["OBJECT", "SKY"]
+    assert found[1].dec_deg - found[0].dec_deg == pytest.approx(11 / 3600, abs=1e-5)
+    assert found[1].ao_ho == "OPEN_LOOP"
+
+
 def test_a_sequence_of_one_arm_has_no_ifs_half():
     with pytest.raises(MisuseError, match="AP-SIM-002"):
         ifs_beside(dataclasses.replace(irdifs_sequence(), two_arms=False), (), 32.0, 2)

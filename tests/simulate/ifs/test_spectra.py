@@ -6,6 +6,7 @@ import pytest
 from archive_proc.simulate.ifs import spectra
 from archive_proc.simulate.ifs.coronagraph import HEXAGON_MAS2, Coronagraph, halo
 from archive_proc.simulate.ifs.facts import MODES, PITCH_MAS
+from archive_proc.simulate.ifs.starlight import RING_INCLINATION_DEG, RING_MAS, RING_PA_DEG, ring
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +90,18 @@ def test_the_halo_sums_to_one():
     x, y = np.meshgrid(at, at)
     assert halo(x, y, 1100.0, 30.0, None).sum() * 16.0 == pytest.approx(1.0, abs=0.05)
     assert pytest.approx(PITCH_MAS**2 * 0.8660254) == HEXAGON_MAS2
+
+
+def test_the_ring_turns_with_the_sky():
+    derotation = 70.0
+
+    def at(position_angle, separation):
+        turn = np.radians(position_angle - derotation)
+        return float(ring(np.array([-separation * np.sin(turn)]), np.array([separation * np.cos(turn)]), derotation)[0])
+
+    short = RING_MAS * np.cos(np.radians(RING_INCLINATION_DEG))
+    assert at(RING_PA_DEG, RING_MAS) == pytest.approx(1.0)
+    assert at(RING_PA_DEG + 180, RING_MAS) == pytest.approx(1.0)
+    assert at(RING_PA_DEG + 90, short) == pytest.approx(1.5)
+    assert at(RING_PA_DEG - 90, short) == pytest.approx(0.5)
+    assert at(RING_PA_DEG + 90, RING_MAS) < 1e-6

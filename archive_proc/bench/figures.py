@@ -12,7 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
-_PACKAGES = ("numpy", "scipy", "numba", "pyerfa", "xarray", "zarr", "dask", "duckdb")
+_PACKAGES = (
+    "numpy", "scipy", "numba", "pyerfa", "xarray", "zarr", "dask", "duckdb",
+    "vlt-sphere", "vip-hci", "irdap", "photutils",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from archive_proc.errors import DataFailure
 from archive_proc.kernels.combine import robust_sigma
 from archive_proc.kernels.fill import fill_positions
+from archive_proc.kernels.sharpness import sharp_pixels
 from archive_proc.model.flags import Flag
 
 # Any: halves are cut from arrays of whatever dtype the product has.
@@ -32,7 +33,7 @@ in one or two rows next to the lit field, and show its scattered light as an off
 
 USELESS = int(Flag.DEAD | Flag.HOT | Flag.NOISY | Flag.NONLINEAR | Flag.PERSISTENCE | Flag.NEW_BAD)
 """Flags of a master that make a pixel useless in every plane; SUSPECT and EDGE pixels keep their value."""
-USELESS_IN_PLANE = int(Flag.COSMIC | Flag.SATURATED)
+USELESS_IN_PLANE = int(Flag.COSMIC | Flag.SATURATED | Flag.NEW_BAD)
 """Flags of one plane that make its pixel useless. A level past the soft limit (NONLINEAR) keeps its value."""
 
 
@@ -220,6 +221,8 @@ class Detector:
     """ADU above the pedestal: NONLINEAR from here on (notes/irdis 1)."""
     hard_limit: float = 35_000.0
     """ADU above the pedestal: SATURATED from here on."""
+    lambda_d: tuple[float, float] | None = None
+    """Pixels of lambda / D in the halves: what is sharper than light is NEW_BAD; None where that is not asked."""
     unlit_level_variance: tuple[float, float] | None = None
     """None where `read_noise` was measured. Else it is an assumption, each plane's unlit pixels know better, and this
     is the variance of the subtracted level there, ADU^2 per half."""
@@ -268,7 +271,8 @@ def calibrate_plane(
 
     `raw` (ny, 2 nx), ADU per DIT; `level` (2, ny, nx) float32 ADU per DIT before the flat; `cosmic` (2, ny, nx) marks
     what comparison in time found; `always`: flags of every lit pixel; `into`: flux, variance and flags (2, ny, nx) to
-    be filled, else new arrays.
+    be filled, else new arrays. What is sharper than light through the telescope can be, and unknown to the masters, is
+    NEW_BAD.
 
     Non-linearity `measured = true (1 - a true)` is undone to first order, d -> d (1 + a (d + 2 L)) with L the light in
     the level: second order is below 1e-4 of d at 10 000 ADU for the 1 % at 20 000 ADU of notes/irdis 1. Light for the
@@ -323,6 +327,12 @@ def calibrate_plane(
         flags,
         good,
     )
+    if detector.lambda_d is not None:
+        sharp = sharp_pixels(flux, variance, good, detector.lambda_d)
+        flags.reshape(-1)[sharp] |= np.uint16(Flag.NEW_BAD | Flag.FILLED)
+        variance.reshape(-1)[sharp] = np.nan
+        good.reshape(-1)[sharp] = False
+        useless = np.concatenate([useless, sharp])
     fill_positions(flux, useless, good)
     return CalibratedPlane(flux, variance, flags, offsets)
 

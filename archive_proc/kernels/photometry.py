@@ -41,11 +41,14 @@ def unidentified(n: int, expected_scatter: float) -> RelativeFlux:
     return RelativeFlux(np.ones((n, 2)), np.full((n, 2), expected_scatter))
 
 
-def shrunk(estimates: Float64, usable: NDArray[np.bool_], noise: float, expected_scatter: float) -> RelativeFlux:
+def shrunk(
+    estimates: Float64, usable: NDArray[np.bool_], noise: float, expected_scatter: float, *, prior_planes: float = 0.0
+) -> RelativeFlux:
     """Factors from estimates (n, 2) of fractional error `noise`, drawn towards 1 by what their scatter can be trusted.
 
     Factor 1 + beta (b - 1), beta = signal variance over signal and noise variance; the signal's is that of the usable
-    planes' scatter less the noise. A plane without an estimate keeps factor 1 and the expected scatter.
+    planes' scatter less the noise; the expected scatter counts as `prior_planes` more, since few planes tell their own
+    variance badly. A plane without an estimate keeps factor 1 and the expected scatter.
     """
     found = usable[:, None] & np.isfinite(estimates) & (estimates > 0)
     factor = np.ones_like(estimates)
@@ -55,7 +58,11 @@ def shrunk(estimates: Float64, usable: NDArray[np.bool_], noise: float, expected
         if members.size == 0:
             continue
         relative = estimates[:, half] / np.median(members)
-        variance = float(np.var(relative[found[:, half]])) if members.size > 2 else expected_scatter**2 + noise**2
+        expected = expected_scatter**2 + noise**2
+        variance = expected
+        if members.size > 2:
+            seen = float(np.var(relative[found[:, half]]))
+            variance = (members.size * seen + prior_planes * expected) / (members.size + prior_planes)
         beta = max(0.0, 1.0 - noise**2 / variance) if variance > 0 else 0.0
         known = np.isfinite(relative) & (relative > 0)
         factor[known, half] = 1.0 + beta * (relative[known] - 1.0)

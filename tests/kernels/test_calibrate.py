@@ -149,6 +149,25 @@ def test_soft_and_hard_limits_flag_and_only_the_hard_one_fills() -> None:
     assert int(done.flags[0, 40, 40]) == int(Flag.NONLINEAR | Flag.SATURATED | Flag.FILLED)
 
 
+def test_a_pixel_turned_hot_is_new_bad_and_a_star_is_not() -> None:
+    one = replace(detector(), lambda_d=(3.4, 3.6))
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:NY, :NX]
+    star = 3000.0 * np.exp(-((x - 40.4) ** 2 + (y - 30.7) ** 2) / (2 * 1.45**2))
+    light = np.where(np.isfinite(one.response), star, 0.0)
+    raw = (10.0 + light + rng.normal(0.0, 2.5, light.shape)).astype(np.float32)
+    raw[0, 20, 90] += 60.0
+    raw[1, 45, 20] += 2000.0
+    done = calibrate_plane(join_halves(raw), one.pedestal, one)
+    found = np.argwhere((done.flags & int(Flag.NEW_BAD)) != 0)
+    assert found.tolist() == [[0, 20, 90], [1, 45, 20]]
+    assert (done.flags[0, 20, 90] & FILLED) != 0
+    assert np.isnan(done.variance[1, 45, 20])
+    assert abs(done.flux[1, 45, 20]) < 1.0
+    unasked = calibrate_plane(join_halves(raw), one.pedestal, detector())
+    assert not ((unasked.flags & int(Flag.NEW_BAD)) != 0).any()
+
+
 def test_nonlinearity_is_undone_above_a_background() -> None:
     one = replace(detector(), nonlinearity=(5e-7, 5e-7))
     true = np.where(np.isfinite(one.response), 4000.0, 0.0)

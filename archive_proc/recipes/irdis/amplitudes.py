@@ -21,6 +21,8 @@ Float64 = NDArray[np.float64]
 
 FEWEST_PLANES = 3
 """Science planes below which the scatter of amplitudes says nothing about them."""
+PRIOR_PLANES = 8.0
+"""How many planes' worth of trust the expected scatter has against that of the amplitudes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,14 @@ def put_amplitudes(
         return
     waffle = science_role(inputs) == "CENTER"
     optics = load_tables().irdis.filter(inputs.frames[0].inst_filter)
+    usable = inputs.planes.usable & here
     for half in range(2):
         floor = WAFFLE_NOISE if waffle else speckle_noise(optics.wavelength_um[half])
-        fit = float(np.median(amplitude.error[seen[:, half], half])) if seen[:, half].any() else 0.0
-        one = np.where(seen, amplitude.value, np.nan)[:, half : half + 1]
-        judged = shrunk(one, inputs.planes.usable & here, float(np.hypot(floor, fit)), expected_scatter)
         where = seen[:, half]
+        judging = where & usable
+        fit = float(np.median(amplitude.error[judging, half])) if judging.any() else 0.0
+        one = np.where(seen, amplitude.value, np.nan)[:, half : half + 1]
+        noise = float(np.hypot(floor, fit))
+        judged = shrunk(one, usable, noise, expected_scatter, prior_planes=PRIOR_PLANES)
         factor[where, half], error[where, half] = judged.factor[where, 0], judged.error[where, 0]
         method[where, half] = "waffle" if waffle else "speckles"

@@ -24,6 +24,7 @@ from archive_proc.kernels.calibrate import (
 )
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.detector import true_dit
+from archive_proc.recipes.irdis.scenes import scene_of
 from archive_proc.recipes.recipe import Calibration, RecipeInputs
 
 Float32 = NDArray[np.float32]
@@ -111,6 +112,7 @@ def detector_for(inputs: RecipeInputs, file: int) -> Detector:
         nonlinearity=(float(slopes[0]), float(slopes[1])),
         soft_limit=tables.soft_limit_adu,
         hard_limit=tables.hard_limit_adu,
+        lambda_d=scene_of(frame).lambda_d,
         unlit_level_variance=_unlit_variance(background or dark, unlit) if unmeasured else None,
     )
 

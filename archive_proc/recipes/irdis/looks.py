@@ -24,6 +24,7 @@ from archive_proc.kernels.blocks import HALF, block_centres, block_means, shift_
 from archive_proc.kernels.calibrate import USELESS, output_offsets, split_halves, subtract_output_offsets
 from archive_proc.kernels.psf import CUT_SIZE, PSF_SIZE, aligned_star, find_star, measure_star
 from archive_proc.kernels.registration import Patch, high_passed, register_stack, ring
+from archive_proc.kernels.sharpness import sharp_pixels
 from archive_proc.kernels.stamps import Stamp, corner, cut
 from archive_proc.kernels.waffle import find_pattern, fit_waffle, spot_positions
 from archive_proc.model.flags import Flag
@@ -85,7 +86,10 @@ class _Plane:
     coefficients: Float64
 
     def stamps(self, where: tuple[tuple[int, int], tuple[int, int]], size: int) -> tuple[Stamp, Stamp]:
-        """Both halves cut at (x0, y0): background subtracted, flat divided, ADU per DIT."""
+        """Both halves cut at (x0, y0): background subtracted, flat divided, ADU per DIT.
+
+        What is sharper than light has no weight: a pixel newly hot stands still and would hold the star's track.
+        """
         left, right = (self._stamp(half, *where[half], size) for half in range(2))
         return left, right
 
@@ -104,8 +108,11 @@ class _Plane:
         thermal = float(np.median(basis.first_mode[half])) if self.ground.background.method == "sky_basis" else 0.0
         light = np.maximum(residual, 0.0) + max(thermal, 0.0)
         variance = (light / self.scene.gain + self.ground.background.read_noise**2) * inverse**2
-        weight = np.where(inverse > 0, 1.0 / np.where(inverse > 0, variance, 1.0), 0.0)
-        placed = cut(values, weight.astype(np.float32), x0 - columns.start, y0 - rows.start, size)
+        good = inverse > 0
+        weight = np.where(good, 1.0 / np.where(good, variance, 1.0), 0.0).astype(np.float32)
+        alone = (values[None], variance.astype(np.float32)[None], good[None])
+        weight.reshape(-1)[sharp_pixels(*alone, (self.scene.lambda_d[half],))] = 0.0
+        placed = cut(values, weight, x0 - columns.start, y0 - rows.start, size)
         return Stamp(placed.values, placed.weight, x0, y0)
 
 

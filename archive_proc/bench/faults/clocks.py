@@ -10,7 +10,7 @@ from pathlib import Path
 
 from archive_proc.archive import Archive
 from archive_proc.bench.faults.case import Case
-from archive_proc.bench.faults.grounds import Grounds, finish, measure, seals
+from archive_proc.bench.faults.grounds import Grounds, measure, seals
 from archive_proc.bench.faults.kills import in_flight
 from archive_proc.errors import PreconditionError
 from archive_proc.storage.runs import run_ids
@@ -36,7 +36,7 @@ def fake_clock(file: Path) -> Mapping[str, str]:
     return {
         "LD_PRELOAD": str(found[0]),
         "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",
         "DONT_FAKE_MONOTONIC": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",
@@ -57,11 +57,10 @@ def off_clocks(grounds: Grounds, count: int, rng: random.Random) -> Iterator[Cas
         site = SITES[number % 2]
         clock.write_text(first)
         kill = grounds.killing(root, "done", rng.randint(2, 6)) if site == "faults-serial" else {}
-        began = time.monotonic()
         process = grounds.start(root, "--quiet", "run", "--site", site, environment={**environment, **kill})
         time.sleep(rng.uniform(0.2, 0.9) * measure(grounds, site))
         clock.write_text(second)
-        one = finish(process, began)
+        one = process.finish()
         before = seals(root)
         two = grounds.run(root, site, environment)
         clock.write_text(third)

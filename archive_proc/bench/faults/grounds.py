@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +12,7 @@ from pathlib import Path
 
 from archive_proc.archive import Archive
 from archive_proc.bench import stand_ins
+from archive_proc.bench.faults.children import Child, Ended
 from archive_proc.bench.kill_points import VARIABLE
 from archive_proc.bench.small_night import small_night
 from archive_proc.errors import InfraFailure
@@ -27,7 +25,6 @@ from archive_proc.storage.snapshots import differing_tables, open_current
 
 STAND_INS = "archive_proc.bench.stand_ins"
 WORKERS = 2
-PATIENCE_S = 600.0
 _SITE = """\
 name = "{name}"
 backend = "{backend}"
@@ -37,24 +34,6 @@ memory_per_worker_gb = 2.0
 chunk_gb = 0.0008
 """
 _TEMPORARY = (".tmp", ".partial", ".now")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """A command that ended."""
-
-    status: int
-    """Negative: killed by that signal."""
-    out: str
-    err: str
-    wall_s: float
-
-    @property
-    def said(self) -> str:
-        """Exit status, and the first error code it printed."""
-        words = (self.err + "\n" + self.out).replace(":", " ").split()
-        code = next((one for one in words if one.startswith("AP-") and len(one) == 10), "")
-        return f"exit {self.status}" + (f" {code}" if code else "")
 
 
 @dataclass(slots=True)
@@ -73,37 +52,29 @@ class Grounds:
     """Of every array of the undisturbed run."""
     walls_s: dict[str, float] = field(default_factory=dict)
     """Site -> wall time of an undisturbed run."""
+    needed_bytes: int = 0
+    """What an undisturbed run writes, in whole disk blocks; 0: not measured yet."""
     _copies: int = 0
 
     # -- commands -------------------------------------------------------------------------------------------------
 
-    def start(self, root: Path, *words: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """`archive-proc --archive ROOT WORDS` as a process of its own, leader of its group."""
+    def start(self, root: Path, *words: str, environment: Mapping[str, str] | None = None) -> Child:
+        """`archive-proc --archive ROOT WORDS` as a process of its own, leader of its session."""
         # The package may be imported from a checkout that is not installed: the child must find the same one.
         home = str(Path(__file__).resolve().parents[3])
-        path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH", "")])])
         given = {
-            **os.environ,
-            "PYTHONPATH": path,
+            "PYTHONPATH": os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH", "")])]),
             "NO_COLOR": "1",
             stand_ins.TALLY: str(self.tally(root)),
             stand_ins.PAUSE: str(self.pause_s),
             **(environment or {}),
         }
         recipes = ["--cookbook", self.cookbook] if self.cookbook else []
-        return subprocess.Popen(
-            [sys.executable, "-m", "archive_proc.cli.main", "--archive", str(root), *recipes, *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env=given,
-        )
+        return Child(["--archive", str(root), *recipes, *words], given)
 
     def call(self, root: Path, *words: str, environment: Mapping[str, str] | None = None) -> Ended:
         """The same, to its end."""
-        began = time.monotonic()
-        return finish(self.start(root, *words, environment=environment), began)
+        return self.start(root, *words, environment=environment).finish()
 
     def run(self, root: Path, site: str, environment: Mapping[str, str] | None = None) -> Ended:
         """Give the one command that everything comes back to."""
@@ -197,12 +168,6 @@ def tasks_beyond(lines: Sequence[str]) -> int:
         processes.setdefault((step.partition("/")[0], subject), []).append(number - 1)
     chunked = {(one.partition("/")[0], one.split(" ")[1]) for one in counts if "/write " in one}
     return sum(sum(extra) if key in chunked else max(extra) for key, extra in processes.items())
-
-
-def finish(process: subprocess.Popen[str], began: float) -> Ended:
-    """Wait for the end of a command."""
-    out, err = process.communicate(timeout=PATIENCE_S)
-    return Ended(status=process.returncode, out=out, err=err, wall_s=time.monotonic() - began)
 
 
 def seals(root: Path) -> dict[str, bytes]:

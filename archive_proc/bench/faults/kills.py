@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,8 @@ from pathlib import Path
 import psutil
 
 from archive_proc.bench.faults.case import Case
-from archive_proc.bench.faults.grounds import WORKERS, Ended, Grounds, finish, measure, seals
+from archive_proc.bench.faults.children import Child, Ended
+from archive_proc.bench.faults.grounds import WORKERS, Grounds, measure, seals
 from archive_proc.bench.kill_points import POINTS
 from archive_proc.settings import SiteProfile
 
@@ -43,16 +43,16 @@ def random_kills(grounds: Grounds, victim: str, count: int, rng: random.Random) 
         hit = _strike(process, victim, began + delay, rng)
         before = seals(root)
         if not hit:
-            finish(process, began)
+            process.finish()
             grounds.remove(root)
             continue
         injected += 1
-        ended = finish(process, began)
+        ended = process.finish()
         what = f"{victim} on {site} after {delay:.2f} of {wall:.2f} s"
         yield _continued(grounds, root, site, f"kill {victim}, random, {recipes}", what, ended, before)
 
 
-def _strike(process: subprocess.Popen[str], victim: str, moment: float, rng: random.Random) -> bool:
+def _strike(process: Child, victim: str, moment: float, rng: random.Random) -> bool:
     """Whether somebody was killed before the run ended."""
     while time.monotonic() < moment and process.poll() is None:
         time.sleep(0.005)
@@ -108,7 +108,7 @@ def compactor_kills(grounds: Grounds, finished: Path, count: int, rng: random.Ra
         process = grounds.start(root, "rebuild")
         began = time.monotonic()
         hit = _strike(process, "driver", began + delay, rng)
-        ended = finish(process, began)
+        ended = process.finish()
         if not hit:
             grounds.remove(root)
             continue

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from archive_proc.bench.faults.case import Case
-from archive_proc.bench.faults.grounds import Ended, Grounds, finish, seals
+from archive_proc.bench.faults.children import Ended
+from archive_proc.bench.faults.grounds import Grounds, seals
 
 SITE = "faults-serial"
 CHANGES = ("other pixels, replaced", "other pixels, written into", "truncated", "replaced by another file", "removed")
@@ -33,7 +34,6 @@ def _case(grounds: Grounds, moment: str, how: str, rng: random.Random) -> Case:
     science = sorted(raw.glob("*.fits"), key=lambda one: one.stat().st_size)[-2:]
     victim = rng.choice(science)
     kept = victim.read_bytes()
-    began = time.monotonic()
     if moment == "after ingest":
         _change(victim, how)
         ended = grounds.run(root, SITE)
@@ -42,7 +42,7 @@ def _case(grounds: Grounds, moment: str, how: str, rng: random.Random) -> Case:
         step = "irdis_science/write" if moment == "between passes" else "irdis_science/measure"
         _wait_for(grounds.tally(root), step, process.poll)
         _change(victim, how)
-        ended = finish(process, began)
+        ended = process.finish()
     wrong = _said(ended, moment, how)
     before = seals(root)
     wrong += _not_mixed(root)

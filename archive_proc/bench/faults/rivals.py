@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from archive_proc.bench.faults.case import Case
-from archive_proc.bench.faults.grounds import Ended, Grounds, finish, measure, seals
+from archive_proc.bench.faults.children import Ended
+from archive_proc.bench.faults.grounds import Grounds, measure, seals
 from archive_proc.bench.faults.kills import in_flight
 from archive_proc.catalog.query import query
 from archive_proc.execution.lock import holder_of
@@ -27,13 +28,12 @@ def two_drivers(grounds: Grounds, count: int, rng: random.Random) -> Iterator[Ca
     wall = measure(grounds, SITE)
     for number in range(count):
         root = grounds.copy()
-        began = time.monotonic()
         first = grounds.start(root, "--quiet", "run", "--site", SITE)
         if number % 2:
             _until_held(root, wall)
             time.sleep(rng.uniform(0.0, 0.3) * wall)
         second = grounds.start(root, "--quiet", "run", "--site", SITE)
-        ended = [finish(first, began), finish(second, began)]
+        ended = [first.finish(), second.finish()]
         statuses = sorted(one.status for one in ended)
         wrong = []
         refused = [one for one in ended if one.status == 6]
@@ -73,7 +73,6 @@ def readers(grounds: Grounds, rounds: int) -> Iterator[Case]:
     root = grounds.copy()
     reads, wrong, seen = 0, [], set()
     for words in (("--quiet", "run", "--site", SITE), *[("rebuild",)] * rounds):
-        began = time.monotonic()
         process = grounds.start(root, *words)
         while process.poll() is None:
             seen.add((Layout(root).current).resolve().name)
@@ -86,7 +85,7 @@ def readers(grounds: Grounds, rounds: int) -> Iterator[Case]:
             reads += 1
             if row["torn"] or row["loose"]:
                 wrong.append(f"two snapshots mixed: {row}")
-        ended = finish(process, began)
+        ended = process.finish()
         if ended.status:
             wrong.append(f"{words}: {ended.said}")
     wrong += grounds.wrong(root, seals(root))

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from archive_proc.bench.faults.case import Case
-from archive_proc.bench.faults.grounds import Ended, Grounds, finish, measure, seals
+from archive_proc.bench.faults.children import Ended
+from archive_proc.bench.faults.grounds import Grounds, measure, seals
 from archive_proc.bench.faults.kills import in_flight
 from archive_proc.bench.kill_points import POINTS, REFUSE, REFUSED_AT
 from archive_proc.errors import PreconditionError
@@ -76,13 +77,12 @@ def full_disks(grounds: Grounds, levels: Sequence[float], rng: random.Random, *,
         leave = int(whole * level)
         with small_disk(grounds.work, f"size={4 * whole}") as disk:
             root = _copied(grounds, disk)
-            began = time.monotonic()
             if during:
                 process = grounds.start(root, "--quiet", "run", "--site", SITE)
                 time.sleep(rng.uniform(0.2, 1.0) * wall)
                 leave = int(0.02 * leave)  # what is left for the rest of the run
                 filler = _fill(disk, leave)
-                ended = finish(process, began)
+                ended = process.finish()
                 what = f"{leave} bytes left in mid-run"
             else:
                 filler = _fill(disk, leave)
@@ -92,13 +92,14 @@ def full_disks(grounds: Grounds, levels: Sequence[float], rng: random.Random, *,
 
 
 def _needed(grounds: Grounds) -> int:
-    """Bytes that an undisturbed run adds on a file system of 4 kB blocks."""
-    root = grounds.copy()
-    before = _blocks(root)
-    grounds.run(root, SITE)
-    whole = _blocks(root) - before
-    grounds.remove(root)
-    return whole
+    """Bytes that an undisturbed run adds on a file system of 4 kB blocks; measured once."""
+    if not grounds.needed_bytes:
+        root = grounds.copy()
+        before = _blocks(root)
+        grounds.run(root, SITE)
+        grounds.needed_bytes = _blocks(root) - before
+        grounds.remove(root)
+    return grounds.needed_bytes
 
 
 def _blocks(root: Path) -> int:

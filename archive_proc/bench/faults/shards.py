@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from archive_proc.bench.faults.case import Case
-from archive_proc.bench.faults.grounds import Ended, Grounds, seals
+from archive_proc.bench.faults.children import Ended
+from archive_proc.bench.faults.grounds import Grounds, seals
 
 SITE = "faults-serial"
 DAMAGES = ("truncated", "flipped", "missing")

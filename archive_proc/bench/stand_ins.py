@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.bench import kill_points
+from archive_proc.bench import kill_points, shifted_clock
 from archive_proc.instruments.tables import load_tables
 from archive_proc.model.processes import QcValue
 from archive_proc.recipes import cookbook
@@ -242,3 +242,5 @@ armed: tuple[Callable[..., Any] | None, ...] = (
     kill_points.refuse_from_environment(),
 )
 """Where `bench faults` asked this very process to die, or to find its quota used up."""
+stepping = shifted_clock.shift_from_environment()
+"""Whether its clock steps."""

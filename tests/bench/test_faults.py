@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from archive_proc.bench import shifted_clock
 from archive_proc.bench.faults import clocks, formats, journals, kills, raw_files, rivals, room, shards
 from archive_proc.bench.faults.case import Case, report, table
 from archive_proc.bench.faults.grounds import Grounds, stand_in_grounds
@@ -96,10 +98,22 @@ def test_torn_journals_lose_no_product(grounds: Grounds, finished: Path, rng: ra
 
 def test_no_order_follows_a_clock_that_steps(grounds: Grounds, rng: random.Random) -> None:
     try:
+        held(clocks.stepping_clocks(grounds, 1, rng))
         held(clocks.off_clocks(grounds, 1, rng))
         held(clocks.ingest_under_a_clock_set_back(grounds))
     except PreconditionError as lacks:
         pytest.skip(lacks.message)
+
+
+def test_the_wall_clock_is_read_where_the_stepping_clock_knows_it() -> None:
+    package = Path(shifted_clock.__file__).parents[1]
+    reads = re.compile(r"time\.time\(\)|datetime\.now\(|utcnow\(|date\.today\(")
+    found = {
+        one.relative_to(package.parent).as_posix()
+        for one in package.rglob("*.py")
+        if "bench" not in one.parts and reads.search(one.read_text())
+    }
+    assert found == shifted_clock.READERS
 
 
 def test_one_of_two_drivers_is_refused_and_readers_see_whole_snapshots(grounds: Grounds, rng: random.Random) -> None:

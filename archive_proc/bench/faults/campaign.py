@@ -115,6 +115,7 @@ def _journals(one: Campaign, rng: random.Random) -> Iterator[Case]:
 
 
 def _clocks(one: Campaign, rng: random.Random) -> Iterator[Case]:
+    yield from clocks.stepping_clocks(one.small, max(2, one.size // 2), rng)
     yield from clocks.off_clocks(one.small, max(2, one.size // 2), rng)
     yield from clocks.ingest_under_a_clock_set_back(one.small)
 

@@ -26,9 +26,9 @@ PRELOADED = (
     "archive_proc.execution.worker",
     "archive_proc.catalog.verify",
     "archive_proc.catalog.query",
-    "archive_proc.cli.main",
 )
-"""Not the cookbooks: kill points are armed where they are loaded."""
+"""Not the cookbooks: kill points are armed where they are loaded. Nor the command line: it may be the main module,
+which every child runs again under another name, with a warning where it is loaded already."""
 PATIENCE_S = 600.0
 
 

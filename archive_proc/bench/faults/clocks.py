@@ -74,7 +74,7 @@ def stepping_clocks(grounds: Grounds, count: int, rng: random.Random) -> Iterato
             before = before or seals(root)
         three = grounds.run(root, site, environment)
         what = f"{site}: {', then '.join(f'{one:+d} s' for one in shifts)}"
-        yield _judged(grounds, root, "clock steps in mid-run (seam)", what, *ended, three, before)
+        yield _judged(grounds, root, "clock steps in mid-run (seam)", what, ended[0], ended[1], three, before)
         clock.unlink()
 
 

@@ -10,12 +10,26 @@ from __future__ import annotations
 from typing import ClassVar, NamedTuple
 
 
+def printable(text: str) -> str:
+    r"""The text without what a terminal would obey: control characters, escapes, marks that turn the direction.
+
+    Words of headers and names of files come into messages; tabs and line ends stay.
+
+    >>> printable("a\x1b[2Jb")
+    'a�[2Jb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in "\n\t" else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
 class ArchiveProcError(Exception):
-    """An answer to the user: `code subject: message -> remedy` on one line."""
+    """An answer to the user: `code subject: message -> remedy` on one line. Its texts are printable."""
 
     exit_status: ClassVar[int] = 1
 
     def __init__(self, code: str, message: str, *, subject: str = "", remedy: str = "") -> None:
+        message, subject, remedy = printable(message), printable(subject), printable(remedy)
         super().__init__(code, message, subject, remedy)
         self.code = code
         self.message = message

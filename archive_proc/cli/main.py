@@ -16,7 +16,7 @@ from typing import NoReturn, TextIO
 
 import click
 
-from archive_proc.errors import ArchiveProcError
+from archive_proc.errors import ArchiveProcError, printable
 from archive_proc.execution.threads import limit_environment
 from archive_proc.version import __version__
 
@@ -121,7 +121,7 @@ def main() -> NoReturn:
     except ReaderGone:
         status = 0
     except Exception as bug:
-        click.echo(f"bug: {type(bug).__name__}: {bug}\n     full account: {_crash_file()}", err=True)
+        click.echo(f"bug: {type(bug).__name__}: {printable(str(bug))}\n     full account: {_crash_file()}", err=True)
         status = 1
     for stream in (sys.stdout, sys.stderr):
         _flush(stream)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from archive_proc.cli.fitting import cut, fitted, terminal_width
+from archive_proc.errors import printable
 
 if TYPE_CHECKING:
     from archive_proc.archive import Archive
@@ -79,7 +80,8 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], form: s
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([["" if one is None else plain(one) for one in row] for row in rows])
-        click.echo(out.getvalue(), nl=False)
+        # Words of raw headers are among them, and a table may be looked at in a terminal.
+        click.echo(printable(out.getvalue()), nl=False)
     elif form == "json":
         items = [dict(zip(columns, map(plain, row), strict=True)) for row in rows]
         click.echo(json.dumps({"schema": 1, "counts": {"rows": len(rows)}, "items": items}, indent=1))

@@ -10,6 +10,7 @@ from archive_proc.execution.adoption import adopt, renew
 from archive_proc.execution.cookbooks import Cookbook, cookbook
 from archive_proc.execution.liveness import this_writer
 from archive_proc.execution.outcome import RunOptions
+from archive_proc.execution.preflight import roots_gone
 from archive_proc.execution.spec import AttemptDir, AttemptSpec, attempts, write_spec
 from archive_proc.execution.work import ProcessWork, chunk_planes, main_size
 from archive_proc.model.frames import RawFrame
@@ -95,6 +96,11 @@ class Attempts:
             passes=len(recipe.passes),
             chunked=recipe.axis == "planes" and size.planes > chunk,
         )
+
+    def roots_gone(self, planned: PlannedProcess) -> bool:
+        """Whether a raw root that a process reads is not there now, seen from the driver."""
+        names = {frame.uri.partition("/")[0] for frame in self._main_frames(planned)}
+        return roots_gone(self.options.raw_roots, names)
 
     def _main_frames(self, planned: PlannedProcess) -> tuple[RawFrame, ...]:
         process = planned.process

@@ -20,7 +20,7 @@ from archive_proc.execution.outcome import RunOutcome
 from archive_proc.execution.publishing import Publisher
 from archive_proc.execution.receipts import Meters
 from archive_proc.execution.schedule import Schedule
-from archive_proc.execution.stopping import DISK_FULL, Stopper
+from archive_proc.execution.stopping import DISK_FULL, ROOT_GONE, Stopper
 from archive_proc.execution.work import ProcessWork, Size
 from archive_proc.model.events import ProcessFailed
 from archive_proc.model.ids import ProcessId, shown
@@ -264,6 +264,8 @@ class Driver:
     ) -> None:
         if facts.disk_full:
             self.stopper.ask(DISK_FULL)
+        if facts.cause is Cause.INFRA and not self.stopper.stopping and self.attempts.roots_gone(work.planned):
+            self.stopper.ask(ROOT_GONE)
         failed = _event(work, task, facts, report, final=not again)
         work.waiting.clear()
         if again:

@@ -7,13 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from archive_proc.execution.cookbooks import DEFAULT_COOKBOOK
-from archive_proc.execution.stopping import DISK_FULL
+from archive_proc.execution.stopping import DISK_FULL, ROOT_GONE
 from archive_proc.model.events import ProcessFailed
 from archive_proc.model.ids import PlanId, ProcessId, RunId
 from archive_proc.model.processes import State
 
 EXIT_DONE, EXIT_FAILED, EXIT_PRECONDITION, EXIT_TEMPORARY = 0, 3, 5, 75
-_STOP_EXITS = {"SIGINT": 130, "cancelled": 130, "SIGTERM": 143, DISK_FULL: EXIT_PRECONDITION}
+_STOP_EXITS = {
+    "SIGINT": 130,
+    "cancelled": 130,
+    "SIGTERM": 143,
+    DISK_FULL: EXIT_PRECONDITION,
+    ROOT_GONE: EXIT_TEMPORARY,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ class RunOutcome:
 
     @property
     def exit_status(self) -> int:
-        """0 all done, 3 some failed or blocked, 5 disk full, 75 done and the catalog behind, 130 and 143 stopped."""
+        """0 all done, 3 some failed or blocked, 5 disk full, 75 catalog behind or root gone, 130 and 143 stopped."""
         if self.stopped in _STOP_EXITS:
             return _STOP_EXITS[self.stopped]
         bad = sum(self.counts.get(one, 0) for one in (State.FAILED, State.BLOCKED, State.LOST, State.CANCELLED))

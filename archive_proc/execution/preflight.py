@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from archive_proc.model.frames import RawFrame
 from archive_proc.model.processes import PlannedProcess
 from archive_proc.settings import SiteProfile
 from archive_proc.storage.answers import free_bytes, size_text
+from archive_proc.storage.fits_streams import no_gzip
 from archive_proc.storage.layout import Layout
 
 DISK_MARGIN = 1.1
+_SAMPLE = 20
+"""Needed files of a raw root that are looked for before a run."""
 
 
 def preflight(
@@ -25,13 +29,17 @@ def preflight(
 ) -> None:
     """Raise PreconditionError for the first thing that is missing.
 
-    AP-RUN-031 raw root, AP-RUN-032 disk, AP-RUN-036 inodes, AP-RUN-033 memory, AP-RUN-034 `pending` on another file
-    system.
+    AP-ING-007 `gzip`, AP-RUN-031 raw root, AP-RUN-032 disk, AP-RUN-036 inodes, AP-RUN-033 memory, AP-RUN-034
+    `pending` on another file system.
     """
     layout.pending.mkdir(parents=True, exist_ok=True)
     layout.products.mkdir(parents=True, exist_ok=True)
     _same_file_system(layout)
-    _roots({frame.uri.partition("/")[0] for frame in frames}, raw_roots)
+    needed = tuple(frames)
+    _roots({frame.uri.partition("/")[0] for frame in needed}, raw_roots)
+    _mounted(needed, raw_roots)
+    if any(frame.compression == "Z" for frame in needed) and shutil.which("gzip") is None:
+        raise no_gzip("run")
     _disk(layout, sum(one.prediction.bytes_out for one in to_run))
     _inodes(layout, sum(one.prediction.inodes for one in to_run))
     _memory(site, to_run)
@@ -57,6 +65,41 @@ def _roots(names: set[str], raw_roots: Mapping[str, Path]) -> None:
                 subject="archive.toml",
                 remedy="mount it, or set its directory under [raw_roots]",
             )
+
+
+def _mounted(frames: Sequence[RawFrame], raw_roots: Mapping[str, Path]) -> None:
+    """A root of which none of some needed files is there is an empty mount point."""
+    by_root: dict[str, list[RawFrame]] = {}
+    for frame in frames:
+        by_root.setdefault(frame.uri.partition("/")[0], []).append(frame)
+    for name, needed in sorted(by_root.items()):
+        sample = needed[:: max(1, len(needed) // _SAMPLE)]
+        if not any(_is_there(frame.uri, raw_roots) for frame in sample):
+            raise PreconditionError(
+                "AP-RUN-031",
+                f"raw root {name!r} holds none of the {len(needed)} raw files needed, for example {needed[0].uri}",
+                subject="archive.toml",
+                remedy="mount it, or ingest the files where they are now; then give the same command",
+            )
+
+
+def _is_there(uri: str, raw_roots: Mapping[str, Path]) -> bool:
+    name, _, inside = uri.partition("/")
+    try:
+        return (raw_roots[name] / inside).exists()
+    except OSError:
+        return False
+
+
+def roots_gone(raw_roots: Mapping[str, Path], names: Iterable[str]) -> bool:
+    """Whether one of these raw roots is not there now, or is an empty mount point."""
+    for name in names:
+        try:
+            if name not in raw_roots or next(raw_roots[name].iterdir(), None) is None:
+                return True
+        except OSError:
+            return True
+    return False
 
 
 def _disk(layout: Layout, bytes_out: int) -> None:

@@ -15,6 +15,8 @@ STOP_NAME = "stop"
 """File of a run's directory that asks its driver to stop: `cancel` makes it."""
 DISK_FULL = "disk full"
 """The reason that is no signal of the user: there is no room for more."""
+ROOT_GONE = "a raw root is gone: mount it again"
+"""Another: what is left would fail file by file."""
 
 
 class Stopper:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from archive_proc.errors import NotFoundError
 from archive_proc.ingest.ingest import IngestResult, ingest_batches
+from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import ManifestId
 from archive_proc.settings import ArchiveSettings, parse_archive_settings
 from archive_proc.storage.atomic import write_bytes
@@ -30,6 +31,8 @@ class Intake:
     """Raw roots that this ingest added to `archive.toml`."""
     moved: int = 0
     """Frames of `result` whose id and content were known before, at another place or time of change."""
+    gone: tuple[str, ...] = ()
+    """uris of known frames below the paths whose files are not there now, nor anywhere else that was looked at."""
 
     @property
     def seen(self) -> int:
@@ -64,6 +67,9 @@ class Intake:
         lines += [f"  not raw: {number} {why}" for why, number in result.reasons]
         cut = [frame for frame in result.frames if frame.truncated]
         lines += [f"  cut short: {frame.uri}" for frame in cut]
+        if self.gone:
+            remedy = "what is known of them stays; put them back before `run`, or ingest them where they are"
+            lines.append(f"  not there now: {len(self.gone)} known, first {self.gone[0]} -> {remedy}")
         lines += [
             f"  {issue.code} {issue.subject_id}: {issue.message} -> {issue.remedy}"
             for issue in (*result.rejected, *result.conflicts)
@@ -111,7 +117,7 @@ def take_in(layout: Layout, settings: ArchiveSettings, paths: Sequence[Path], as
     result = _together(parts)
     contents = {(frame.file_id, frame.content_id) for frame in merged.frames}
     moved = sum((frame.file_id, frame.content_id) in contents for frame in result.frames)
-    intake = Intake(None, result, added, moved)
+    intake = Intake(None, result, added, moved, _gone(merged.frames, result))
     if not intake.seen and not asked.allow_empty:
         raise NotFoundError(
             "AP-CLI-008",
@@ -142,6 +148,22 @@ def _later_than(newest: dt.datetime | None) -> dt.datetime:
     """
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     return now if newest is None else max(now, newest + dt.timedelta(microseconds=1))
+
+
+def _gone(known: Sequence[RawFrame], result: IngestResult) -> tuple[str, ...]:
+    seen = {*result.unchanged, *result.duplicates, *(frame.uri for frame in result.frames)}
+    seen |= {issue.subject_id for issue in (*result.rejected, *result.conflicts)}
+    found = {frame.file_id for frame in result.frames}
+    below = tuple(f"{uri}/" for uri in result.covered)
+    return tuple(
+        sorted(
+            frame.uri
+            for frame in known
+            if frame.uri not in seen
+            and frame.file_id not in found
+            and (frame.uri in result.covered or frame.uri.startswith(below))
+        )
+    )
 
 
 def _together(parts: Sequence[IngestResult]) -> IngestResult:
@@ -190,4 +212,4 @@ def _write_roots(layout: Layout, roots: Mapping[str, str]) -> None:
 
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return f'"{escaped}"'  # no control characters: `walk` refuses paths that hold any

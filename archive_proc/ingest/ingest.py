@@ -14,6 +14,7 @@ from pathlib import Path
 
 from archive_proc.errors import InputError
 from archive_proc.ingest.facts import PARSER_VERSION, NotRaw, raw_frame
+from archive_proc.ingest.mounts import expect_mounted, expect_still_mounted, marks
 from archive_proc.ingest.scan import file_sha256, scan_header
 from archive_proc.ingest.walk import Candidate, Walk, walk
 from archive_proc.model.frames import RawFrame
@@ -77,7 +78,8 @@ def ingest(
     never stops the rest. A frame whose file moved comes back with its new uri. `full_digest` reads every new file to
     its end for the sha256 of its bytes.
 
-    Raises MisuseError AP-ING-020, AP-ING-021 (see `walk`).
+    Raises MisuseError AP-ING-009, AP-ING-020, AP-ING-021 (see `walk`); TemporaryError AP-ING-022 where a raw root is
+    not mounted, or went while it was read: nothing of it is taken for missing.
     """
     # One batch of everything; there is always one.
     (result,) = ingest_batches(paths, roots=roots, known=known, jobs=jobs, full_digest=full_digest, files=sys.maxsize)
@@ -99,12 +101,17 @@ def ingest_batches(
     those before it.
     """
     by_uri = dict(known or {})
+    expect_mounted(paths, roots, by_uri)
+    before = marks(roots)
     seen = walk(paths, roots)
     unchanged = tuple(uri for uri in sorted(seen.candidates) if _same(seen.candidates[uri], by_uri.get(uri)))
     standing = frozenset(unchanged)
     todo = [seen.candidates[uri] for uri in sorted(seen.candidates) if uri not in standing]
     for first in range(0, max(len(todo), 1), files):
         scanned = list(_scan_all(todo[first : first + files], jobs, full_digest))
+        lost = any(issue.code == "AP-ING-001" for part in scanned for issue in part.rejected)
+        if lost or (not first and any(one.error.code == "AP-ING-001" for one in seen.rejected.values())):
+            expect_still_mounted(roots, before)
         result = _result(scanned, by_uri, standing, Walk() if first else seen, () if first else unchanged)
         yield result
         by_uri |= {frame.uri: frame for frame in result.frames}

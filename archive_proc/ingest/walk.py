@@ -1,4 +1,8 @@
-"""Which files an ingest looks at: below the given paths, inside the raw roots, never through a link."""
+"""Which files an ingest looks at: below the given paths, inside the raw roots.
+
+A link to a file inside a raw root stands for that file, in the file's own place. Links that lead elsewhere, and links
+to directories, are never followed: who puts a link into a raw root must not choose what is read.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,17 @@ from pathlib import Path
 from archive_proc.errors import InputError, MisuseError
 from archive_proc.ingest.facts import NotRaw
 from archive_proc.ingest.names import has_raw_name
+
+_UNKEPT = "has characters in its name that cannot be kept: control characters, or bytes that are no UTF-8"
+
+
+def escaped(name: str) -> str:
+    r"""A name as it can be kept and shown: what is no printable text as escapes.
+
+    >>> escaped("a\nb\udcff.fits")
+    'a\\nb\\udcff.fits'
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +55,24 @@ class Walk:
     rejected: dict[str, Rejection] = field(default_factory=dict)
     covered: set[str] = field(default_factory=set)
     """uris of the given paths."""
+    bases: Mapping[str, str] = field(default_factory=dict)
+    """Real path of each raw root by name."""
 
 
 def walk(paths: Sequence[Path], roots: Mapping[str, Path]) -> Walk:
     """Find the candidate files below the paths (files or directories, in any order, overlaps welcome).
 
-    A path itself may be a link (people link their data into place); below it no link is followed.
+    A path itself may be a link (people link their data into place).
 
-    Raises MisuseError AP-ING-020 for a path that does not exist, AP-ING-021 for one outside every root.
+    Raises MisuseError AP-ING-009 for a path that cannot be written into a manifest, AP-ING-020 for one that does not
+    exist, AP-ING-021 for one outside every root.
     """
     bases = {name: os.path.realpath(root) for name, root in roots.items()}
-    found = Walk()
+    found = Walk(bases=bases)
     for given in paths:
         path = os.path.realpath(given)
+        if not path.isprintable():
+            raise MisuseError("AP-ING-009", _UNKEPT, subject=escaped(path), remedy="rename it, or mount it elsewhere")
         if not os.path.exists(path):  # noqa: PTH110  # one real path, no Path object for each of 340 000 files
             raise MisuseError(
                 "AP-ING-020", "there is no such file or directory", subject=str(given), remedy="check the spelling"
@@ -99,6 +119,9 @@ def _entries(top: str, found: Walk, uri: str) -> Iterator[str]:
             continue
         if not directory:
             yield entry.path
+        elif not entry.name.isprintable():
+            kept = f"{uri}/{escaped(entry.name)}"
+            found.rejected[kept] = Rejection(kept, _named_badly(kept, "directory"))
         elif not entry.name.startswith("."):
             yield from _entries(entry.path, found, inside)
 
@@ -117,6 +140,16 @@ def _unreachable(uri: str, path: str, what: str, error: OSError) -> Rejection:
 
 def _sort_in(path: str, uri: str, found: Walk) -> None:
     name = os.path.basename(path)  # noqa: PTH119
+    if not name.isprintable():
+        uri = f"{uri.rpartition('/')[0]}/{escaped(name)}"
+        if has_raw_name(name):
+            found.rejected[uri] = Rejection(uri, _named_badly(uri, "file"))
+        else:
+            found.not_raw[uri] = NotRaw(uri, "a name that cannot be kept")
+        return
+    if os.path.islink(path):  # noqa: PTH114
+        _sort_in_link(path, uri, name, found)
+        return
     if name.startswith(".") or not has_raw_name(name):
         found.not_raw[uri] = NotRaw(uri, _why_not(name))
         return
@@ -127,6 +160,45 @@ def _sort_in(path: str, uri: str, found: Walk) -> None:
         found.rejected[uri] = _unreachable(uri, path, "file", error)
         return
     found.candidates[uri] = Candidate(Path(path), uri, status.st_size, status.st_mtime)
+
+
+def _sort_in_link(path: str, uri: str, name: str, found: Walk) -> None:
+    """A link: to a file inside a raw root (that file is meant), to a directory, out of the roots, to nothing."""
+    target = os.path.realpath(path)
+    inside = any(target == base or target.startswith(base.rstrip("/") + "/") for base in found.bases.values())
+    if os.path.isdir(target):  # noqa: PTH112
+        if inside:
+            found.not_raw[uri] = NotRaw(uri, "a link to a directory of a raw root")
+        else:
+            found.rejected[uri] = Rejection(uri, _led_away(path, "directory"))
+    elif name.startswith(".") or not has_raw_name(name):
+        found.not_raw[uri] = NotRaw(uri, _why_not(name))
+    elif not os.path.exists(target):  # noqa: PTH110
+        found.rejected[uri] = Rejection(
+            uri,
+            InputError(
+                "AP-ING-001", "is a link to nothing", subject=path, remedy="mount what it leads to, or remove the link"
+            ),
+        )
+    elif inside and target.isprintable():
+        bases = [(base, root) for root, base in found.bases.items() if target.startswith(base.rstrip("/") + "/")]
+        base, root = max(bases)
+        _sort_in(target, f"{root}{target[len(base.rstrip('/')) :]}", found)
+    else:
+        found.rejected[uri] = Rejection(uri, _led_away(path, "file"))
+
+
+def _led_away(path: str, what: str) -> InputError:
+    return InputError(
+        "AP-ING-001",
+        f"is a link to a {what} outside every raw root, which is not followed",
+        subject=path,
+        remedy=f"ingest the {'directory itself' if what == 'directory' else 'directory that holds the file itself'}",
+    )
+
+
+def _named_badly(uri: str, what: str) -> InputError:
+    return InputError("AP-ING-009", f"{what} {_UNKEPT}", subject=uri, remedy=f"rename the {what} and ingest again")
 
 
 def _why_not(name: str) -> str:

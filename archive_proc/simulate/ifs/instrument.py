@@ -11,7 +11,7 @@ from archive_proc.simulate.ifs.detector import Detector, make_detector
 from archive_proc.simulate.ifs.facts import Mode, mode_named
 from archive_proc.simulate.ifs.geometry import FIELD_RADIUS, Grid, Lenslets, Pose, make_grid, make_lenslets
 from archive_proc.simulate.ifs.projection import PER_NM, PIVOT_NM, Halo, Light, add_halo, project
-from archive_proc.simulate.ifs.psflets import FIELD_NODES, Optics, PsfletTables, assign_nodes, draw_optics, make_psflets
+from archive_proc.simulate.ifs.psflets import Optics, PsfletTables, assign_nodes, draw_optics, make_psflets
 from archive_proc.simulate.ifs.spectra import Bins, Passband, draw_passband, lamp, make_bins
 
 Float = NDArray[np.float64]
@@ -118,7 +118,10 @@ def make_instrument(mode_name: str, seed: int, field_pitches: float | None = Non
         lenslets = lenslets.choose(np.hypot(lenslets.x, lenslets.y) < field_pitches)
     grid = make_grid(mode, lenslets, stream(seed, "grid"))
     optics = draw_optics(stream(seed, "optics"))
-    tables = make_psflets(mode, optics, FIELD_NODES if field_pitches is None else 3)
+    if field_pitches is None:
+        tables = make_psflets(mode, optics)
+    else:
+        tables = make_psflets(mode, optics, field_nodes=3, reach=field_pitches)
     passband = draw_passband(mode, stream(seed, "passband"))
     scattered = stream(seed, "halo")
     return Instrument(

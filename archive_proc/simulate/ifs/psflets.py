@@ -207,11 +207,15 @@ def phases_of(image: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def make_psflets(
-    mode: Mode, optics: Optics, field_nodes: int = FIELD_NODES, wavelength_nodes: int = WAVELENGTH_NODES
+    mode: Mode,
+    optics: Optics,
+    field_nodes: int = FIELD_NODES,
+    wavelength_nodes: int = WAVELENGTH_NODES,
+    reach: float = FIELD_REACH,
 ) -> PsfletTables:
-    """Tables of one mode; with the usual numbers of nodes 4 s CPU and 110 MB."""
+    """Tables of one mode, `reach` pitches to each side; with the usual numbers of nodes 4 s CPU and 110 MB."""
     wavelengths = np.linspace(mode.grid_nm[0], mode.grid_nm[1], wavelength_nodes)
-    field = np.linspace(-FIELD_REACH, FIELD_REACH, field_nodes)
+    field = np.linspace(-reach, reach, field_nodes)
     imager = _Imager(optics)
     phases = OVERSAMPLING + 1
     stamps = np.empty((field_nodes**2, wavelength_nodes, phases, phases, STAMP, STAMP + 1), np.float32)

@@ -33,7 +33,7 @@ JITTER_MAS, DRIFT_MAS = 1.5, 4.0
 """Star against mask, per plane; star and mask against the lenslets, over an hour."""
 PATCH = 16.0
 """Half width of the computed image of a companion's core, pitches."""
-RING_MAS, RING_WIDTH_MAS, RING_INCLINATION_DEG, RING_PA_DEG, RING_SHARE = 430.0, 45.0, 62.0, 35.0, 4e-3
+RING_MAS, RING_WIDTH_MAS, RING_INCLINATION_DEG, RING_PA_DEG, RING_SHARE = 430.0, 45.0, 62.0, 35.0, 2e-2
 """The ring of dust: radius, width, inclination, position angle of its long axis, light over the star's."""
 
 

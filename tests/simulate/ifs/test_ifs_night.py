@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 from astropy.io import fits
+from scipy.ndimage import convolve, map_coordinates
 
 from archive_proc.errors import InputError, MisuseError, PreconditionError
 from archive_proc.simulate.ifs import broken
@@ -81,6 +82,44 @@ def test_lasers_stand_where_truth_says(folder, truth):
     # The window's edges and the neighbours' wings pull by some hundredths.
     assert np.abs(np.median(offsets, axis=0)).max() < 0.04
     assert 0.8 < np.median(light) < 1.0
+
+
+def test_truth_alone_rebuilds_the_laser_frame_to_its_noise(folder, truth):
+    _, frame, image = of_kind(folder, truth, "wave")
+    px, py, wavelength, images = truth.psflets()
+    half = 70
+    cx, cy = (round(float(np.mean(one[:, 0]))) for one in (truth.x_laser, truth.y_laser))
+    model = np.zeros((2 * half + 1, 2 * half + 1))
+    y, x = np.mgrid[cy - half : cy + half + 1, cx - half : cx + half + 1]
+    for row in range(len(truth.x)):
+        i, j = np.searchsorted(px, truth.x[row]) - 1, np.searchsorted(py, truth.y[row]) - 1
+        a, b = (truth.x[row] - px[i]) / (px[i + 1] - px[i]), (truth.y[row] - py[j]) / (py[j + 1] - py[j])
+        for laser, nm in enumerate(truth.laser_nm):
+            w = int(np.argmin(np.abs(wavelength - nm)))
+            psflet = (1 - b) * ((1 - a) * images[j, i, w] + a * images[j, i + 1, w])
+            psflet = psflet + b * ((1 - a) * images[j + 1, i, w] + a * images[j + 1, i + 1, w])
+            at_x = truth.x_laser[row, laser] + frame.pose[0, 0]
+            at_y = truth.y_laser[row, laser] + frame.pose[0, 1]
+            near = (np.abs(x - at_x) < 10) & (np.abs(y - at_y) < 10)
+            where = [88 + 8 * (y[near] - at_y), 88 + 8 * (x[near] - at_x)]
+            passed = truth.throughput[row] * (1 + truth.colour[row] * (nm - 1150) / 200)
+            electrons = frame.spectrum[laser] * frame.weight[row, laser] * passed
+            model[near] += electrons * map_coordinates(psflet, where, order=3)
+    ipc = truth.facts["ipc"]
+    cross = np.array([[0, ipc, 0], [ipc, 1 - 4 * ipc, ipc], [0, ipc, 0]])
+    model = convolve(model, cross)
+    data = image[cy - half : cy + half + 1, cx - half : cx + half + 1]
+    inner = np.isfinite(data)
+    inner[:14] = inner[-14:] = inner[:, :14] = inner[:, -14:] = False
+    residual = data - model
+    # Halo and pedestal are smooth; the rest is noise.
+    residual -= np.nanmedian(np.where(inner, residual, np.nan))
+    noise = np.sqrt(model + 25.0 + 16.0**2)
+    chi = (residual / noise)[inner]
+    chi = chi[np.abs(chi) < 8]
+    assert chi.size > 0.97 * inner.sum()
+    assert model[inner].max() > 5000
+    assert 0.85 < chi.std() < 1.2
 
 
 def test_a_companion_is_seen_where_its_position_angle_puts_it(folder, truth):

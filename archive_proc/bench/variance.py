@@ -27,6 +27,9 @@ RATIO_AIMS = (0.9, 1.1)
 BOX = 25
 """Pixels along a side of the surroundings that stand for the truth where it is not known: few enough for the halo's
 slope, and so many that sums over apertures of 29 pixels lose 2 % of their noise only."""
+FAINT_ADU = 20.0
+"""Where the truth is not known, only surroundings fainter than this are sky: the halo's own fine structure, the flat's
+error times its light, would count as noise."""
 FEWEST = 1500
 """Pixels that a width needs."""
 KEPT_FLAGS = int(Flag.SUSPECT | Flag.NONLINEAR | Flag.EDGE)
@@ -68,7 +71,7 @@ def errors_of_plane(plane: CubePlane, variance: Float32, truth: SequenceTruth, r
         model = starlight * (_normal(truth) / exposure)
         bright = starlight
     radius = _radius(truth.center[row], plane.flux.shape[-2:])
-    seen = kept & (bright < BRIGHTEST_ADU)
+    seen = kept & (bright < (BRIGHTEST_ADU if starlight is not None else FAINT_ADU))
     if starlight is None:
         seen &= radius > ZONES[0][2]
     error = np.where(kept, plane.flux - model, np.float32(np.nan))
@@ -225,7 +228,7 @@ def centred_errors(plane: CubePlane, variance: Float32, truth: SequenceTruth, ro
         ).astype(np.float32)
     middle = np.full((2, 2), size // 2, np.float64)
     radius = _radius(middle, plane.flux.shape[-2:])
-    seen = kept & (model * exposure < BRIGHTEST_ADU)
+    seen = kept & (model * exposure < (BRIGHTEST_ADU if starlight is not None else FAINT_ADU))
     if starlight is None:
         seen &= radius > ZONES[0][2]
     error = np.where(kept, plane.flux - model, np.float32(np.nan))

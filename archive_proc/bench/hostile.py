@@ -141,7 +141,12 @@ def _units(count: int) -> bytes:
 
 
 def _tiles() -> bytes:
-    shell_cards = (b"SIMPLE = T", b"BITPIX = 8", b"NAXIS = 0", b"EXTEND = T")
+    shell_cards = (
+        b"SIMPLE  =                    T",
+        b"BITPIX  =                    8",
+        b"NAXIS   =                    0",
+        b"EXTEND  =                    T",
+    )
     shell = b"".join(line.ljust(80) for line in shell_cards)
     table = (
         "BITPIX  =                    8",

@@ -16,3 +16,10 @@ def shared() -> Path:
     if not found.is_dir():
         pytest.skip("the team's data are not beside this checkout; set ARCHIVE_PROC_SHARED")
     return found
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks for the shared data is marked `samples`: full-size planes, left out of `scripts/test core`."""
+    for item in items:
+        if "shared" in getattr(item, "fixturenames", ()):
+            item.add_marker("samples")

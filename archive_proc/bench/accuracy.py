@@ -219,10 +219,18 @@ def measure_archive(archive: Path, sets: Sequence[TruthSet]) -> Report:
 
 
 def bench_irdis(
-    samples: Path | None, seeds: Sequence[int], work: Path, reduce: Reduce, cases: Sequence[Case] = CASES
+    samples: Path | None,
+    seeds: Sequence[int],
+    work: Path,
+    reduce: Reduce,
+    cases: Sequence[Case] = CASES,
+    *,
+    keep: bool = False,
 ) -> Report:
     """`bench accuracy irdis`: the sample sets where a folder is given, else own nights of these seeds and cases."""
-    return bench_seeds(seeds, work, reduce, cases) if samples is None else bench_samples(samples, work, reduce)
+    if samples is not None:
+        return bench_samples(samples, work, reduce)
+    return bench_seeds(seeds, work, reduce, cases, keep=keep)
 
 
 def bench_samples(samples: Path, work: Path, reduce: Reduce) -> Report:
@@ -236,10 +244,12 @@ def bench_samples(samples: Path, work: Path, reduce: Reduce) -> Report:
     return Report("accuracy irdis", tuple(figures))
 
 
-def bench_seeds(seeds: Sequence[int], work: Path, reduce: Reduce, cases: Sequence[Case] = CASES) -> Report:
+def bench_seeds(
+    seeds: Sequence[int], work: Path, reduce: Reduce, cases: Sequence[Case] = CASES, *, keep: bool = False
+) -> Report:
     """Simulate the nights of each seed below `work`, reduce and measure them; figures are medians over the seeds.
 
-    Raw frames and archive of a night are removed once it is measured: a seed of all cases takes 3 GB.
+    Raw frames and archive of a night are removed once it is measured, unless `keep`: a seed of all cases takes 3 GB.
     """
     by_case: dict[str, list[tuple[Figure, ...]]] = {one.name: [] for one in cases}
     for seed in seeds:
@@ -250,7 +260,8 @@ def bench_seeds(seeds: Sequence[int], work: Path, reduce: Reduce, cases: Sequenc
             for case, one in zip(members, truth.sequences, strict=True):
                 found = measure(case.name, one, find_reduction(place / "archive", one), RawPlanes(truth.directory))
                 by_case[case.name].append(found)
-            shutil.rmtree(place)
+            if not keep:
+                shutil.rmtree(place)
     listed = " ".join(str(seed) for seed in seeds)
     figures = [figure for name, runs in by_case.items() for figure in across_seeds(f"{name}, seeds {listed}", runs)]
     return Report("accuracy irdis", tuple(figures))

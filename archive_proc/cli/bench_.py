@@ -27,7 +27,11 @@ def command() -> None:
 @click.option("--cases", metavar="h,k-few-skies", help="Cases of the simulated nights [all].")
 @click.option("--raw", metavar="DIR", help="Raw frames, where they do not lie beside truth.npz.")
 @click.option("--measure", metavar="ARCHIVE", help="Measure what is reduced there already; needs --samples.")
-@click.option("--work", metavar="DIR", help="Where raw frames and archives are made [a temporary directory].")
+@click.option(
+    "--work",
+    metavar="DIR",
+    help="Where raw frames and archives are made and kept [a temporary directory, emptied night by night].",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--strict", is_flag=True, help="Exit 4 when an aim is missed.")
 def accuracy(
@@ -65,7 +69,8 @@ def accuracy(
         wanted = chosen_cases(cases.split(",") if cases else None)
         with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
             place = Path(work) if work else Path(temporary)
-            report = bench_irdis(Path(samples) if samples else None, numbers, place, reduce_by_commands, wanted)
+            folder = Path(samples) if samples else None
+            report = bench_irdis(folder, numbers, place, reduce_by_commands, wanted, keep=work is not None)
     click.echo(report_json(report) if as_json else table(report))
     if strict and report.missed:
         sys.exit(4)

@@ -16,6 +16,7 @@ from archive_proc.execution.lock import holder_of
 from archive_proc.storage.layout import Layout
 
 SITE = "faults-serial"
+STEPS = ("dark", "instrument_background", "detector_flat", "sky_basis", "irdis_science_cube")
 CONSISTENT = """
 SELECT
   (SELECT count(*) FROM products LEFT JOIN processes q USING (process_id) WHERE q.committed_at IS NULL) AS torn,
@@ -69,10 +70,11 @@ def _other(first: int, second: int, ended: Sequence[Ended]) -> int:
 
 
 def readers(grounds: Grounds, rounds: int) -> Iterator[Case]:
-    """Poll `query` while a run and rebuilds publish one snapshot after the other."""
+    """Poll `query` while one run after the other publishes its beginning and its end, for as many product types."""
     root = grounds.copy()
+    steps = [("--quiet", "run", "--site", SITE, "--to", one) for one in STEPS[:rounds]]
     reads, wrong, seen = 0, [], set()
-    for words in (("--quiet", "run", "--site", SITE), *[("rebuild",)] * rounds):
+    for words in (*steps, ("--quiet", "run", "--site", SITE), ("rebuild",)):
         process = grounds.start(root, *words)
         while process.poll() is None:
             seen.add((Layout(root).current).resolve().name)

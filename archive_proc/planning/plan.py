@@ -175,11 +175,15 @@ def _used(order: list[Process], roots: set[ProcessId], known: KnownProducts) -> 
     A flat that was pruned is not made again for a sealed cube; one that vanished (moved away because it was damaged,
     as `verify` advises) is: the archive has nothing that its provenance does not reach.
     """
-    used = set(roots)
+    used, reached = set(roots), set(roots)
     for one in reversed(order):
-        if one.process_id in used:
-            made = one.process_id in known.sealed
-            used.update(source for source in one.sources if not made or _lost(source, known))
+        if one.process_id not in reached:
+            continue
+        needed = one.process_id in used and one.process_id not in known.sealed
+        used.update(source for source in one.sources if needed or _lost(source, known))
+        # What lies behind a product that was pruned and is not made again is nobody's need.
+        if needed or one.process_id in known.sealed:
+            reached.update(one.sources)
     return used
 
 

@@ -193,9 +193,9 @@ def test_a_pruned_source_of_sealed_products_is_not_made_again() -> None:
 
 def test_a_lost_source_of_sealed_products_is_made_again_and_nothing_else() -> None:
     universe = toy.universe(toy.plain_night())
-    rows = known(plan_of(universe), without="toy_science")
-    again = plan_of(universe, standing=Standing(known=rows))
-    assert {one.process.recipe for one in again.processes if one.to_run} == {"toy_science"}
+    for lost in ("toy_science", "toy_flat"):  # behind one sealed product, and behind several
+        again = plan_of(universe, standing=Standing(known=known(plan_of(universe), without=lost)))
+        assert {one.process.recipe for one in again.processes if one.to_run} == {lost}
 
 
 def test_a_missing_product_brings_its_unsealed_sources_back() -> None:

@@ -7,7 +7,9 @@ went in.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import scipy  # its subpackages load when first used: the planner imports recipes without computing
@@ -20,61 +22,41 @@ HALF = 1024
 CLIP_SIGMA = 3.5
 """Pixels further from the mean of their block (in its own standard deviations) are left out once."""
 
+LEAST = BLOCK * BLOCK / 8
+"""Pixels that make a mean."""
+GAUSSIAN = 1.2533
+"""Standard deviation over mean absolute deviation of a Gaussian; tails are cut once at three of these."""
+
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+AnyArray = TypeVar("AnyArray", Float32, Mask)
 
 
-def block_means(values: Float32, good: Mask) -> tuple[Float64, Float64]:
+def block_means(values: Float32, good: Mask, factor: Float32 | None = None) -> tuple[Float64, Float64]:
     """Clipped means over blocks of good pixels, and how many pixels entered each.
 
-    values, good: (..., ny, nx), ny and nx multiples of `BLOCK`. Gives (..., ny/16, nx/16) float64 means in the unit of
-    `values`, NaN where a block has fewer than an eighth of its pixels, and float64 counts.
-    One clip from the median of row means: it cannot be moved by a single cosmic ray as the mean can.
+    values, good: (..., ny, nx), ny and nx multiples of `BLOCK`; `factor`, as values, multiplies them. Gives
+    (..., ny/16, nx/16) float64 means in the unit of `values`, NaN where a block has fewer than an eighth of its pixels,
+    and float64 counts. NaN is never good. One clip from the median of row means: it cannot be moved by a single cosmic
+    ray as the mean can.
     """
+    from archive_proc.kernels.loops.blocks import block_means_of
+
     *lead, ny, nx = values.shape
-    shape = (*lead, ny // BLOCK, BLOCK, nx // BLOCK, BLOCK)
-    weight = good.reshape(shape).astype(np.float32)
-    cells = np.where(good, values, np.float32(0)).reshape(shape)
-    row_n = weight.sum(axis=-1)
-    row_sum = cells.sum(axis=-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rows = np.where(row_n > 0, row_sum / row_n, np.nan)
-    centre = _median_of_rows(rows)[..., :, None, :, None]
-    away = (cells - centre) * weight
-    count = weight.sum(axis=(-3, -1))
-    spread = _robust_spread(away, weight, count)
-    np.abs(away, out=away)
-    weight *= away <= (CLIP_SIGMA * spread)[..., :, None, :, None]
-    kept = weight.sum(axis=(-3, -1), dtype=np.float64)
-    total = np.einsum("...aibj,...aibj->...ab", cells, weight, optimize=False).astype(np.float64)
-    few = kept < BLOCK * BLOCK / 8
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.where(few, np.nan, total / kept)
-    return means, np.where(few, 0.0, kept)
+    shape = (math.prod(lead), ny, nx)
+    means, counts = (np.empty((shape[0], ny // BLOCK, nx // BLOCK)) for _ in range(2))
+    scale = np.ones(shape, np.float32) if factor is None else _whole(factor).reshape(shape)
+    cut = 3.0 * GAUSSIAN
+    block_means_of(
+        _whole(values).reshape(shape), scale, _whole(good).reshape(shape), CLIP_SIGMA, cut, LEAST, means, counts
+    )
+    return means.reshape(*lead, *means.shape[1:]), counts.reshape(*lead, *means.shape[1:])
 
 
-def _median_of_rows(rows: Float32) -> Float32:
-    """Median over the 16 rows of each block; 0 where no row has a good pixel."""
-    filled = np.sort(rows, axis=-2)  # NaN sorts last
-    n = np.isfinite(rows).sum(axis=-2, keepdims=True)
-    lower = np.take_along_axis(filled, np.maximum((n - 1) // 2, 0), axis=-2)
-    upper = np.take_along_axis(filled, np.minimum(n // 2, BLOCK - 1), axis=-2)
-    middle: Float32 = np.where(n > 0, 0.5 * (lower + upper), np.float32(0)).squeeze(-2)
-    return middle
-
-
-def _robust_spread(away: Float32, weight: Float32, count: Float32) -> Float32:
-    """Standard deviation of the good pixels of each block, tails cut once at three times the mean deviation's."""
-    n = np.maximum(count, 1.0)
-    mean_deviation = np.abs(away).sum(axis=(-3, -1)) / n
-    # 1.2533: standard deviation over mean absolute deviation of a Gaussian.
-    limit = (3.0 * 1.2533 * mean_deviation)[..., :, None, :, None]
-    inside = np.abs(away) <= limit
-    kept = np.maximum((weight * inside).sum(axis=(-3, -1)), 1.0)
-    squares = np.where(inside, away, np.float32(0))
-    spread: Float32 = np.sqrt(np.einsum("...aibj,...aibj->...ab", squares, squares, optimize=False) / kept)
-    return spread
+def _whole(array: AnyArray) -> AnyArray:
+    """Writable and in one piece: for other arrays the loops would be compiled anew."""
+    return np.require(array, requirements=("C", "W"))
 
 
 def fill_nearest(blocks: Float64) -> Float64:

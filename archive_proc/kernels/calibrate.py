@@ -192,7 +192,7 @@ def _median(values: Float32) -> np.float32:
 def subtract_output_offsets(residual: Float32, offsets: Float32) -> None:
     """Subtract the offsets of `output_offsets` from one plane's halves (2, ny, nx), in place."""
     _, ny, nx = residual.shape
-    columns = np.repeat(offsets, OUTPUT_COLUMNS, axis=2)[:, :, :nx]
+    columns = by_column(offsets, nx)
     residual[:, : ny // 2] -= columns[:, 0, None]
     residual[:, ny // 2 :] -= columns[:, 1, None]
 
@@ -239,6 +239,25 @@ class CalibratedPlane:
     flags: Flags
     offsets: Float32
     """(2, 2, n_outputs) ADU that was taken off each output."""
+
+
+def residual_plane(raw: Float32, level: Float32, unlit: UnlitPixels, into: Float32 | None = None) -> Float32:
+    """Plane minus level, output offsets removed: (2, ny, nx) float32 ADU per DIT, `into` where given.
+
+    `raw` (ny, 2 nx) ADU per DIT; `level` (2, ny, nx): detector level and background.
+    """
+    from archive_proc.kernels.loops.level import take_off
+
+    residual = np.empty_like(level) if into is None else into
+    take_off(
+        raw, level, by_column(section_offsets(unlit_residuals(raw, level, unlit), unlit), level.shape[2]), residual
+    )
+    return residual
+
+
+def by_column(offsets: Float32, nx: int) -> Float32:
+    """Offsets of outputs (2, 2, n_outputs) as those of columns (2, 2, nx)."""
+    return np.repeat(offsets, OUTPUT_COLUMNS, axis=2)[:, :, :nx].copy()
 
 
 def plane_noise(unlit: Sequence[Float32], detector: Detector) -> Float32:
@@ -317,7 +336,7 @@ def calibrate_plane(
     useless = calibrate_rows(
         raw,
         level,
-        np.repeat(offsets, OUTPUT_COLUMNS, axis=2)[:, :, : shape[2]].copy(),
+        by_column(offsets, shape[2]),
         np.empty((0, 0, 0), bool) if cosmic is None else cosmic,
         Masters(detector.pedestal, detector.response, noise, detector.flags),
         numbers,

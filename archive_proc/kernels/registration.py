@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from archive_proc.kernels.stamps import Stamp, moved, patched
+from archive_proc.kernels.stamps import Stamp, moved_good, patched
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -90,53 +90,40 @@ def ring(size: int, star: tuple[tuple[float, float], ...], lambda_d: tuple[float
     return np.stack(masks)
 
 
-def register_one(plane: Patch, reference: Patch, mask: NDArray[np.bool_], start: Float64) -> Shift:
+def register_one(
+    plane: Patch, reference: Patch, mask: NDArray[np.bool_], start: Float64, brilliance: Float64 | None = None
+) -> Shift:
     """Gauss-Newton on `plane = A reference(x - d) + c` over the mask, one d for both halves.
 
     The reference is moved by Fourier phases, the plane never. Gives a shift that is not `good` when it ran away, when
-    the reference has no weight, or when the brightness is not positive.
+    the reference has no weight, or when the brightness is not positive. `brilliance`: that of the reference, where it
+    is at hand.
     """
-    spectra = [np.fft.rfft2(patched(reference.values[half], reference.weight[half])) for half in range(2)]
-    brilliance = [_brilliance(reference.values[half]) for half in range(2)]
     seen = mask & (plane.weight > 0) & (reference.weight > 0)
-    size = plane.values.shape[-1]
-    fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]
-    d = start.astype(np.float64).copy()
-    reduced = 1.0
     unknown = np.full(2, np.inf)
     failed = Shift(start, unknown, np.ones(2), unknown, False)
     if seen.sum() < 200:
         return failed
+    light = brilliance_of(reference) if brilliance is None else brilliance
+    halves = {half: _HalfFit.of(plane, reference, seen, light, half) for half in range(2) if seen[half].any()}
+    d = start.astype(np.float64).copy()
+    reduced = 1.0
     covariance = np.full((2, 2), np.inf)
     brightness, brightness_error = np.ones(2), unknown.copy()
     for _ in range(STEPS):
         normal, right, chi2, n = np.zeros((2, 2)), np.zeros(2), 0.0, 0
-        for half in range(2):
-            if not seen[half].any():
-                continue
-            phase = spectra[half] * np.exp(-2j * np.pi * (fx * d[0] + fy * d[1]))
-            model, slope_x, slope_y = (
-                np.fft.irfft2(one, (size, size))[seen[half]]
-                for one in (phase, phase * (-2j * np.pi * fx), phase * (-2j * np.pi * fy))
-            )
-            # slopes are d(model)/d(shift)
-            value = plane.values[half][seen[half]].astype(np.float64)
-            # Variance plus what speckles change by, so that bright regions do not rule. By region, never by the pixel's
-            # own light: weights that follow the speckles' zero crossings over-estimate every shift.
-            photon = 1.0 / plane.weight[half][seen[half]].astype(np.float64)
-            weight = 1.0 / (photon + EVOLUTION**2 * brightness[half] ** 2 * brilliance[half][seen[half]])
-            linear = np.stack([model, np.ones_like(model)])
-            gram = (linear * weight) @ linear.T
-            terms = np.linalg.solve(gram, linear @ (weight * value))
+        for half, fit in halves.items():
+            sums = fit.sums(d, float(brightness[half]))
+            gram = sums[:2, :2]
+            terms = np.linalg.solve(gram, sums[:2, 4])
             brightness[half], brightness_error[half] = terms[0], np.sqrt(np.linalg.inv(gram)[0, 0])
-            left = value - terms @ linear
-            slopes = terms[0] * np.stack([slope_x, slope_y])
             # Brightness and offset are eliminated, or a slope that resembles the model would move the star.
-            slopes = slopes - np.linalg.solve(gram, (linear * weight) @ slopes.T).T @ linear
-            normal += (slopes * weight) @ slopes.T
-            right += slopes @ (weight * left)
-            chi2 += float((weight * left**2).sum())
-            n += left.size
+            mixed = terms[0] * sums[:2, 2:4]
+            normal += terms[0] ** 2 * sums[2:4, 2:4] - mixed.T @ np.linalg.solve(gram, mixed)
+            right += terms[0] * sums[2:4, 4] - mixed.T @ terms
+            # Rounding may leave a plane without any structure a little below nothing.
+            chi2 += max(float(sums[4, 4] - terms @ sums[:2, 4]), 0.0)
+            n += fit.where.size
         if not np.isfinite(normal).all() or np.linalg.det(normal) <= 0:
             return failed
         reduced = chi2 / max(n - 6, 1)
@@ -151,9 +138,56 @@ def register_one(plane: Patch, reference: Patch, mask: NDArray[np.bool_], start:
     return Shift(d, np.sqrt(np.diag(covariance)), brightness, brightness_error * np.sqrt(reduced), True)
 
 
-def _brilliance(values: Float32) -> Float64:
-    """Mean square of the fine structure around each pixel, (size, size)."""
-    around: Float64 = scipy.ndimage.gaussian_filter(values.astype(np.float64) ** 2, BRILLIANCE_SCALE)
+@dataclass(frozen=True, slots=True)
+class _HalfFit:
+    """One half of a plane against the reference; arrays (m,) over the pixels seen."""
+
+    spectrum: NDArray[np.complex64]
+    """(size, size // 2 + 1) of the reference."""
+    where: NDArray[np.intp]
+    value: Float64
+    photon: Float64
+    """Variance of `value`."""
+    brilliance: Float64
+
+    @classmethod
+    def of(cls, plane: Patch, reference: Patch, seen: NDArray[np.bool_], brilliance: Float64, half: int) -> _HalfFit:
+        """What does not change from step to step."""
+        where = np.flatnonzero(seen[half])
+        return cls(
+            np.fft.rfft2(patched(reference.values[half], reference.weight[half])).astype(np.complex64, copy=False),
+            where,
+            plane.values[half].reshape(-1)[where].astype(np.float64),
+            1.0 / plane.weight[half].reshape(-1)[where].astype(np.float64),
+            brilliance[half].reshape(-1)[where],
+        )
+
+    def sums(self, d: Float64, brightness: float) -> Float64:
+        """The (5, 5) sums of `fit_sums` for a reference moved by d and of some brightness.
+
+        Slopes are d(model)/d(shift). The weights are variance plus what speckles change by, so that bright regions do
+        not rule. By region, never by the pixel's own light: weights that follow the speckles' zero crossings
+        over-estimate every shift.
+        """
+        from archive_proc.kernels.loops.stamps import fit_sums
+
+        size = self.spectrum.shape[0]
+        fy, fx = -2j * np.pi * np.fft.fftfreq(size)[:, None], -2j * np.pi * np.fft.rfftfreq(size)
+        moved_y, moved_x = np.exp(fy * d[1]).astype(np.complex64), np.exp(fx * d[0]).astype(np.complex64)
+        images = np.empty((3, *self.spectrum.shape), np.complex64)
+        np.multiply(self.spectrum * moved_y, moved_x, out=images[0])
+        np.multiply(images[0], fx.astype(np.complex64), out=images[1])
+        np.multiply(images[0], fy.astype(np.complex64), out=images[2])
+        spread = np.fft.irfft2(images, (size, size)).astype(np.float32, copy=False)
+        return fit_sums(
+            spread.reshape(3, -1), self.where, self.value, self.photon, self.brilliance, EVOLUTION**2 * brightness**2
+        )
+
+
+def brilliance_of(reference: Patch) -> Float64:
+    """(2, size, size) mean square of the fine structure around each pixel."""
+    squares = reference.values.astype(np.float64) ** 2
+    around: Float64 = scipy.ndimage.gaussian_filter(squares, (0.0, BRILLIANCE_SCALE, BRILLIANCE_SCALE))
     return around
 
 
@@ -178,11 +212,13 @@ def register_stack(
     for _ in range(ROUNDS if len(planes) > 1 else 0):
         aligned = {index: _aligned(planes[index], shifts[index]) for index in members}
         total = _sum(aligned)
+        # Of the mean of all: one plane's own share in it changes nothing on this scale.
+        light = brilliance_of(_mean(total, None))
         # All from the sums of this round: the order of planes does not matter.
         measured = [
             shifts[index]
             if index == sole
-            else register_one(plane, _mean(total, aligned.get(index)), mask, shifts[index].xy)
+            else register_one(plane, _mean(total, aligned.get(index)), mask, shifts[index].xy, light)
             for index, plane in enumerate(planes)
         ]
         # Against the mean of the others a plane of n stands n / (n - 1) too far: they were aligned with it in mind.
@@ -202,10 +238,10 @@ def _aligned(plane: Patch, shift: Shift) -> tuple[Float32, Float32]:
     """Weighted values and weights of a plane moved back onto the reference, brightness 1."""
     values, weights = np.empty_like(plane.values), np.empty_like(plane.weight)
     for half in range(2):
-        value, weight = moved(plane.values[half], plane.weight[half], (-shift.xy[0], -shift.xy[1]))
+        value, valid = moved_good(plane.values[half], plane.weight[half], (-shift.xy[0], -shift.xy[1]))
         scale = np.float32(shift.brightness[half]) if shift.good else np.float32(1.0)
         # Equal say for every plane where it is valid: weights follow coverage, not each plane's photon noise.
-        weights[half] = (weight > 0) * np.float32(1.0 if shift.good else 0.0)
+        weights[half] = valid * np.float32(1.0 if shift.good else 0.0)
         values[half] = value / scale * weights[half]
     return values, weights
 

@@ -73,6 +73,20 @@ def moved(values: Float32, weight: Float32, shift: tuple[float, float]) -> tuple
     return out, inverse.astype(np.float32)
 
 
+def moved_good(values: Float32, weight: Float32, shift: tuple[float, float]) -> tuple[Float32, Float32]:
+    """As `moved`, with 1 where enough was valid and 0 elsewhere in place of the inverse variance."""
+    from archive_proc.kernels.loops.stamps import TAPS, move_good
+
+    kernels, first = np.empty((2, TAPS)), [0, 0]
+    for axis, step in enumerate((shift[1], shift[0])):
+        first[axis] = int(np.floor(-step)) - (LANCZOS - 1)
+        distance = -step - first[axis] - np.arange(TAPS)
+        kernels[axis] = np.where(np.abs(distance) < LANCZOS, np.sinc(distance) * np.sinc(distance / LANCZOS), 0.0)
+    out, valid = np.empty(values.shape, np.float32), np.empty(values.shape, np.float32)
+    move_good(values, weight, (first[0], first[1]), kernels, VALID, out, valid)
+    return out, valid
+
+
 def patched(values: Float32, weight: Float32) -> Float32:
     """Values with weightless pixels replaced by the weighted mean of what lies around: for Fourier steps only."""
     good = (weight > 0).astype(np.float32)

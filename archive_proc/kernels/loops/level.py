@@ -22,3 +22,20 @@ def add_row(still: Float32, response: Float32, level: Float32, out: Float32) -> 
     """One row of it."""
     for i in range(out.size):
         out[i] = (out[i] - still[i]) * response[i] + level[i]
+
+
+@compiled
+def take_off(raw: Float32, level: Float32, offsets: Float32, out: Float32) -> None:
+    """Fill `out` (2, ny, nx) with raw (ny, 2 nx) - level (2, ny, nx) - offsets (2, 2, nx) of both vertical halves."""
+    _, ny, nx = out.shape
+    for half in range(2):
+        for y in range(ny):
+            part = 0 if y < ny // 2 else 1
+            subtract_row(raw[y, half * nx : (half + 1) * nx], level[half, y], offsets[half, part], out[half, y])
+
+
+@compiled
+def subtract_row(raw: Float32, level: Float32, offsets: Float32, out: Float32) -> None:
+    """One row of it."""
+    for i in range(out.size):
+        out[i] = (raw[i] - level[i]) - offsets[i]

@@ -21,7 +21,7 @@ from archive_proc.kernels.background import (
     fit_background,
 )
 from archive_proc.kernels.blocks import HALF, block_centres, block_means, shift_blocks
-from archive_proc.kernels.calibrate import USELESS, output_offsets, split_halves, subtract_output_offsets
+from archive_proc.kernels.calibrate import USELESS, residual_plane
 from archive_proc.kernels.psf import CUT_SIZE, PSF_SIZE, aligned_star, find_star, measure_star
 from archive_proc.kernels.registration import Patch, high_passed, register_stack, ring
 from archive_proc.kernels.sharpness import sharp_pixels
@@ -123,13 +123,14 @@ def look(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
     grounds: dict[int, _Ground] = {}
     rows = _Rows(len(block.planes), n_terms(inputs))
     science = science_role(inputs)
+    residual = np.empty((2, raw.shape[1], raw.shape[2] // 2), np.float32)
     patches: list[tuple[int, Patch]] = []
     for index, file in enumerate(int(one) for one in files):
         role = inputs.frame_roles[file]
         if file not in grounds:
             # Files follow each other in time: only the present one's masters are worth their memory.
             grounds = {file: _same_ground(inputs, file, grounds)}
-        plane = _open_plane(raw[index], inputs, file, grounds[file], rows, index)
+        plane = _open_plane(raw[index], inputs, file, grounds[file], rows, index, residual)
         if role == "FLUX":
             _look_at_star(plane, rows, index)
         else:
@@ -168,13 +169,14 @@ def _corners(guess: tuple[Pair, Pair]) -> tuple[tuple[int, int], tuple[int, int]
     return (x0, y0), (x0 + apart[0], y0 + apart[1])
 
 
-def _open_plane(raw: Float32, inputs: RecipeInputs, file: int, ground: _Ground, rows: _Rows, index: int) -> _Plane:
-    """Level and offsets off, background fitted; fills the plane's background rows."""
+def _open_plane(
+    raw: Float32, inputs: RecipeInputs, file: int, ground: _Ground, rows: _Rows, index: int, into: Float32
+) -> _Plane:
+    """Level and offsets off (the residual is put `into`), background fitted; fills the plane's background rows."""
     background = ground.background
     scene = scene_of(inputs.frames[file])
-    residual = np.ascontiguousarray(split_halves(raw) - background.basis.level)
-    subtract_output_offsets(residual, output_offsets(residual, background.unlit))
-    means, counts = block_means(residual * ground.inverse, ground.good)
+    residual = residual_plane(raw, background.basis.level, background.unlit, into)
+    means, counts = block_means(residual, ground.good, ground.inverse)
     coefficients = np.zeros((2, rows.coefficients.shape[2]))
     shift = background.shift(scene.dither) if background.method == "sky_basis" else (0.0, 0.0)
     role = inputs.frame_roles[file]

@@ -125,7 +125,7 @@ def look(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
     offsets = np.zeros((n, 2, 2, raw.shape[2] // 2 // OUTPUT_COLUMNS))
     for index in range(n):
         residual = split_halves(raw[index]) - stripe.level
-        means[index], counts[index] = block_means(residual * inverse, good)
+        means[index], counts[index] = block_means(residual, good, inverse)
         offsets[index] = _unlit_sums(residual, unlit)
     per_flat, _ = block_means(inverse, good)
     files = inputs.planes.file[block.planes]
@@ -376,7 +376,7 @@ def _remarks(inputs: RecipeInputs, shared: Arrays, kept: NDArray[np.intp]) -> tu
 
 IRDIS_SKY = Recipe(
     name="irdis_sky",
-    version="1.1.0",
+    version="1.2.0",
     arm=Arm.IRDIS,
     subject_kind="group",
     main=RawMain(frame_types=("IRD_SKY_BG_RAW",)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import ProductId, split_product_id
 from archive_proc.model.phases import Phase, PhaseClock
 from archive_proc.model.processes import Process, ProcessInput
-from archive_proc.recipes.recipe import Arrays, Calibration, PlaneTable, ProductMain, Recipe, RecipeInputs
+from archive_proc.recipes.recipe import Arrays, Calibration, PlaneTable, ProductMain, Recipe, RecipeInputs, Room
 from archive_proc.storage.fits import RawReader
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.products import PlaneSource, load_product
@@ -35,6 +35,8 @@ class Prepared:
     main: MainPlanes
     loaded_bytes: int
     """Decoded bytes of calibrations read for it (not found in the cache)."""
+    room: Room = field(default_factory=Room)
+    """What its blocks write is made here."""
 
     @property
     def n_planes(self) -> int:

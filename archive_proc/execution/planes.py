@@ -17,7 +17,7 @@ from archive_proc.execution.cookbooks import OpenRaw, RawFile
 from archive_proc.execution.receipts import FileStamp, PlaneDigest
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.phases import STILL, Phase, PhaseClock
-from archive_proc.recipes.recipe import Arrays, PlaneTable
+from archive_proc.recipes.recipe import Arrays, PlaneTable, Room
 from archive_proc.storage.products import PlaneSource, combined_digest
 
 OPEN_FILES = 8
@@ -264,7 +264,7 @@ class ProductPlanes:
     """Frame-axis arrays of the main product."""
 
     def __init__(self, source: PlaneSource, clock: PhaseClock) -> None:
-        self._source, self._clock = source, clock
+        self._source, self._clock, self._room = source, clock, Room()
         self.bytes_read = self.planes_read = 0
 
     def foresee(self, readings: Iterable[NDArray[np.int32]]) -> None:
@@ -274,9 +274,13 @@ class ProductPlanes:
         """Nothing held."""
 
     def read(self, rows: NDArray[np.int32], *, own: bool = True) -> Arrays:
-        """Array name -> (n, ...) values."""
+        """Array name -> (n, ...) values, until the next reading."""
         with self._clock(Phase.READ):
-            arrays = self._source.read(rows)
+            into = {
+                name: self._room.array(name, (len(rows), *shape), dtype)
+                for name, (shape, dtype) in self._source.forms().items()
+            }
+            arrays = self._source.read(rows, into)
         self.bytes_read += sum(int(array.nbytes) for array in arrays.values())
         self.planes_read += len(rows)
         return arrays

@@ -54,6 +54,7 @@ def run_block(
         pixels=prepared.main.read(rows),
         halo_planes=halo,
         halo_pixels=prepared.main.read(halo, own=False) if halo.size else {},
+        room=prepared.room,
     )
     with clock(Phase.BLOCK):
         return sweep.block(block, prepared.inputs, shared)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from archive_proc.model.frames import Arm, RawFrame
 from archive_proc.model.processes import Parameter, QcValue, Remark, Subject
@@ -96,6 +96,20 @@ class RecipeInputs:
         return found[0] if found else None
 
 
+class Room:
+    """Large arrays that one block leaves to the next: touching new memory costs as much as computing on it."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Array] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """An array of this shape with any content; what it held before is lost."""
+        held = self._held.get(name)
+        if held is None or held.dtype != dtype or held.shape[1:] != shape[1:] or len(held) < shape[0]:
+            held = self._held[name] = np.empty(shape, dtype)
+        return held[: shape[0]]
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """One shard of planes, or one stripe of rows of all planes."""
@@ -110,6 +124,8 @@ class Block:
     """(m,) neighbours that the pass's halo rule asked for, in plane order, block's own planes excluded."""
     halo_pixels: Arrays = field(default_factory=dict)
     """As `pixels`, for the halo planes."""
+    room: Room = field(default_factory=Room)
+    """Where the arrays that are written may be made: they are written before the next block begins."""
 
 
 @dataclass(frozen=True, slots=True)

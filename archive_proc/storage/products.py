@@ -80,9 +80,13 @@ def limit_threads() -> None:
     zarr.config.set({"threading.max_workers": 1, "async.concurrency": 4})
 
 
-def round_mantissa(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    """`values` with `bits` explicit mantissa bits, half to even; NaN and infinities untouched. Same shape, a copy."""
-    rounded = np.array(values, dtype=np.float32, order="C")
+def round_mantissa(values: NDArray[np.float32], bits: int, *, in_place: bool = False) -> NDArray[np.float32]:
+    """`values` with `bits` explicit mantissa bits, half to even; NaN and infinities untouched.
+
+    A copy, or with `in_place` the values themselves, where they are writable and in C order.
+    """
+    own = in_place and values.flags.c_contiguous and values.flags.writeable and values.dtype == np.float32
+    rounded = values if own else np.array(values, dtype=np.float32, order="C")
     drop = np.uint32(23 - bits)
     exponent, half = np.uint32(0x7F800000), np.uint32((1 << (22 - bits)) - 1)
     kept = np.uint32(0xFFFFFFFF ^ ((1 << (23 - bits)) - 1))
@@ -98,8 +102,8 @@ def round_mantissa(values: NDArray[np.float32], bits: int) -> NDArray[np.float32
     return rounded
 
 
-def stored(plan: ArrayPlan, values: Array) -> Array:
-    """The values as they will be stored: dtype of the plan, C order, variance rounded.
+def stored(plan: ArrayPlan, values: Array, *, given_away: bool = False) -> Array:
+    """The values as they will be stored: dtype of the plan, C order, variance rounded (in place if `given_away`).
 
     Raises ProductFormError (AP-STO-010) for a dtype that would lose more than precision.
     """
@@ -114,7 +118,7 @@ def stored(plan: ArrayPlan, values: Array) -> Array:
             remedy="mend the recipe or its row in product_types.toml",
         )
     array = np.asarray(given, dtype=plan.dtype, order="C")
-    return round_mantissa(array, plan.significant_bits) if plan.significant_bits else array
+    return round_mantissa(array, plan.significant_bits, in_place=given_away) if plan.significant_bits else array
 
 
 def _fits(given: Array, dtype: np.dtype[Any]) -> bool:
@@ -207,7 +211,7 @@ def write_planes(
     arrays: Mapping[str, Array],
     clock: PhaseClock = STILL,
 ) -> Written:
-    """Write one block, planes [first, first + n), of every by-block array of a product.
+    """Write one block, planes [first, first + n), of every by-block array of a product. The arrays are given away.
 
     Raises ProductFormError: AP-STO-012 where the region is not whole shards, AP-STO-013 where arrays are missing,
     unknown or of another shape.
@@ -228,7 +232,7 @@ def write_planes(
         if values.shape[1:] != plan.shape[1:]:
             raise _wrong_shape(product_type, plan, values.shape[1:], plan.shape[1:])
         with clock(Phase.WRITE):
-            kept = stored(plan, values)
+            kept = stored(plan, values, given_away=True)
         with clock(Phase.DIGEST):
             digests.extend(
                 BlockDigest(product_type, plan.name, first + at, value_digest(kept[at : at + SHARD_PLANES]))
@@ -392,12 +396,13 @@ class _Stored:
         self.shape = tuple(int(size) for size in array.shape)
         self.dtype = array.dtype
 
-    def read(self, first: int = 0, stop: int | None = None) -> Array:
+    def read(self, first: int = 0, stop: int | None = None, into: Array | None = None) -> Array:
         """[first, stop) of the first axis; everything without them. Raises ValueError on a failed checksum."""
         if self._form is None:
             return np.asarray(self._array[...] if stop is None else self._array[first:stop])
         stop = self.shape[0] if stop is None else min(stop, self.shape[0])
-        values = np.empty((stop - first, *self.shape[1:]), self._form.dtype)
+        shape = (stop - first, *self.shape[1:])
+        values = np.empty(shape, self._form.dtype) if into is None or into.shape != shape else into
         for corner in self._form.corners(first, stop):
             content = read_object(self._path / f"c.{'.'.join(str(one) for one in corner)}")
             decode_shard(self._form, corner, content, values, first)
@@ -429,15 +434,23 @@ class PlaneSource:
         """Decoded bytes of one plane of all arrays."""
         return sum(array.dtype.itemsize * math.prod(array.shape[1:]) for array in self._arrays.values())
 
-    def read(self, planes: NDArray[np.int32]) -> dict[str, Array]:
-        """Array name -> (n, ...) values of those planes. Raises InfraFailure (AP-STO-014) on a failed checksum."""
+    def forms(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Array name -> shape of one plane, and dtype."""
+        return {name: (array.shape[1:], array.dtype) for name, array in self._arrays.items()}
+
+    def read(self, planes: NDArray[np.int32], into: Mapping[str, Array] | None = None) -> dict[str, Array]:
+        """Array name -> (n, ...) values of those planes, in the arrays of `into` where they are given and fit.
+
+        Raises InfraFailure (AP-STO-014) on a failed checksum.
+        """
+        room = into or {}
         if not len(planes):
             return {name: np.empty((0, *array.shape[1:]), array.dtype) for name, array in self._arrays.items()}
         low, high = int(planes.min()), int(planes.max()) + 1
         run = high - low == len(planes) and bool(np.all(np.diff(planes) == 1))
         try:
             if run:
-                return {name: array.read(low, high) for name, array in self._arrays.items()}
+                return {name: array.read(low, high, room.get(name)) for name, array in self._arrays.items()}
             return {name: array.choose(planes.astype(np.int64)) for name, array in self._arrays.items()}
         except (OSError, ValueError, KeyError, RuntimeError) as problem:
             raise unreadable(self._path, problem) from problem

@@ -72,7 +72,8 @@ def center_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOut
     grid = placement(main)
     n = len(block.planes)
     shape = (n, 2, SIZE, SIZE)
-    flux, variance, flags = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
+    flux, variance = (block.room.array(name, shape, np.float32) for name in ("flux", "variance"))
+    flags = block.room.array("flags", shape, np.uint16)
     finite = np.zeros(n, np.int64)
     moved = [_not_shared(inputs, grid, channel) for channel in range(2)]
     for index, plane in enumerate(block.planes):

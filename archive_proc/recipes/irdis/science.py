@@ -101,8 +101,8 @@ def calibrate_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> Block
     raw = np.asarray(block.pixels["raw"], np.float32)
     n, (ny, width) = len(block.planes), raw.shape[1:]
     shape = (n, 2, ny, width // 2)
-    flux, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    flags = np.empty(shape, np.uint16)
+    flux, variance = (block.room.array(name, shape, np.float32) for name in ("flux", "variance"))
+    flags = block.room.array("flags", shape, np.uint16)
     light = np.zeros((2, ny // CELL, width // 2 // CELL))
     counts = np.zeros((n, 2, len(COUNTED)), np.int64)
     noise = np.full((n, 2), np.nan)

@@ -132,7 +132,9 @@ def register_one(
         d += step
         if np.abs(step).max() < CONVERGED:
             break
-    good = bool(np.abs(d - start).max() <= MAX_SHIFT and (brightness > 0).all() and np.isfinite(covariance).all())
+    inside = bool(np.abs(d - start).max() <= MAX_SHIFT)
+    # A plane without any structure fits everything exactly.
+    good = inside and bool((brightness > 0).all() and np.isfinite(covariance).all()) and reduced > 0.0
     if not good:
         return failed
     return Shift(d, np.sqrt(np.diag(covariance)), brightness, brightness_error * np.sqrt(reduced), True)

@@ -170,7 +170,7 @@ def _remarks(inputs: RecipeInputs, rows: Arrays) -> tuple[Remark, ...]:
 
 IRDIS_TRACKS = Recipe(
     name="irdis_tracks",
-    version="1.4.0",
+    version="1.5.0",
     arm=Arm.IRDIS,
     subject_kind="observation",
     main=RawMain(roles=("OBJECT", "CENTER", "FLUX")),

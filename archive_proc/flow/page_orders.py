@@ -208,7 +208,7 @@ def _missing(layout: Layout, plan: Plan) -> dict[tuple[str, str], dict[str, tupl
     """(subject, preset) -> product type -> (product id, why it may be missing), for everything planned or asked for."""
     rows = query(
         layout,
-        "SELECT process_id, state, code, message FROM processes WHERE process_id IN (SELECT unnest($ids))",
+        "SELECT process_id, recipe, state, code, message FROM processes WHERE process_id IN (SELECT unnest($ids))",
         {"ids": [one.process.process_id for one in plan.processes]},
     ).to_pylist()
     words = {row["process_id"]: row for row in rows}
@@ -216,7 +216,7 @@ def _missing(layout: Layout, plan: Plan) -> dict[tuple[str, str], dict[str, tupl
     for planned in plan.processes:
         process = planned.process
         row = words.get(process.process_id)
-        words_of = f"{process.recipe} " + ("was not run" if row is None else _state_words(row))
+        words_of = f"{process.recipe} " + ("was not run" if row is None else _state_words(row, words))
         slot = found.setdefault((process.subject.subject_id, process.preset), {})
         for product, kind in zip(process.product_ids, process.product_types, strict=True):
             slot[kind] = (product, words_of)
@@ -226,8 +226,12 @@ def _missing(layout: Layout, plan: Plan) -> dict[tuple[str, str], dict[str, tupl
     return found
 
 
-def _state_words(row: Row) -> str:
+def _state_words(row: Row, others: Mapping[str, Row]) -> str:
+    """State and account; of a blocked process, what failed at the root."""
     said = " ".join(one for one in (row["code"], row["message"]) if one)
+    if row["state"] == "blocked":
+        roots = [one for pid, one in others.items() if one["state"] == "failed" and f"proc:{pid[:12]}" in said]
+        said += "".join(f": {one['recipe']} failed, {one['code']} {one['message']}" for one in roots)
     return f"{row['state']}: {said}" if said else f"is {row['state']}"
 
 

@@ -109,9 +109,15 @@ def _exit_status(status: RunStatus) -> int:
 
 
 def _verdict(story: Story, failures: Sequence[FailureGroup]) -> str:
+    left = len({one.subject.subject_id for one in story.plan.not_planned})
+    said = _outcome(story, failures)
+    return f"{said} {left} subject{'' if left == 1 else 's'} could not be planned." if left else said
+
+
+def _outcome(story: Story, failures: Sequence[FailureGroup]) -> str:
     counts, total = story.status.counts, sum(story.status.counts.values())
     if not total:
-        return "Nothing could be planned." if story.plan.not_planned else "Nothing was asked for."
+        return "Nothing was to do." if story.plan.not_planned else "Nothing was asked for."
     done = counts.get(State.DONE, 0) + counts.get(State.CACHED, 0)
     if done == total:
         new = counts.get(State.DONE, 0)

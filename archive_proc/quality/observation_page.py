@@ -191,7 +191,7 @@ def _psf_row(sheet: _Sheet, top: float) -> None:
     side = 240
     for place, channel in enumerate(sheet.channels):
         name = sheet.names[channel]
-        axes = page.axes(GROUPS_LEFT[0] + 34 + place * 350, top, side, side)
+        axes = page.axes(GROUPS_LEFT[0] + 34 + place * 336, top, side, side)
         image, scale = found.arrays.get(f"psf_{channel}"), sheet.scales.get(f"psf|{name}")
         if image is None or scale is None:
             say_why(axes, f"PSF {name}", sheet.why("psf"))
@@ -201,6 +201,9 @@ def _psf_row(sheet: _Sheet, top: float) -> None:
         frame = sky_frame(image.shape, mas, 1, image.shape[-1] // 2) if known else pixel_frame(image.shape)
         show_image(axes, image, scale, frame, f"PSF {name}, ND corrected")
         strip(page, axes, scale, "adu/s")
+        if place:
+            axes.set_ylabel("")
+            axes.set_yticklabels([])
         if known:
             scale_bar(axes, 0.1, '0.1"')
     axes = page.axes(GROUPS_LEFT[1] + 124, top, 230, side)
@@ -242,6 +245,9 @@ def _tracks(sheet: _Sheet, top: float) -> None:
     unusable = np.zeros(0)
     if "science_time" in found.arrays:
         unusable = (found.arrays["science_time"][~found.arrays["science_usable"]] - start) * 1440
+    if len(unusable):
+        words = f"crosses on the time axis: {len(unusable)} planes not usable ({found.facts['unusable']})"
+        page.text(page.width - 40, top - 24, shortened(words, 110), fontsize=5.8, ha="right")
     for axes, side, row in panels:
         if side == 0:
             _center_panel(sheet, axes, row, start)
@@ -250,7 +256,7 @@ def _tracks(sheet: _Sheet, top: float) -> None:
         else:
             _flux_panel(sheet, axes, start)
         if axes.lines:
-            mark_unusable(axes, unusable, f"x: not usable ({found.facts.get('unusable', '')})")
+            mark_unusable(axes, unusable)
             axes.set_xlim(-0.02 * length, 1.02 * length)
             if row == 1:
                 moment = MJD_EPOCH + dt.timedelta(days=start)

@@ -79,12 +79,11 @@ def mark_verdicts(axes: Axes, minutes: Values, verdicts: Sequence[str]) -> None:
             )  # fmt: skip
 
 
-def mark_unusable(axes: Axes, minutes: Values, words: str) -> None:
+def mark_unusable(axes: Axes, minutes: Values) -> None:
     """Crosses at the lower edge where planes are not used."""
     if len(minutes):
         axes.plot(minutes, np.full(len(minutes), axes.get_ylim()[0]), linestyle="none", marker="x", color="black",
                   markersize=3.4, clip_on=False, markeredgewidth=0.8)  # fmt: skip
-        axes.text(0.01, 0.04, plain(words), transform=axes.transAxes, fontsize=5.6)
 
 
 def show_shares(axes: Axes, shares: dict[str, float], title: str, unit: str) -> None:

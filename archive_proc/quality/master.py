@@ -32,6 +32,7 @@ IMAGES = ("level", "response", "chi")
 def measure_master(order: PageOrder) -> Measured:
     """Read one master; what cannot be read is noted in words."""
     found = Measured()
+    found.facts["band"] = "+".join(order.bands)
     for product in order.products.values():
         try:
             _read(product, found)
@@ -76,6 +77,11 @@ def _read(product: SourceProduct, found: Measured) -> None:
         found.arrays[f"{kind}|scale_sigma"] = np.asarray(loaded.arrays["scale_sigma"], float)
 
 
+def scale_key(product_type: str, image: str, band: str) -> str:
+    """Masters of one type and band share the scales of their images within a night."""
+    return f"{product_type}|{image}|{band}"
+
+
 def counted_flags() -> tuple[Flag, ...]:
     """Flags whose shares are shown."""
     return tuple(flag for flag in Flag if flag is not Flag.OUTSIDE)
@@ -89,7 +95,7 @@ def _image(found: Measured, kind: str, name: str, values: Array, flagged: NDArra
     limits = image_limits(values.astype(np.float32), asinh=False)
     if limits is None:
         return
-    found.limit(f"{kind}|{name}", _apart(limits))
+    found.limit(scale_key(kind, name, found.facts["band"]), _apart(limits))
     edges = np.linspace(limits.low, limits.high, HISTOGRAM_BINS + 1)
     found.arrays[f"{kind}|{name}|histogram"] = np.histogram(values[np.isfinite(values)], edges)[0]
     found.arrays[f"{kind}|{name}|edges"] = edges

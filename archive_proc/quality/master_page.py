@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 
 from archive_proc.quality.canvas import FIRST, SECOND, Page, hatch, say_why, shades, styled
 from archive_proc.quality.images import pixel_frame, show_image, strip
-from archive_proc.quality.master import IMAGES, OUTSIDE_NUMBER, STEP, counted_flags
+from archive_proc.quality.master import IMAGES, OUTSIDE_NUMBER, STEP, counted_flags, scale_key
 from archive_proc.quality.measured import Measured
 from archive_proc.quality.orders import PageOrder
 from archive_proc.quality.readable import plain
@@ -49,6 +49,10 @@ class _Sheet:
     def images(self) -> tuple[str, ...]:
         """Images of this master."""
         return tuple(name for name in (*IMAGES, "error", "read_noise") if self.array(name))
+
+    def scale(self, name: str) -> Scale | None:
+        """The night's scale of an image; None where it has no value."""
+        return self.scales.get(scale_key(self.kind, name, self.found.facts["band"]))
 
     def words(self, name: str) -> tuple[str, str]:
         """Title and unit of an image."""
@@ -99,7 +103,7 @@ def _image_panel(sheet: _Sheet, name: str) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
         title, unit = sheet.words(name)
         image = sheet.found.arrays[f"{sheet.kind}|{name}"]
-        scale = sheet.scales.get(f"{sheet.kind}|{name}")
+        scale = sheet.scale(name)
         if scale is None:
             say_why(axes, title, "no pixel inside the lit field has a value")
             return
@@ -162,22 +166,23 @@ def _small_panels(sheet: _Sheet, top: float) -> None:
     listed = {}
     for name in sheet.images:
         unit = sheet.words(name)[1]
-        if f"{sheet.kind}|{name}" in sheet.scales:
-            listed[name.replace("_", " ")] = (sheet.scales[f"{sheet.kind}|{name}"], "" if unit == "1" else unit)
+        scale = sheet.scale(name)
+        if scale is not None:
+            listed[name.replace("_", " ")] = (scale, "" if unit == "1" else unit)
     scales_note(sheet.page, 1206, top + 262, listed)
 
 
 def _histogram(sheet: _Sheet, name: str, axes: Axes) -> None:
     title, unit = sheet.words(name)
     key = f"{sheet.kind}|{name}"
-    if f"{key}|histogram" not in sheet.found.arrays:
+    scale = sheet.scale(name)
+    if scale is None or f"{key}|histogram" not in sheet.found.arrays:
         say_why(axes, title, "no pixel has a value")
         return
     counts, edges = sheet.found.arrays[f"{key}|histogram"], sheet.found.arrays[f"{key}|edges"]
     axes.stairs(np.maximum(counts, 0.5), edges, baseline=0.5, fill=True, color="#b0b0b0")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(_count))
-    scale = sheet.scales[key]
     axes.set_xlim(scale.low, scale.high)
     middle = float(np.interp(0.5, np.cumsum(counts) / max(1, counts.sum()), edges[1:]))
     axes.axvline(middle, color=FIRST, linewidth=0.9)

@@ -246,8 +246,8 @@ def _tracks(sheet: _Sheet, top: float) -> None:
     if "science_time" in found.arrays:
         unusable = (found.arrays["science_time"][~found.arrays["science_usable"]] - start) * 1440
     if len(unusable):
-        words = f"crosses on the time axis: {len(unusable)} planes not usable ({found.facts['unusable']})"
-        page.text(page.width - 40, top - 24, shortened(words, 110), fontsize=5.8, ha="right")
+        words = f"crosses on the time axis: {len(unusable)} not usable ({found.facts['unusable']})"
+        page.text(230, top + 282, shortened(words, 80), fontsize=5.8)
     for axes, side, row in panels:
         if side == 0:
             _center_panel(sheet, axes, row, start)

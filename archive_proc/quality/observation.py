@@ -36,6 +36,8 @@ Array = NDArray[Any]
 BIN = 2
 """Full fields are drawn at about 300 pixels: 512 binned ones are plenty."""
 ZOOM_ARCSEC = 1.0
+HEADROOM = 1.1
+"""Markers at the end of an axis would be cut in half."""
 LEAST_FLUX_REACH = 0.02
 """A flux axis never shows less than 1 +- this: constant factors look constant."""
 FLAG_PLANES = 8
@@ -237,7 +239,7 @@ def _centers(order: PageOrder, product: SourceProduct, found: Measured) -> None:
     found.arrays["center_science"] = science
     found.facts["channels"] = "\t".join(names)
     found.facts["center_unit"] = unit
-    found.limit(f"center|{unit}", Limits(-max(reach), max(reach)))
+    found.limit(f"center|{unit}", Limits(-HEADROOM * max(reach), HEADROOM * max(reach)))
 
 
 def _background(order: PageOrder, product: SourceProduct, found: Measured) -> None:

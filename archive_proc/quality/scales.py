@@ -140,8 +140,10 @@ def night_scale(found: Iterable[Limits]) -> Scale:
         knee = nice_above(knees[len(knees) // 2])
         return Scale(max(nice_below(low), -5 * knee), max(nice_above(high), 2 * knee), knee)
     size = max(abs(low), abs(high))
-    if high - low <= 1e-6 * size or size == 0:
-        low, high = low - (1e-3 * size or 1.0), high + (1e-3 * size or 1.0)
+    if high - low <= max(1e-6 * size, 1e-290):
+        # A constant image: any span does, as long as numbers can tell its ends apart.
+        margin = max(1e-3 * size, 1e-280)
+        low, high = low - margin, high + margin
     # A tenth of the span: a flat of 0.93 to 1.21 keeps its contrast.
     step = nice_above((high - low) / 10)
     return Scale(_rounded(math.floor(low / step) * step), _rounded(math.ceil(high / step) * step))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from archive_proc.cli.options import opened
 from archive_proc.errors import MisuseError
 
 if TYPE_CHECKING:
@@ -74,6 +75,52 @@ def accuracy(
     click.echo(report_json(report) if as_json else table(report))
     if strict and report.missed:
         sys.exit(4)
+
+
+@command.command("throughput")
+@click.option("--run", "run", metavar="RUN|latest", help="Measure this run of the archive from its records.")
+@click.option("--planes", type=click.IntRange(1), default=128, show_default=True, help="Science planes to simulate.")
+@click.option("--filter", "filter_name", default="DB_H23", show_default=True, help="Filter to simulate.")
+@click.option("--small-files", is_flag=True, help="Simulate packed whole numbers: a seventh of the raw bytes.")
+@click.option("--to", metavar="TYPE", help="Reduce the simulated observation to this product type only.")
+@click.option("--workers", type=click.IntRange(1), help="Worker processes [one a core].")
+@click.option("--work", metavar="DIR", help="Where raw frames and archive are made, and stay [a temporary directory].")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--strict", is_flag=True, help="Exit 4 when an aim is missed.")
+@click.pass_context
+def throughput(
+    context: click.Context,
+    run: str | None,
+    planes: int,
+    filter_name: str,
+    small_files: bool,
+    to: str | None,
+    workers: int | None,
+    work: str | None,
+    as_json: bool,
+    strict: bool,
+) -> None:
+    """Planes a second, CPU a plane, memory, and where the workers' time went: from the records of a run.
+
+    Without --run, an observation of full 2048 x 1024 planes is simulated (a few planes, repeated under new headers),
+    reduced by the commands, and that run is measured.
+    """
+    from archive_proc.bench.throughput import bench_run, bench_simulated
+
+    if run is not None:
+        archive = opened(context)
+        report = bench_run(archive, archive.run_id(None if run == "latest" else run))
+    else:
+        options = (*(("--to", to) if to else ()), *(("--workers", str(workers)) if workers else ()))
+        with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
+            report = bench_simulated(
+                planes,
+                Path(work) if work else Path(temporary),
+                run_options=options,
+                filter_name=filter_name,
+                small_files=small_files,
+            )
+    _printed(report, as_json, strict)
 
 
 @command.command("headers")

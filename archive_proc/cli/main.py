@@ -37,7 +37,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("verify", "Compare products and catalog with their seals."),
     ("rebuild", "Make the catalog anew from manifests, decisions, plans, journals and products."),
     ("simulate", "Write raw nights with known truth."),
-    ("bench", "Measure: accuracy against truth, behaviour under faults."),
+    ("bench", "Measure: accuracy, throughput, behaviour under faults and hostile files."),
     ("help", "The page of an error code."),
     ("completion", "Print the completion script of a shell."),
 )

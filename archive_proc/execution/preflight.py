@@ -109,7 +109,7 @@ def _disk(layout: Layout, bytes_out: int) -> None:
             "AP-RUN-032",
             f"the plan writes about {size_text(bytes_out)} and {size_text(free)} are free",
             subject=str(layout.root),
-            remedy="free space, prune, or select less",
+            remedy="free space, or select less",
         )
 
 

@@ -23,8 +23,14 @@ from archive_proc.storage.fits_streams import damaged
 if TYPE_CHECKING:
     from astropy.io import fits
 
-_DECODERS = frozenset({"RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2"})
-"""Others are never used for raw frames, and their decoders take lengths from the stream."""
+_HCOMPRESS = "HCOMPRESS_1"
+_DECODERS = frozenset({"RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", _HCOMPRESS})
+"""Others are never used for raw frames."""
+_HCOMPRESS_HEAD = 14
+"""Bytes of a tile's magic number, its two axes and its scale."""
+_HCOMPRESS_MAGIC = b"\xdd\x99"
+_HCOMPRESS_PIXELS = 2**22
+"""Of a tile at most: one plane of the larger detector. A constant tile takes thirty bytes whatever its size."""
 _GZIPPED = ("GZIP_1", "GZIP_2")
 _MOST = 1032
 """A tile cannot expand by more: deflate's limit; Rice stays below 410."""
@@ -56,6 +62,8 @@ def expect_sound_tiles(path: Path, unit: fits.BinTableHDU, planes: Sequence[int]
     """
     with open(path, "rb", buffering=0) as file:
         table = _table(path, unit, file.fileno())
+        if table.method == _HCOMPRESS:
+            _expect_sum(path, unit)
         per_step = math.prod(_count(n, t) for n, t in zip(table.axes[:2], table.tile[:2], strict=True))
         depth = table.tile[2] if len(table.axes) > 2 else 1
         for step in sorted({plane // depth for plane in planes}):
@@ -134,10 +142,14 @@ def _expect_step(path: Path, table: _Table, fd: int, first: int, count: int) -> 
         gzipped = name == "GZIP_COMPRESSED_DATA" or (name == "COMPRESSED_DATA" and table.method in _GZIPPED)
         if name == "COMPRESSED_DATA" and not gzipped and (used & (length * width < _SHORTEST)).any():
             raise damaged(path, "a tile is shorter than its first pixel")
+        if name == "COMPRESSED_DATA" and table.method == _HCOMPRESS:
+            for index in np.flatnonzero(used):
+                head = os.pread(fd, _HCOMPRESS_HEAD, table.heap + int(offset[index]))
+                _expect_hcompress(path, head, _tile_pixels(table, first + int(index)))
         if gzipped:
             for at, held in zip(offset[used].tolist(), (length[used] * width).tolist(), strict=True):
                 _expect_bounded(path, os.pread(fd, held, table.heap + at), 8 * pixels)
-    if (stored * _MOST < pixels).any():
+    if table.method != _HCOMPRESS and (stored * _MOST < pixels).any():
         raise damaged(path, f"tiles of {int(stored.min())} bytes cannot hold {pixels} pixels")
 
 
@@ -150,6 +162,29 @@ def _expect_bounded(path: Path, held: bytes, most: int) -> None:
         raise damaged(path, str(error)) from error
     if not inflate.eof and inflate.unconsumed_tail:
         raise damaged(path, f"a tile inflates to more than {most} bytes")
+
+
+def _expect_sum(path: Path, unit: fits.BinTableHDU) -> None:
+    """Compare the sum: the decoder reads on where a damaged stream leads it, so the data must be those written."""
+    if unit.verify_datasum() != 1:
+        raise damaged(path, f"its {_HCOMPRESS} tiles have no valid DATASUM, without which they are not decoded")
+
+
+def _expect_hcompress(path: Path, head: bytes, pixels: int) -> None:
+    """A tile says its own size, and the decoder believes it."""
+    size = int.from_bytes(head[2:6], "big") * int.from_bytes(head[6:10], "big")
+    if len(head) < _HCOMPRESS_HEAD or head[:2] != _HCOMPRESS_MAGIC or size != pixels or size > _HCOMPRESS_PIXELS:
+        raise damaged(path, f"a tile of {pixels} pixels says it has {size}")
+
+
+def _tile_pixels(table: _Table, index: int) -> int:
+    """Pixels of one tile: fewer at the image's far edges."""
+    pixels = 1
+    for length, tile in zip(table.axes, table.tile, strict=True):
+        tiles = _count(length, tile)
+        index, place = divmod(index, tiles)
+        pixels *= min(tile, length - place * tile)
+    return pixels
 
 
 def _count(length: int, tile: int) -> int:

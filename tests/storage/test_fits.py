@@ -125,6 +125,38 @@ def test_damaged_streams_and_tiles_are_data_failures(tmp_path, planes):
         read_planes(packed, dataclasses.replace(frame, size_bytes=len(broken)), range(5))
 
 
+def hcompressed(path, planes, *, checksum=True):
+    """Planes in tiles of HCOMPRESS, those at the far edges smaller than the rest."""
+    tiles = (1, planes.shape[1] // 2 + 4, planes.shape[2] // 2 + 4)
+    image = fits.CompImageHDU(planes.astype(np.int32), compression_type="HCOMPRESS_1", tile_shape=tiles)
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(path, checksum=checksum)
+
+
+def test_hcompress_tiles_are_read_where_their_sum_holds(tmp_path, planes):
+    path, unsummed = tmp_path / "a.fits.fz", tmp_path / "b.fits.fz"
+    hcompressed(path, planes)
+    assert np.array_equal(read_planes(path, frame_at(path), [1, 4]), planes[[1, 4]].astype(np.float32))
+    hcompressed(unsummed, planes, checksum=False)
+    with pytest.raises(DataFailure, match=r"AP-ING-031.*DATASUM"):
+        read_planes(unsummed, frame_at(unsummed), [0])
+
+
+def test_hcompress_tiles_that_lie_about_their_size_or_are_damaged_reach_no_decoder(tmp_path, planes):
+    path = tmp_path / "a.fits.fz"
+    hcompressed(path, planes)
+    frame = frame_at(path)
+    broken = bytearray(path.read_bytes())
+    head = broken.index(b"\xdd\x99")
+    broken[head + 2 : head + 6] = (2**30).to_bytes(4, "big")
+    path.write_bytes(broken)
+    with pytest.raises(DataFailure, match=r"AP-ING-031.*DATASUM"):
+        read_planes(path, frame, [0])
+    with fits.open(path, mode="update", disable_image_compression=True) as units:
+        units[1].add_datasum()
+    with pytest.raises(DataFailure, match=r"AP-ING-031.*says it has"):
+        read_planes(path, dataclasses.replace(frame, size_bytes=path.stat().st_size), [0])
+
+
 def test_a_replaced_file_is_refused(tmp_path, planes):
     path = tmp_path / "a.fits"
     write_fits(path, [], planes.astype(np.float32))

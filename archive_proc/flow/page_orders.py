@@ -275,7 +275,7 @@ def _planes(layout: Layout, processes: Iterable[str]) -> dict[str, list[Row]]:
         layout,
         "SELECT subject_id, file_id, plane, CASE WHEN bool_or(verdict = 'refuse') THEN 'refuse' "
         "WHEN bool_or(verdict = 'warn') THEN 'warn' ELSE '' END AS verdict, "
-        "string_agg(DISTINCT beyond, ', ' ORDER BY beyond) AS beyond FROM plane_qc "
+        "string_agg(DISTINCT beyond, ' ' ORDER BY beyond) AS beyond FROM plane_qc "
         "WHERE process_id IN (SELECT unnest($ids)) GROUP BY ALL ORDER BY subject_id, file_id, plane",
         {"ids": sorted(processes) or [""]},
     ).to_pylist()

@@ -88,7 +88,7 @@ def _expect_libraries() -> None:
             "AP-RPT-001",
             f"needs {' and '.join(missing)}",
             subject="report",
-            remedy="install the extra: pip install 'archive-proc[report]' from the checkout",
+            remedy="install the extra from the checkout: pip install '.[report]'",
         )
 
 

@@ -31,7 +31,7 @@ from archive_proc.quality.content import (
     RunReport,
 )
 from archive_proc.quality.drawing import Drawn
-from archive_proc.quality.orders import PageOrder, worst_of
+from archive_proc.quality.orders import PageOrder, figures_beyond, worst_of
 from archive_proc.settings import ArchiveSettings
 from archive_proc.storage.layout import Layout
 from archive_proc.version import __version__
@@ -323,7 +323,7 @@ def _planes_beyond(orders: Iterable[PageOrder]) -> tuple[PlanesBeyond, ...]:
     for order in orders:
         if order.planes_beyond:
             verdicts = Counter(one.verdict for one in order.planes_beyond)
-            figures = Counter(name for one in order.planes_beyond for name in one.beyond.split(", ") if name)
+            figures = figures_beyond(order.planes_beyond)
             found.append(
                 PlanesBeyond(
                     subject=f"{order.name}, {order.short_id}", night=order.night, refuse=verdicts["refuse"],

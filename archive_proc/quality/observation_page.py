@@ -26,7 +26,7 @@ from archive_proc.quality.images import (
 )
 from archive_proc.quality.measured import Measured
 from archive_proc.quality.observation import BIN, ZOOM_ARCSEC, channel_names, shown_channels
-from archive_proc.quality.orders import PageOrder
+from archive_proc.quality.orders import PageOrder, figures_beyond
 from archive_proc.quality.readable import shortened
 from archive_proc.quality.scales import Scale
 from archive_proc.quality.tracks import Series, mark_unusable, mark_verdicts, show_shares, show_tracks
@@ -86,8 +86,8 @@ def _planes_words(order: PageOrder) -> str:
     if not order.planes_judged:
         return "planes: not judged"
     verdicts = Counter(one.verdict for one in order.planes_beyond)
-    figures = Counter(name for one in order.planes_beyond for name in one.beyond.split(", ") if name)
-    named = ", ".join(f"{name.replace('_', ' ')} ({number})" for name, number in figures.most_common(4))
+    figures = figures_beyond(order.planes_beyond).most_common(4)
+    named = ", ".join(f"{name.replace('_', ' ')} ({number})" for name, number in figures)
     warned, refused = f"{verdicts['warn']} warned of (triangles)", f"{verdicts['refuse']} refused (crosses)"
     words = f"of {order.planes_judged} planes {warned}, {refused}"
     return shortened(f"{words}: {named}" if named else words, 150)

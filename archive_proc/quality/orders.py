@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +48,17 @@ class PlaneVerdict:
     verdict: str
     """warn or refuse."""
     beyond: str
-    """Names of the figures, the worst first."""
+    """Names of the figures, apart by blanks: one after the other for each channel and process that judged the plane."""
+
+
+def figures_beyond(planes: Iterable[PlaneVerdict]) -> Counter[str]:
+    """In how many of some planes each figure is beyond its limit.
+
+    >>> twice = PlaneVerdict("SPHER.2017-09-29T03:00:00.000", 1, "warn", "noise_ratio center_jump noise_ratio")
+    >>> sorted(figures_beyond([twice]).items())
+    [('center_jump', 1), ('noise_ratio', 1)]
+    """
+    return Counter(name for one in planes for name in sorted(set(one.beyond.split())))
 
 
 @dataclass(frozen=True, slots=True)

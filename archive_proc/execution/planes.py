@@ -274,10 +274,10 @@ class ProductPlanes:
         """Nothing held."""
 
     def read(self, rows: NDArray[np.int32], *, own: bool = True) -> Arrays:
-        """Array name -> (n, ...) values, until the next reading."""
+        """Array name -> (n, ...) values, until the next reading of its kind: a block and its neighbours go together."""
         with self._clock(Phase.READ):
             into = {
-                name: self._room.array(name, (len(rows), *shape), dtype)
+                name: self._room.array(name if own else f"{name} of neighbours", (len(rows), *shape), dtype)
                 for name, (shape, dtype) in self._source.forms().items()
             }
             arrays = self._source.read(rows, into)

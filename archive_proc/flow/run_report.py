@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import shlex
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -395,10 +394,12 @@ def _drawing(drawn: Sequence[Drawn]) -> Drawing:
 
 def _reproduce(story: Story) -> tuple[tuple[str, str], ...]:
     """Three commands, from raw files to the same products."""
-    roots = " ".join(shlex.quote(one) for one in sorted(story.settings.raw_roots.values())) or "RAW_DIRECTORY"
+    # By name: a report lies in the archive, and nothing there but `archive.toml` says where raw files are.
+    roots = ", ".join(sorted(story.settings.raw_roots))
+    named = f" (raw root {roots} of archive.toml)" if roots else ""
     plan = f"plan:{story.plan.plan_id[:12]}"
     return (
-        (f"archive-proc ingest {roots}", "headers of the same raw files give the same ids"),
+        ("archive-proc ingest RAW_DIRECTORY", f"headers of the same raw files{named} give the same ids"),
         (f"archive-proc run {plan}", f"executes exactly this plan, plans/{story.plan.plan_id}.json"),
         ("archive-proc verify --deep", "every product against its seal, byte by byte"),
     )

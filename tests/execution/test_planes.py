@@ -15,13 +15,22 @@ from toy_night import HEIGHT, WIDTH, write_raw
 from archive_proc.errors import DataFailure, InfraFailure
 from archive_proc.execution.cache import ProductCache
 from archive_proc.execution.inputs import raw_table
-from archive_proc.execution.planes import RawPlanes, Stripes, compare_digests, file_digests
+from archive_proc.execution.planes import ProductPlanes, RawPlanes, Stripes, compare_digests, file_digests
 from archive_proc.execution.sweeps import chosen_rows, halo_rows, shards, stripes
+from archive_proc.instruments.tables import load_tables
 from archive_proc.model.frames import Arm, RawFrame
+from archive_proc.model.phases import STILL
 from archive_proc.model.processes import Subject
 from archive_proc.recipes.recipe import Halo, RecipeInputs
 from archive_proc.storage.fits import OpenFrame
-from archive_proc.storage.products import LoadedProduct
+from archive_proc.storage.products import (
+    LoadedProduct,
+    PlaneSource,
+    create_product,
+    create_store,
+    plan_product,
+    write_planes,
+)
 
 
 def planes_of(tmp_path: Path, *counts: int) -> tuple[tuple[RawFrame, ...], RawPlanes]:
@@ -50,6 +59,24 @@ def test_a_halo_is_a_rule_on_planes_that_keeps_to_file_or_dither(tmp_path: Path)
     assert halo_rows(inputs, rows, Halo(2, "any")).tolist() == [0, 2, 5, 6]
     assert halo_rows(inputs, rows, Halo(2, "file")).tolist() == [5, 6]
     assert halo_rows(inputs, np.array([2], np.int32), Halo(2, "dither")).tolist() == [0, 7, 8]
+
+
+def test_neighbours_of_a_block_do_not_write_over_its_own_planes(tmp_path: Path) -> None:
+    form = load_tables().product_types["irdis_science_cube"]
+    store = tmp_path / "product.zarr"
+    plans = plan_product(form, "cube", {"frame": 32, "channel": 2, "y": 4, "x": 4}, by_block=True)
+    create_store(store, {})
+    create_product(store, "cube", plans)
+    number = np.arange(32)[:, None, None, None] * np.ones((1, 2, 4, 4), int)
+    for first in (0, 16):
+        some = number[first : first + 16]
+        given = {plan.name: some.astype(plan.dtype) for plan in plans}
+        write_planes(store, "cube", plans, first, given)
+    planes = ProductPlanes(PlaneSource(store / "cube", ["flux"]), STILL)
+    block = planes.read(np.arange(16, dtype=np.int32))["flux"]
+    around = planes.read(np.arange(16, 18, dtype=np.int32), own=False)["flux"]
+    assert block[:, 0, 0, 0].tolist() == list(range(16))
+    assert around[:, 0, 0, 0].tolist() == [16, 17]
 
 
 def test_stripes_are_the_same_from_memory_and_from_the_scratch_file(tmp_path: Path) -> None:

@@ -101,6 +101,14 @@ def test_page_and_listing_say_the_same(reported: Archive) -> None:
     assert "<script" not in text
 
 
+def test_a_report_in_its_archive_says_nowhere_where_archive_and_raw_files_lie(reported: Archive) -> None:
+    places = [str(reported.root), *map(str, reported.settings.raw_roots.values())]
+    [folder] = reported.layout.runs.glob("*/report")
+    written = [*folder.iterdir(), *reported.layout.quicklook.rglob("*.json")]
+    assert len(written) > 2
+    assert [one.name for one in written if any(place in one.read_text() for place in places)] == []
+
+
 def test_a_report_elsewhere_needs_nothing_of_the_archive(reported: Archive, tmp_path: Path) -> None:
     written = reported.report(directory=tmp_path / "out", site=reported.site(nights.SERIAL))
     assert written.index.parent == tmp_path / "out"

@@ -63,7 +63,8 @@ def catch_up(layout: Layout, before: Snapshot | None, *, listing: bool = True) -
     """
     known_runs = _known_runs(before)
     offsets = {RunId(run): end for run, end in before.manifest.consumed.journals.items()} if before else {}
-    journals = read_journals(iter_journals(layout.runs), known_runs, offsets)
+    crcs = {RunId(run): crc for run, crc in before.manifest.consumed.journal_crcs.items()} if before else {}
+    journals = read_journals(iter_journals(layout.runs), known_runs, offsets, crcs, again=listing)
     damages: list[Damage] = []
     plans, stamps = _new_plans(layout, before, damages)
     loaded = {one.plan_id: one for one in plans}
@@ -102,7 +103,11 @@ def catch_up(layout: Layout, before: Snapshot | None, *, listing: bool = True) -
         spoken=tuple(spoken.values()),
         named=tuple(named.values()),
         damages=tuple(damages),
-        consumed=Consumed(journals={str(k): v for k, v in sorted(journals.offsets.items())}, plans=stamps),
+        consumed=Consumed(
+            journals={str(run): end for run, end in sorted(journals.offsets.items())},
+            journal_crcs={str(run): crc for run, crc in sorted(journals.crcs.items())},
+            plans=stamps,
+        ),
         vanished=frozenset() if sealed is None else frozenset(old_sealed - sealed),
     )
 

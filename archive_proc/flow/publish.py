@@ -49,9 +49,9 @@ def _publish(
         before = None
     frames: Mapping[str, pa.Table] = frame_tables(understanding) if understanding is not None else {}
     news: CatchUp = catch_up(layout, before, listing=understanding is not None)
-    if (news.vanished or news.journals.shrunk) and understanding is not None:
-        # Someone took sealed products away (a damaged one, as `verify` advises), or a crash of the machine took lines
-        # of a journal: what remains is read from the start.
+    if (news.vanished or news.journals.altered) and understanding is not None:
+        # Someone took sealed products away (a damaged one, as `verify` advises), or lines of a journal are not what
+        # they were: what remains is read from the start.
         before = None
         news = catch_up(layout, None)
     changes = {name: TableChange(rows) for name, rows in frames.items() if name not in _SHARED}

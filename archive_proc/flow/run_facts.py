@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,24 +83,39 @@ class JournalFacts:
     words: dict[ProcessId, Word] = field(default_factory=dict)
     attempts: list[FailedAttempt] = field(default_factory=list)
     offsets: dict[RunId, int] = field(default_factory=dict)
-    shrunk: bool = False
-    """A journal ends before the place it was read to: a crash of the machine took lines back."""
+    crcs: dict[RunId, int] = field(default_factory=dict)
+    """CRC-32 of everything up to the offset."""
+    altered: bool = False
+    """What was read before is no longer what stands there: a crash took lines back, a disk flipped a bit."""
 
 
 def read_journals(
-    journals: Iterable[tuple[str, Path]], known: Mapping[RunId, RunFacts], offsets: Mapping[RunId, int]
+    journals: Iterable[tuple[str, Path]],
+    known: Mapping[RunId, RunFacts],
+    offsets: Mapping[RunId, int],
+    crcs: Mapping[RunId, int],
+    *,
+    again: bool,
 ) -> JournalFacts:
-    """Facts of everything that stands in the journals (oldest run first) behind these offsets."""
-    facts = JournalFacts(runs=dict(known), offsets=dict(offsets))
+    """Facts of everything that stands in the journals (oldest run first) behind these offsets.
+
+    `again`: what was read before, with these `crcs`, is looked at once more.
+    """
+    facts = JournalFacts(runs=dict(known), offsets=dict(offsets), crcs=dict(crcs))
     for name, path in journals:
         run_id = RunId(name)
         start = facts.offsets.get(run_id, 0)
         with path.open("rb") as stream:
+            before = stream.read(start) if again or run_id not in facts.crcs else b""
             if start > stream.seek(0, os.SEEK_END):
-                facts.shrunk = True
+                facts.altered = True
                 continue
             stream.seek(start)
             content = stream.read()
+        crc = zlib.crc32(before)
+        if before and facts.crcs.setdefault(run_id, crc) != crc:
+            facts.altered = True
+            continue
         # A tail without newline may still be in the writing: it is left for the next reading.
         whole = content[: content.rfind(b"\n") + 1]
         if not whole and run_id in facts.runs:
@@ -109,6 +125,7 @@ def read_journals(
         events, unreadable = events_of(lines.rows)
         facts.runs[run_id] = dataclasses.replace(run, torn=run.torn + lines.torn + unreadable)
         facts.offsets[run_id] = lines.end
+        facts.crcs[run_id] = zlib.crc32(whole, facts.crcs.get(run_id, 0))
         for event in events:
             _fold(facts, run_id, event)
     return facts

@@ -61,6 +61,8 @@ class Consumed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     journals: dict[str, int] = {}
     """Run id to byte offset behind its last whole line."""
+    journal_crcs: dict[str, int] = {}
+    """Run id to the CRC-32 of all bytes up to there: a line that changed since is noticed."""
     plans: dict[str, tuple[int, int]] = {}
     """Plan id to size and modification time (ns) of its file: a plan saved anew is read anew."""
 

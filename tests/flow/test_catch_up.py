@@ -78,3 +78,19 @@ def test_a_journal_that_lost_lines_after_it_was_published_is_read_from_the_start
     journal.write_bytes(journal.read_bytes()[:-40])
     last = publish(archive.layout, making.understanding())
     assert differing_tables(last, rebuild(archive.layout, making.understanding())) == ()
+
+
+def test_a_line_that_changed_after_it_was_published_is_noticed(archive: Archive) -> None:
+    night = making.night()
+    publish(archive.layout, making.understanding())
+    run = archive.start("r1", making.plan_of(night.all))
+    archive.seal(run, night.dark)
+    archive.end(run, done=1)
+    publish(archive.layout)
+    journal = archive.layout.journal(run)
+    content = bytearray(journal.read_bytes())
+    content[-40] ^= 1
+    journal.write_bytes(bytes(content))
+    last = publish(archive.layout, making.understanding())
+    assert differing_tables(last, rebuild(archive.layout, making.understanding())) == ()
+    assert publish(archive.layout, making.understanding()) == open_current(archive.layout)

@@ -9,17 +9,21 @@ from PIL import Image
 from archive_proc.quality.canvas import encoded, shades
 from archive_proc.quality.measured import Measured
 from archive_proc.quality.scales import Scale
+from archive_proc.quality.stacks import holes
 
 SIDE = 128
 MOST_BYTES = 12_000
 
 
 def thumbnail(found: Measured, scale: Scale | None, name: str) -> bytes | None:
-    """An image as a PNG of SIDE x SIDE greys, y upwards, white where it has no value; None where there is no image."""
+    """An image as a PNG of SIDE x SIDE greys, y upwards; None where there is no image.
+
+    Black where a pixel has no value, white outside the lit field: a hole must not look like a companion.
+    """
     image = found.arrays.get(name)
     if image is None or scale is None:
         return None
-    picture = shades(scale.shade(image))
+    picture = shades(scale.shade(image), holes(image))
     grey = np.where(picture[..., 3] > 0, picture[..., 0], 255).astype(np.uint8)[::-1]
     small = np.asarray(Image.fromarray(np.ascontiguousarray(grey), "L").resize((SIDE, SIDE), Image.Resampling.BOX))
     for levels in (64, 32):

@@ -107,6 +107,22 @@ def test_planes_are_judged_one_by_one_and_counted_in_one_issue(tmp_path: Path) -
     assert (issue["message"], issue["severity"]) == ("1 of 3 planes beyond limits: center_jump 1", "note")
 
 
+def test_a_plane_has_the_worst_verdict_of_its_figures_and_names_them_worst_first(tmp_path: Path) -> None:
+    both = {**making.figures([6.0, 70.0, 1.0]), "smear": np.array([[0.0, 0.9], [0.0, 0.5], [0.0, np.nan]])}
+    write_figures(tmp_path / FIGURES_NAME, both)
+    found = read_figures(tmp_path)
+    assert found is not None
+    smear = MetricRow(
+        products=("irdis_science_cube",), metric="smear", of="plane", unit="1", meaning="toy", code="AP-QCL-010",
+        limit=(LimitRow(warn_above=0.3, refuse_above=0.8, reference="toy"),),
+    )  # fmt: skip
+    for rows in ((*limits().rows, smear), (smear, *limits().rows)):
+        table = plane_table(making.night().cube, found, "DB_H23", QcLimits(rows)).to_pylist()
+        assert [(row["verdict"], row["beyond"]) for row in table if row["channel"] == 1] == [
+            ("refuse", "smear center_jump"), ("refuse", "center_jump smear"), ("good", None)
+        ]  # fmt: skip
+
+
 def test_figures_without_a_column_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"AP-STO-501 .*hops"):
         write_figures(tmp_path / FIGURES_NAME, {**making.figures([1.0]), "hops": np.zeros((1, 2))})

@@ -46,7 +46,7 @@ def _read(product: SourceProduct, found: Measured) -> None:
     form = load_tables().product_types[kind]
     units = {one.name: one.units for one in form.variables}
     titles = {one.name: one.long_name for one in form.variables}
-    loaded = load_product(product.group, form)
+    loaded = load_product(product.group, form, of_any_version=True)
     flags = np.asarray(loaded.arrays["flags"])
     lit = (flags & int(Flag.OUTSIDE)) == 0
     weightless = (flags & int(WEIGHTLESS)) != 0

@@ -69,7 +69,8 @@ def channel_names(order: PageOrder, attrs: Mapping[str, Any], count: int) -> tup
 
 
 def _loaded(product: SourceProduct) -> LoadedProduct:
-    return load_product(product.group, load_tables().product_types[product.product_type])
+    form = load_tables().product_types[product.product_type]
+    return load_product(product.group, form, of_any_version=True)
 
 
 def _products(order: PageOrder, found: Measured) -> None:

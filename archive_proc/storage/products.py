@@ -368,9 +368,10 @@ class LoadedProduct:
         return sum(int(array.nbytes) for array in self.arrays.values())
 
 
-def load_product(group_path: Path, form: ProductForm) -> LoadedProduct:
+def load_product(group_path: Path, form: ProductForm, *, of_any_version: bool = False) -> LoadedProduct:
     """Read a product but for its frame-axis arrays.
 
+    `of_any_version`: arrays that its type has gained since it was made are left out, for readers that only look.
     Raises InfraFailure (AP-STO-014) naming the product when its group is missing or a checksum fails.
     """
     wanted = {one.name: bool(one.by_block) for one in form.variables}
@@ -378,7 +379,7 @@ def load_product(group_path: Path, form: ProductForm) -> LoadedProduct:
         group = zarr.open_group(group_path, mode="r")
         arrays: dict[str, Array] = {}
         for name, by_block in wanted.items():
-            if not by_block:
+            if not by_block and not (of_any_version and name not in group):
                 values = _Stored(_member(group, name), group_path / name).read()
                 values.flags.writeable = False
                 arrays[name] = values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,6 +141,20 @@ def test_a_closed_product_loads_without_its_frame_axis_pixels(store: Path) -> No
     assert math.isnan(float(array.fill_value))
     assert zarr.open_array(store / "cube" / "flags", mode="r").fill_value == 32768
     assert zarr.open_array(store / "cube" / "frame", mode="r")[...].tolist() == list(range(20))
+
+
+def test_a_product_of_an_older_type_can_be_looked_at_and_not_be_worked_with(store: Path) -> None:
+    frames = {"name": np.array(["a"] * 20, object), "level": np.zeros((20, 2))}
+    write_arrays(store, "cube", FORM, frames, 20)
+    write_planes(store, "cube", plan_product(FORM, "cube", SIZES, by_block=True), 0, planes(20))
+    finish_product(store, "cube", {})
+    newer = Product((*FORM.variables, Form("amplitude", ("frame", "channel"))))
+    assert set(load_product(store / "cube", newer, of_any_version=True).arrays) == {"name", "level"}
+    with pytest.raises(InfraFailure, match=r"AP-STO-014 .*amplitude"):
+        load_product(store / "cube", newer)
+    shutil.rmtree(store / "cube" / "level")
+    with pytest.raises(InfraFailure, match=r"AP-STO-014 .*level"):
+        load_product(store / "cube", newer, of_any_version=True)
 
 
 def test_every_flipped_bit_is_an_error_and_never_wrong_pixels(store: Path) -> None:

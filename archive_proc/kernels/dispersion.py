@@ -1,0 +1,57 @@
+"""Where each lenslet's light of each wavelength falls on the detector: one smooth model over field and wavelength."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+FIELD_SCALE = 70.0
+"""Lenslet pitches that coordinates are divided by before powers are taken."""
+REFERENCE_UM = 1.1
+DEGREE = 3
+
+
+def field_terms(x: Float64, y: Float64, degree: int = DEGREE) -> Float64:
+    """(n, terms) products of powers of lenslet coordinates (pitches), total degree up to `degree`."""
+    u, v = np.asarray(x) / FIELD_SCALE, np.asarray(y) / FIELD_SCALE
+    return np.stack([u**i * v**j for i in range(degree + 1) for j in range(degree + 1 - i)], axis=-1)
+
+
+def wavelength_terms(wavelength: Float64, order: int) -> Float64:
+    """(m, order + 1) powers of ln(wavelength / 1.1 um)."""
+    u = np.log(np.asarray(wavelength, np.float64) / REFERENCE_UM)
+    return np.stack([u**m for m in range(order + 1)], axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Dispersion:
+    """X(h, lambda), Y(h, lambda): polynomials of degree 3 in the field, of order `order` in ln wavelength."""
+
+    coefficients: Float64
+    """(2 axes x and y, field terms, order + 1) px."""
+
+    def positions(self, x: Float64, y: Float64, wavelength: Float64) -> Float64:
+        """(2, n, m) detector x and y, px: n lenslets at (x, y) pitches, m wavelengths in um."""
+        field = field_terms(x, y)
+        colour = wavelength_terms(wavelength, self.coefficients.shape[2] - 1)
+        return np.asarray(np.einsum("nf,afm,km->ank", field, self.coefficients, colour), np.float64)
+
+
+def fit_field(
+    x: Float64, y: Float64, value: Float64, *, rounds: int = 4, clip: float = 4.0
+) -> tuple[Float64, NDArray[np.bool_]]:
+    """Robust field polynomial through values of lenslets: (terms,) coefficients and (n,) bool of those kept."""
+    terms = field_terms(x, y)
+    keep = np.isfinite(value)
+    coefficients: Float64 = np.zeros(terms.shape[1])
+    for _ in range(rounds):
+        coefficients = np.asarray(np.linalg.lstsq(terms[keep], value[keep], rcond=None)[0], np.float64)
+        residual = value - terms @ coefficients
+        sigma = max(1.4826 * float(np.median(np.abs(residual[keep]))), 1e-4)
+        keep = np.isfinite(value) & (np.abs(residual) < clip * sigma)
+    return coefficients, keep

@@ -1,0 +1,201 @@
+"""Fit PSFlets, spot places and lenslet throughputs to a laser frame (notes/ifs 6.4).
+
+Everything is fitted to the whole frame at once: spots overlap, and a wing seen only beside a neighbour's spot could be
+that neighbour's light. What decides is one throughput per lenslet for all lasers, deviations over the field that are
+bound, and the lenslets at the edge of the field stop, which have no neighbour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archive_proc.kernels.dispersion import field_terms, fit_field
+from archive_proc.kernels.psflet_equations import LaserEquations, Spots, batches, spot_image, spots_at
+from archive_proc.kernels.psflets import NODES, PsfletModel, field_degrees, fit_spots, orthonormal_field
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+_NODE = np.arange(NODES) * 0.5 - 9.5
+_RADIUS = np.hypot(_NODE[:, None], _NODE[None, :])
+
+
+@dataclass(frozen=True, slots=True)
+class FitPlan:
+    """Rounds of the fit: conjugate-gradient steps, and the degree of the field polynomials per power of colour."""
+
+    iterations: tuple[int, ...] = (8, 8, 10, 12, 15)
+    degrees: tuple[tuple[int, ...], ...] = ((0,), (0, 0, 0), (2, 1, 0), (2, 1, 0), (2, 1, 0))
+    model_error: float = 0.02
+    """Of the brightest pixels, relative: what the model is not trusted to better."""
+    smooth: float = 4e-7
+    """Weight of second differences between nodes, growing with radius, relative to a node's information."""
+    negative: float = 1e-3
+    """Weight that holds nodes beyond 3 px which came out negative."""
+    wing: float = 1e-9
+    """Weight that binds wings to zero, times (radius - 4 px)^2."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpotFit:
+    """What a laser frame says."""
+
+    model: PsfletModel
+    spots: Spots
+    throughput: Float64
+    """(n,) of lenslets, median 1 locally: the smooth part is in the lasers' brightness."""
+    residual_rms: Float64
+    """(2, m) rms of single spots' places about the smooth model, px."""
+    used: Float64
+    """(m,) share of the spots that the smooth model kept."""
+    chi: float
+    """Robust width of residual over noise."""
+
+
+def start_model(spots: Spots) -> PsfletModel:
+    """A Gaussian of 0.95 px everywhere."""
+    image = np.exp(-(_RADIUS**2) / (2 * 0.95**2))
+    image *= 4.0 / image.sum()
+    span = (float(spots.wavelengths[0]), float(spots.wavelengths[-1]))
+    return PsfletModel(image[None], np.zeros((1, 2), np.int64), span, orthonormal_field(spots.x, spots.y))
+
+
+def widened(model: PsfletModel, degrees: tuple[int, ...]) -> PsfletModel:
+    """The model with terms up to a field degree per power of colour; those it had are kept."""
+    columns = field_degrees()
+    powers = np.array([(k, m) for m, highest in enumerate(degrees) for k in np.flatnonzero(columns <= highest)])
+    terms = np.zeros((len(powers), NODES, NODES))
+    for index, one in enumerate(model.powers):
+        place = np.flatnonzero((powers == one).all(axis=1))
+        if place.size:
+            terms[place[0]] = model.terms[index]
+    return replace(model, terms=terms, powers=powers)
+
+
+def fit_laser_frame(
+    data: Float32,
+    good: NDArray[np.bool_],
+    noise: Float32,
+    spots: Spots,
+    lonely: NDArray[np.bool_],
+    plan: FitPlan | None = None,
+) -> SpotFit:
+    """PSFlets, places and throughputs from one laser frame.
+
+    `data` (ny, nx) electrons, background off, flat-divided; `good` pixels that count; `noise` (ny, nx) variance without
+    the spots' photons, electrons^2; `spots` places to start from, right to 0.4 px; `lonely` (n,) lenslets that lack a
+    neighbour, being at the edge of the field stop.
+    """
+    plan = plan or FitPlan()
+    model = start_model(spots)
+    throughput = np.ones(spots.x.size)
+    edge = _near(spots, lonely, data.shape)
+    field = field_terms(spots.x, spots.y)
+    rms, used = np.zeros((2, spots.wavelengths.size)), np.zeros(spots.wavelengths.size)
+    image = np.zeros(data.shape, np.float32)
+    for turn, iterations in enumerate(plan.iterations):
+        model = widened(model, plan.degrees[turn])
+        light = np.maximum(image, 0.0) if turn else np.maximum(data, 0.0)
+        weight = (good / (light + noise + (plan.model_error * light) ** 2)).astype(np.float32)
+        image = spot_image(model, spots, data.shape)
+        found = _corrections(model, spots, data - image, weight)
+        spots, rms, used = _move(spots, found)
+        spots, throughput = _brighten(spots, found)
+        information = 1.0 / np.clip(found[..., 3], 1e-12, None)
+        problem = LaserEquations(model, spots, weight, field, edge, *_bounds(model, spots, weight, plan))
+        terms, change = problem.solve(data, np.nan_to_num(information), iterations)
+        grown = spots.amplitude * (1.0 + np.stack([field @ one for one in change], axis=1))
+        total = float(terms[0].sum()) / 4.0
+        model, moved = _centred(replace(model, terms=terms / total))
+        spots = replace(spots, amplitude=grown * total, places=spots.places + moved[:, None, None])
+        image = spot_image(model, spots, data.shape)
+    away = ((data - image) / np.sqrt(np.maximum(image, 0.0) + noise))[good]
+    chi = 1.4826 * float(np.median(np.abs(away - np.median(away))))
+    return SpotFit(model, spots, throughput, rms, used, chi)
+
+
+def _centred(model: PsfletModel) -> tuple[PsfletModel, Float64]:
+    """The model with the common PSFlet's light centre at 0, and how far (x, y) px it stood from it."""
+    from scipy import ndimage
+
+    common = model.terms[0]
+    near = np.where(_RADIUS < 4.0, common, 0.0)
+    moved = np.array([np.sum(near * _NODE[None, :]), np.sum(near * _NODE[:, None])]) / np.sum(near)
+    # Spline coefficients are sampled finely enough to be moved like an image.
+    shifted = np.stack([ndimage.shift(one, -2.0 * moved[::-1], order=3, mode="nearest") for one in model.terms])
+    return replace(model, terms=shifted), moved
+
+
+def _near(spots: Spots, lonely: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """(ny, nx) pixels within a window of a lonely lenslet's spots."""
+    near = np.zeros(shape, bool)
+    for x, y in np.rint(spots.places[:, lonely].reshape(2, -1).T).astype(int):
+        near[max(0, y - 8) : max(0, y + 9), max(0, x - 8) : max(0, x + 9)] = True
+    return near
+
+
+def _corrections(model: PsfletModel, spots: Spots, residual: Float32, weight: Float32) -> Float64:
+    """(n, m, 6) as `fit_spots`."""
+    out = np.full((*spots.amplitude.shape, 6), np.nan)
+    for laser, some in batches(spots):
+        shapes = model.coefficients(spots.x[some], spots.y[some], float(spots.wavelengths[laser]))
+        part = np.empty((some.stop - some.start, 6))
+        amplitude = np.ascontiguousarray(spots.amplitude[some, laser])
+        fit_spots(residual, weight, shapes, *spots_at(spots, some, laser), amplitude, part)
+        out[some, laser] = part
+    return out
+
+
+def _move(spots: Spots, found: Float64) -> tuple[Spots, Float64, Float64]:
+    """Places moved to the smooth model through the corrected ones."""
+    places = spots.places.copy()
+    rms, used = np.zeros((2, spots.wavelengths.size)), np.zeros(spots.wavelengths.size)
+    terms = field_terms(spots.x, spots.y)
+    for laser in range(spots.wavelengths.size):
+        one = found[:, laser]
+        with np.errstate(invalid="ignore"):
+            sound = (np.abs(one[:, 1:3]) < 1.0).all(axis=1) & (one[:, 4:6] < 0.05**2).all(axis=1)
+        kept = sound.copy()
+        for axis in (0, 1):
+            moved = np.where(sound, places[axis, :, laser] + one[:, 1 + axis], np.nan)
+            coefficients, near = fit_field(spots.x, spots.y, moved)
+            places[axis, :, laser] = terms @ coefficients
+            rms[axis, laser] = float(np.std((moved - places[axis, :, laser])[near]))
+            kept = kept & near
+        used[laser] = float(kept.sum() / max(int(sound.sum()), 1))
+    return replace(spots, places=places), rms, used
+
+
+def _brighten(spots: Spots, found: Float64) -> tuple[Spots, Float64]:
+    """Amplitudes as throughput of the lenslet times smooth brightness of the laser."""
+    raw = spots.amplitude * (1.0 + np.clip(found[..., 0], -0.9, 2.0))
+    terms = field_terms(spots.x, spots.y)
+    smooth = np.empty_like(raw)
+    for laser in range(spots.wavelengths.size):
+        with np.errstate(invalid="ignore"):
+            light = np.where(np.isfinite(raw[:, laser]), np.log(np.clip(raw[:, laser], 1.0, None)), np.nan)
+        coefficients, _ = fit_field(spots.x, spots.y, light)
+        smooth[:, laser] = np.exp(terms @ coefficients)
+    ratio = raw / smooth
+    weight = np.where(np.isfinite(ratio), 1.0 / np.clip(found[..., 3], 1e-8, None), 0.0)
+    total = weight.sum(axis=1)
+    throughput = np.where(total > 0, np.sum(np.nan_to_num(weight * ratio), axis=1) / np.maximum(total, 1e-12), 1.0)
+    return replace(spots, amplitude=throughput[:, None] * smooth), throughput
+
+
+def _bounds(model: PsfletModel, spots: Spots, weight: Float32, plan: FitPlan) -> tuple[Float64, Float64]:
+    """Ridge (n_terms, nodes, nodes) and smoothness (nodes, nodes) of the coefficient images."""
+    unit = float(np.mean(weight)) * float(np.mean(spots.amplitude**2)) * spots.amplitude.size
+    core = np.abs(model.terms[0])
+    peak = float(core.max())
+    ridge = np.zeros_like(model.terms)
+    # Deviations over field and colour: a fifth of the PSFlet where there is light, next to nothing in the wings.
+    allowed = 0.2 * core / peak + 3e-4 * np.exp(-((_RADIUS / 6.0) ** 2))
+    ridge[1:] = unit * 1e-8 / allowed**2
+    free = np.flatnonzero(model.powers[:, 0] == 0)
+    ridge[free] = unit * plan.wing * np.clip(_RADIUS - 4.0, 0.0, None) ** 2
+    ridge[0][(model.terms[0] < 0) & (_RADIUS > 3.0)] += unit * plan.negative
+    return ridge, unit * plan.smooth * np.clip(_RADIUS / 3.0, 1.0, None) ** 3

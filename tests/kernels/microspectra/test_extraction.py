@@ -1,0 +1,136 @@
+"""Templates and the joint fit, against dense linear algebra on a small detector."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import small_spectrograph
+
+from archive_proc.kernels.extraction import BAND, normal_blocks
+from archive_proc.kernels.joint_fit import FitSettings, fit_spectra
+from archive_proc.kernels.microspectra import build_templates
+from archive_proc.kernels.psflets import WINDOW, stamp
+
+CHANNELS = 14
+SIZE = 110
+
+
+@pytest.fixture(scope="module")
+def scene():
+    lenslets = small_spectrograph.few_lenslets()
+    model = small_spectrograph.round_psflets(lenslets, skew=0.1)
+    edges = np.linspace(0.95, 1.10, CHANNELS + 1)
+    steps = edges[:-1, None] + (np.arange(4) + 0.5) / 4 * np.diff(edges)[:, None]
+    first = small_spectrograph.detector_places(lenslets, (54.2, 46.7))
+    y = first[1][:, None, None] + (steps - 0.95)[None] * 95.0
+    x = np.broadcast_to(first[0][:, None, None], y.shape) - (steps - 0.95)[None]
+    templates = build_templates(model, (lenslets.x, lenslets.y), np.stack([x, y]), steps, np.ones(steps.shape))
+    return lenslets, model, (x, y), templates
+
+
+def dense(templates) -> np.ndarray:
+    """(pixels, lenslets * channels)"""
+    n, m = templates.values.shape[:2]
+    out = np.zeros((SIZE, SIZE, n * m))
+    for lens in range(n):
+        for k in range(m):
+            for j in range(templates.values.shape[2]):
+                for i in range(templates.values.shape[3]):
+                    row, column = templates.y0[lens, k] + j, templates.x0[lens] + i
+                    if 0 <= row < SIZE and 0 <= column < SIZE:
+                        out[row, column, lens * m + k] = templates.values[lens, k, j, i]
+    return out.reshape(SIZE * SIZE, n * m)
+
+
+def test_a_template_is_the_mean_of_its_steps_stamps(scene):
+    lenslets, model, (x, y), templates = scene
+    assert templates.values.sum(axis=(2, 3)) == pytest.approx(1.0, abs=1e-5)
+    shape = np.empty((WINDOW, WINDOW), np.float32)
+    coefficients = model.coefficients(lenslets.x, lenslets.y, 1.0)
+    for lens, k in ((0, 3), (5, 9)):
+        image = np.zeros((SIZE + 40, SIZE + 40))
+        for step in range(4):
+            px, py = x[lens, k].mean(), y[lens, k, step]
+            stamp(coefficients[lens], px, py, shape)
+            x0, y0 = int(np.floor(px + 0.5)) - 8 + 20, int(np.floor(py + 0.5)) - 8 + 20
+            image[y0 : y0 + WINDOW, x0 : x0 + WINDOW] += shape / 4
+        row, column = templates.y0[lens, k] + 20, templates.x0[lens] + 20
+        cut = image[row : row + 17, column : column + 15]
+        assert np.abs(cut / cut.sum() - templates.values[lens, k]).max() < 2e-4
+
+
+@pytest.fixture(scope="module")
+def solved(scene):
+    """Three planes of noisy data, solved by sweeps and by dense algebra with the same prior."""
+    lenslets, _, _, templates = scene
+    rng = np.random.default_rng(21)
+    n, m = len(lenslets), CHANNELS
+    matrix = dense(templates)
+    truth = rng.uniform(500, 1500, (n, m, 3)).cumsum(axis=1) / 4
+    weight = (rng.uniform(0.5, 2.0, (SIZE, SIZE)) * (rng.random((SIZE, SIZE)) > 0.03) / 100).astype(np.float32)
+    image = (matrix @ truth.reshape(n * m, 3)).reshape(SIZE, SIZE, 3)
+    data = np.zeros((SIZE, SIZE, 3), np.float32)
+    data[:, :, :3] = image + rng.normal(0, 10, image.shape)
+
+    prior = np.linspace(1.0, 2.0, m)
+    found = fit_spectra(data[:, :, :3], weight, templates, lenslets, prior, FitSettings(rounds=4))
+    normal = np.empty((n, BAND, m))
+    normal_blocks(templates.values, templates.x0, templates.y0, weight, normal)
+    return matrix, weight, data, normal, prior, found
+
+
+def prior_matrix(m, strength, prior):
+    bend = np.zeros((m - 2, m))
+    for k in range(m - 2):
+        bend[k, k : k + 3] = np.array([1.0, -2.0, 1.0]) / prior[k : k + 3]
+    return strength * bend.T @ bend
+
+
+def test_sweeps_reach_the_joint_weighted_least_squares_solution(solved):
+    matrix, weight, data, normal, prior, found = solved
+    n, m = normal.shape[0], normal.shape[2]
+    strength = 0.1 * normal[:, 0].mean(axis=1)
+    sigma = np.sqrt(found.covariance[:, 0])
+    left = matrix.T @ (weight.reshape(-1, 1) * matrix)
+    for lens in range(n):
+        some = slice(lens * m, (lens + 1) * m)
+        left[some, some] += prior_matrix(m, strength[lens], prior)
+        held = normal[lens, 0] < 0.02 * np.median(normal[:, 0].mean(axis=1))
+        left[some, some][held, held] += 0.02 * np.median(normal[:, 0].mean(axis=1))
+    right = matrix.T @ (weight.reshape(-1, 1) * data.reshape(-1, 3))
+    joint = np.linalg.solve(left, right).reshape(n, m, 3)
+    inside = (normal[:, 0] > 0.3 * np.median(normal[:, 0])).all(axis=1)
+    assert inside.sum() > 5
+    assert np.abs((found.flux[inside] - joint[inside]) / sigma[inside, :, None]).max() < 0.05
+    assert found.last_step < 0.01
+    model = (matrix @ found.flux.reshape(n * m, 3)).reshape(SIZE, SIZE, 3)
+    assert np.abs(data[:, :, :3] - model - found.residual).max() < 0.01
+
+
+def test_blocks_are_those_of_the_dense_matrix(solved):
+    matrix, weight, _, normal, *_ = solved
+    n, m = normal.shape[0], normal.shape[2]
+    full = matrix.T @ (weight.reshape(-1, 1) * matrix)
+    for lens in (0, n // 2):
+        own = full[lens * m : (lens + 1) * m, lens * m : (lens + 1) * m]
+        for d in range(BAND):
+            assert normal[lens, d, : m - d] == pytest.approx(np.diag(own, -d), rel=1e-4, abs=1e-9)
+
+
+def test_the_claimed_variance_is_the_sandwich(solved):
+    _, _, _, normal, prior, found = solved
+    m = normal.shape[2]
+    strength, covariance = 0.1 * normal[:, 0].mean(axis=1), found.covariance
+    lens = int(np.argmax(normal[:, 0].min(axis=1)))
+    own = sum(np.diag(normal[lens, d, : m - d], -d) for d in range(BAND))
+    own = own + np.tril(own, -1).T
+    inverse = np.linalg.inv(own + prior_matrix(m, strength[lens], prior))
+    expected = inverse @ own @ inverse
+    for lag in range(4):
+        assert covariance[lens, lag, : m - lag] == pytest.approx(np.diag(expected, -lag), rel=1e-3)
+
+
+def test_more_planes_than_lanes_are_refused(scene):
+    lenslets, _, _, templates = scene
+    with pytest.raises(ValueError, match="9 planes"):
+        fit_spectra(np.zeros((4, 4, 9), np.float32), np.ones((4, 4), np.float32), templates, lenslets)

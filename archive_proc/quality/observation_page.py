@@ -117,8 +117,10 @@ def _detector_row(sheet: _Sheet, top: float) -> None:
     for place, channel in enumerate(sheet.channels):
         axes = page.axes(GROUPS_LEFT[1] + 34 + place * 340, top, 278, 278)
         name = sheet.names[channel]
-        same = found.facts.get("science_plane") == found.facts.get("raw_plane")
-        title = f"Calibrated {name}: " + ("same plane" if same else found.facts.get("science_plane", ""))
+        which = found.facts.get("science_plane", "")
+        # The whole name of the file would run into the panel beside.
+        same = which == found.facts.get("raw_plane") or place > 0
+        title = f"Calibrated {name}: " + ("same plane" if same else which.partition("T")[2])
         plane = found.arrays.get(f"calibrated_{channel}")
         scale = sheet.scales.get(f"calibrated|{name}")
         if plane is None or scale is None:

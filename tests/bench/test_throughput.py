@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -26,13 +27,19 @@ def iso(seconds: float) -> str:
 
 
 def task(
-    start: float, phases: dict[Phase, float], *, pid: int = 1, label: str = "all", memory: int = 10**8
+    start: float,
+    phases: dict[Phase, float],
+    *,
+    pid: int = 1,
+    label: str = "all",
+    memory: int = 10**8,
+    recipe: str = "irdis_science",
 ) -> TaskEnded:
     costs = {phase.value: PhaseCost(wall, wall / 2) for phase, wall in phases.items()}
     wall = sum(phases.values())
     return TaskEnded(
         process_id=ProcessId("0" * 32),
-        recipe="irdis_science",
+        recipe=recipe,
         attempt=1,
         at=iso(start + wall),
         task=label,
@@ -141,6 +148,30 @@ def test_memory_that_grows_along_a_sequence_is_a_missed_aim() -> None:
 
     assert growth(0) is True
     assert growth(2 * 10**7) is False
+
+
+def test_the_chain_counts_all_cpu_of_its_recipes_and_what_is_not_the_recipes_own() -> None:
+    tasks = (
+        task(0.0, {Phase.START: 2.0, Phase.READ: 10.0, Phase.BLOCK: 48.0}, recipe="irdis_tracks"),
+        task(60.0, {Phase.BLOCK: 20.0, Phase.WRITE: 10.0}, recipe="irdis_science"),
+        task(90.0, {Phase.REDUCE: 5.0, Phase.CLOSE: 5.0, Phase.SEAL: 8.0, Phase.DIGEST: 12.0}, recipe="irdis_centered"),
+        task(120.0, {Phase.BLOCK: 600.0}, recipe="irdis_flat"),
+    )
+    recipes = {"irdis_tracks": (40, 48), "irdis_science": (30, 33), "irdis_centered": (30, 30), "irdis_flat": (4, 4)}
+    sealed = tuple(
+        replace(one, process=replace(one.process, recipe=recipe), planes=planes, planes_read=read)
+        for one in made_record(tasks).sealed
+        for recipe, (planes, read) in recipes.items()
+    )
+    figures = {
+        (one.case, one.name): one for one in throughput_figures(replace(made_record(tasks), sealed=sealed), None)
+    }
+    chain = "irdis_tracks + irdis_science + irdis_centered"
+    cpu, engine = figures[chain, "CPU a science plane"], figures[chain, "engine, reading, Zarr and checksums"]
+    # CPU is half of the wall time here: 60 s in three recipes, of which 21 s are no recipe's own.
+    assert (cpu.value, cpu.aim) == (pytest.approx(60.0 / 30), 0.8)
+    assert (engine.value, engine.aim) == (pytest.approx(100.0 * 21 / 60), 35.0)
+    assert figures[chain, "reads of a raw plane"].value == pytest.approx(48 / 40 + 33 / 30)
 
 
 def made_record(tasks: tuple[TaskEnded, ...]) -> RunRecords:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 import re
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from archive_proc.bench.faults import clocks, formats, journals, kills, raw_file
 from archive_proc.bench.faults.case import Case, report, table
 from archive_proc.bench.faults.grounds import Grounds, stand_in_grounds
 from archive_proc.bench.figures import report_json
-from archive_proc.bench.kill_points import POINTS
+from archive_proc.bench.kill_points import POINTS, KillPoint
 from archive_proc.errors import PreconditionError
 
 SITE = "faults-serial"
@@ -50,6 +51,28 @@ def test_a_kill_at_a_named_point_costs_no_product_and_no_seal(
     names = ("record", "rename", "symlink")
     monkeypatch.setattr(kills, "POINTS", {name: POINTS[name] for name in names})
     assert len(held(kills.kills_at_points(grounds, rng, 1))) == len(names)
+
+
+def test_a_point_that_is_never_reached_is_no_promise_kept(
+    grounds: Grounds, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody is told to die, as where a point is armed in the wrong process.
+    monkeypatch.setattr(kills, "POINTS", {"never": POINTS["planes"]})
+    monkeypatch.setattr(Grounds, "killing", lambda self, root, point, number: {})
+    (case,) = kills.kills_at_points(grounds, rng, 1)
+    assert not case.held
+    assert "never came" in case.wrong[0]
+
+
+def test_every_named_point_is_a_function_that_is_there() -> None:
+    assert [name for name, one in POINTS.items() if not callable(the_function(one))] == []
+
+
+def the_function(point: KillPoint) -> object:
+    found: object = importlib.import_module(point.module)
+    for one in point.name.split("."):
+        found = getattr(found, one, None)
+    return found
 
 
 def test_a_disk_that_is_full_or_fills_up_stops_the_run_with_a_named_answer(

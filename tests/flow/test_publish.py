@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,15 @@ from making import Archive
 
 from archive_proc.catalog.standing import cost_history
 from archive_proc.decisions.overrides import parse_overrides
+from archive_proc.errors import InputError
 from archive_proc.flow.publish import publish, rebuild
 from archive_proc.instruments.tables import load_tables
 from archive_proc.model.frames import Arm
-from archive_proc.model.ids import product_id
+from archive_proc.model.ids import RunId, product_id
 from archive_proc.model.processes import Cause, Process
+from archive_proc.model.records import RECORD_SCHEMA
 from archive_proc.recipes.recipe import Cost, InputRole, RawMain, Recipe, RecipeResult
+from archive_proc.storage.records import record_bytes, record_of
 from archive_proc.storage.snapshots import Snapshot, differing_tables, equal_snapshots, find_current, read_table
 from archive_proc.storage.tables import TABLES
 
@@ -309,3 +313,11 @@ def test_versions_that_made_products_stay_listed_beside_the_latest(archive: Arch
     assert found[("irdis_dark", "2.0.0")]
     assert not found[("irdis_dark", "1.0.0")]
     assert ("irdis_sky", "1.0.0") in found
+
+
+def test_a_record_of_a_newer_package_is_named_and_not_believed() -> None:
+    content = record_bytes(making.record(RunId("1" * 32), making.night().dark, "2026-11-02T12:00:01+00:00"))
+    assert record_of(content, "here").process == making.night().dark
+    newer = json.dumps({**json.loads(content), "schema_version": RECORD_SCHEMA + 1}).encode()
+    with pytest.raises(InputError, match="AP-STO-003 here: record of version"):
+        record_of(newer, "here")

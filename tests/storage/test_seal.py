@@ -20,6 +20,7 @@ from archive_proc.storage.records import read_record, record_of
 from archive_proc.storage.seal import (
     UnsealedError,
     commit,
+    expect_whole,
     is_sealed,
     make_seal,
     remove_tree,
@@ -128,6 +129,28 @@ def test_a_name_taken_by_something_else_is_said(tmp_path: Path) -> None:
     fill(out)
     with pytest.raises(InfraFailure, match="AP-STO-026"):
         commit(out, layout.product_dir(PROCESS), make_seal(out, PROCESS, 1, {}, []))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("c.0.1", lambda path: path.unlink()),
+        ("c.0.1", lambda path: path.write_bytes(path.read_bytes()[:-2])),
+        ("zarr.json", flip),
+    ],
+    ids=["missing shard", "truncated shard", "changed metadata"],
+)
+def test_what_is_about_to_be_read_is_held_against_its_seal(
+    tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    where = sealed(tmp_path).product_dir(PROCESS)
+    group = where / "product.zarr" / "dark"
+    expect_whole(where, PROCESS, group)
+    for one in (group, group / name):
+        one.chmod(0o755)
+    damage(group / name)
+    with pytest.raises(InfraFailure, match=rf"AP-STO-014 .*dark.*{name}"):
+        expect_whole(where, PROCESS, group)
 
 
 def test_a_read_only_tree_can_be_removed(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from archive_proc.errors import InputError, NotFoundError
+from archive_proc.errors import InputError, MisuseError, NotFoundError
 from archive_proc.storage import snapshots
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.snapshots import (
@@ -65,6 +65,23 @@ def test_rewritten_part_with_equal_bytes_is_linked_and_publishes_nothing(layout:
     first = publish(layout, products(95))
     assert publish(layout, products(95)).path == first.path
     assert len(list(layout.snapshots.iterdir())) == 1
+
+
+@pytest.mark.parametrize("newer", ["format", "table"])
+def test_a_snapshot_of_a_newer_package_is_refused_until_a_rebuild_forgets_it(layout: Layout, newer: str) -> None:
+    manifest = publish(layout, products(95)).path / "manifest.json"
+    tree = json.loads(manifest.read_text())
+    if newer == "format":
+        tree["format"] = snapshots.FORMAT + 1
+    else:
+        tree["tables"]["products"]["version"] = TABLES["products"].version + 1
+    manifest.chmod(0o644)
+    manifest.write_text(json.dumps(tree))
+    with pytest.raises(MisuseError, match="AP-STO-504"):
+        open_current(layout)
+    snapshots.forget_unreadable(layout)
+    assert find_current(layout) is None
+    assert manifest.is_file()
 
 
 def test_part_that_loses_its_rows_disappears(layout: Layout) -> None:

@@ -20,6 +20,8 @@ from archive_proc.settings import SiteProfile
 _AGAIN = (75, 3)
 """Exit statuses after which a run whose *worker* was killed may have to be given again."""
 _TRIES = 4
+NEVER_REACHED = "nothing was injected: its first call never came, so this moment is not tried"
+"""A fault that strikes nobody must not pass for one that was survived."""
 
 
 def in_flight(kills: int = 1) -> int:
@@ -88,10 +90,12 @@ def kills_at_points(grounds: Grounds, rng: random.Random, rounds: int, site: str
             root = grounds.copy()
             ended = grounds.run(root, site, grounds.killing(root, name, number))
             before = seals(root)
-            if not grounds.flag(root).exists():
-                grounds.remove(root)  # fewer calls than that in the whole run
-                continue
             kind = "kill compactor at its points" if point.compacts else "kill at named points"
+            if not grounds.flag(root).exists():
+                grounds.remove(root)
+                if number == 1:
+                    yield Case(kind=kind, what=point.means, found=ended.said, wrong=(NEVER_REACHED,))
+                continue  # fewer calls than that in the whole run
             yield _continued(grounds, root, site, kind, f"{point.means}, call {number}", ended, before)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from archive_proc.bench.faults.case import Case
 from archive_proc.bench.faults.children import Ended
 from archive_proc.bench.faults.grounds import Grounds, measure, seals
-from archive_proc.bench.faults.kills import in_flight
+from archive_proc.bench.faults.kills import NEVER_REACHED, in_flight
 from archive_proc.bench.kill_points import POINTS, REFUSE, REFUSED_AT
 from archive_proc.errors import PreconditionError
 from archive_proc.model.ids import ProcessId
@@ -130,8 +130,12 @@ def quotas(grounds: Grounds, rounds: int, rng: random.Random) -> Iterator[Case]:
                 yield _continued(
                     grounds, root, "quota used up (seam)", f"{POINTS[name].means}, call {number}", ended, wrong
                 )
-            else:
-                grounds.remove(root)
+                continue
+            grounds.remove(root)
+            if number == 1:
+                yield Case(
+                    kind="quota used up (seam)", what=POINTS[name].means, found=ended.said, wrong=(NEVER_REACHED,)
+                )
 
 
 def _after_no_room(grounds: Grounds, root: Path, filler: Path, kind: str, what: str, ended: Ended) -> Case:

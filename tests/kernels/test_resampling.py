@@ -65,6 +65,19 @@ def test_variance_is_that_of_the_noise_and_the_correlation_that_of_neighbours() 
     assert np.mean(along_y) == pytest.approx(float(expected[1, 0]), abs=0.02)
 
 
+def test_variance_that_is_added_counts_as_the_planes_own_and_gives_no_pixel_weight() -> None:
+    rng = np.random.default_rng(9)
+    image, flags = rng.normal(0.0, 1.0, (N, N)).astype(np.float32), np.zeros((N, N), np.uint16)
+    own = rng.uniform(1.0, 2.0, (N, N)).astype(np.float32)
+    more = rng.uniform(0.5, 3.0, (N, N)).astype(np.float32)
+    own[40, 50] = np.nan
+    apart = resample_half(image, own, flags, STAR, GRID, added=more)
+    together = resample_half(image, own + more, flags, STAR, GRID)
+    np.testing.assert_array_equal(apart.variance, together.variance)
+    np.testing.assert_array_equal(apart.flux, together.flux)
+    assert np.nanmedian(apart.variance / resample_half(image, own, flags, STAR, GRID).variance) > 1.5
+
+
 def test_a_pixel_without_weight_leaves_no_trace_in_value_and_a_hole_where_it_matters() -> None:
     image = np.full((N, N), 5.0, np.float32)
     variance, flags = clean(image)

@@ -15,13 +15,14 @@ import msgspec
 
 from archive_proc.execution.attempting import Attempts
 from archive_proc.execution.backends import Backend, SerialBackend
+from archive_proc.execution.cookbooks import cookbook
 from archive_proc.execution.driver import Driver, worker_settings
 from archive_proc.execution.ledger import Ledger
 from archive_proc.execution.liveness import host_name, this_writer
 from archive_proc.execution.lock import Lease, acquire
 from archive_proc.execution.meters import utc_now
 from archive_proc.execution.outcome import RunOptions, RunOutcome
-from archive_proc.execution.preflight import preflight
+from archive_proc.execution.preflight import expect_recipes, preflight
 from archive_proc.execution.progress import progress_for
 from archive_proc.execution.publishing import Publisher
 from archive_proc.execution.schedule import Schedule
@@ -76,6 +77,7 @@ def _run(
     to_run = processes_to_run(plan, layout)
     wanted = [one for one in to_run if one.process.process_id not in options.earlier_failures]
     needed = _frames_of(wanted, frames)
+    expect_recipes(wanted, cookbook(options.cookbook))
     preflight(layout, site, wanted, needed, options.raw_roots)
     schedule = Schedule(plan.processes)
     stop_file = layout.run_dir(run_id) / STOP_NAME

@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from archive_proc.errors import PreconditionError
+from archive_proc.errors import MisuseError, PreconditionError
+from archive_proc.execution.cookbooks import Cookbook
 from archive_proc.model.frames import RawFrame
+from archive_proc.model.ids import shown
 from archive_proc.model.processes import PlannedProcess
 from archive_proc.settings import SiteProfile
 from archive_proc.storage.answers import free_bytes, size_text
@@ -43,6 +45,27 @@ def preflight(
     _disk(layout, sum(one.prediction.bytes_out for one in to_run))
     _inodes(layout, sum(one.prediction.inodes for one in to_run))
     _memory(site, to_run)
+
+
+def expect_recipes(to_run: Iterable[PlannedProcess], cookbook: Cookbook) -> None:
+    """Raise MisuseError (AP-RUN-039) for a process planned with another version of its recipe than this package has.
+
+    Its id stands for what that version makes: sealed by other code, the same id would mean two things. A recipe that
+    is unknown here fails where it is asked for.
+    """
+    for one in to_run:
+        process = one.process
+        try:
+            version = cookbook.recipe(process.recipe).version
+        except MisuseError:
+            continue
+        if version != process.recipe_version:
+            raise MisuseError(
+                "AP-RUN-039",
+                f"was planned with {process.recipe} {process.recipe_version}, and this package has {version}",
+                subject=shown("proc", process.process_id),
+                remedy="plan anew: archive-proc run without a plan; or use the release that made the plan",
+            )
 
 
 def _same_file_system(layout: Layout) -> None:

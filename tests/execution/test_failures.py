@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from toy_night import Night, night, plan_of, process, product_input, raw_input, site
 
-from archive_proc.errors import LockedError, PreconditionError
+from archive_proc.errors import LockedError, MisuseError, PreconditionError
 from archive_proc.execution.executor import execute
 from archive_proc.execution.lock import acquire
 from archive_proc.execution.outcome import EarlierFailure, RunOutcome
@@ -54,6 +55,19 @@ def test_the_cause_is_told_and_descendants_are_blocked_by_name(
     if behave == "code":
         assert "ZeroDivisionError" in failure.traceback
         assert "toy_recipes.py:misbehave" in failure.signature
+
+
+def test_a_plan_of_another_version_of_a_recipe_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    older = replace(tonight.dark, recipe_version="0.9.0")
+    with pytest.raises(MisuseError, match=r"AP-RUN-039 proc:.* 0\.9\.0, and this package has 1\.0\.0"):
+        execute(plan_of(older), tonight.layout, tonight.frames, site(), tonight.options())
+    assert not list(tonight.layout.products.glob("*/*"))
+    assert not tonight.layout.driver_lock.exists()
+    # What that version sealed is kept, and a plan that only counts on it goes on.
+    assert execute(plan_of(tonight.dark), tonight.layout, tonight.frames, site(), tonight.options()).exit_status == 0
+    again = execute(plan_of(older), tonight.layout, tonight.frames, site(), tonight.options())
+    assert again.counts == {State.CACHED: 1}
 
 
 @pytest.mark.parametrize("chunk", [16, 1000])

@@ -317,7 +317,8 @@ class Archive:
         self.refresh()
         place = None if directory is None else Path(directory).expanduser().resolve()
         options = ReportOptions(site=site or self.site(), directory=place, everything=everything, progress=progress)
-        return write_report(self.campaign, run_id, options)
+        with answering(self.root):
+            return write_report(self.campaign, run_id, options)
 
     def run_id(self, text: str | None) -> RunId:
         """The run whose id begins so; the latest where nothing is given. Raises NotFoundError AP-CLI-009."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from archive_proc.bench.faults.case import Case
-from archive_proc.bench.faults.grounds import Grounds
+from archive_proc.bench.faults.grounds import Grounds, seals
 from archive_proc.bench.faults.shards import damage as _damage
 from archive_proc.storage.journal import encode_line, iter_journals, read_lines
 from archive_proc.storage.layout import Layout
@@ -194,8 +194,8 @@ def other_versions(grounds: Grounds, finished: Path) -> Iterator[Case]:
 
 def _named_by_verify(grounds: Grounds, root: Path, code: str) -> list[str]:
     """A record that cannot be read is an issue of its process, and the product stays sealed."""
-    asked = grounds.call(root, "query", f"SELECT count(*) AS n FROM issues WHERE code = '{code}'")
-    return [] if asked.status == 0 and asked.out.split()[-1] == "1" else [f"{code} is no issue: {asked.out}"]
+    rows = grounds.open(root).query("SELECT process_id FROM issues WHERE code = $code", {"code": code}).to_pylist()
+    return [] if len(rows) == 1 and rows[0]["process_id"] in seals(root) else [f"{code} is no issue: {rows}"]
 
 
 def tree_digest(root: Path) -> str:

@@ -100,6 +100,7 @@ def centre_figures(case: str, truth: SequenceTruth, found: FoundCentres | None, 
     by_dither = offsets_mas(truth, np.arange(len(truth)), carried)
     figures = []
     for half, side in enumerate(HALVES):
+        measured = np.isfinite(offsets[:, half]).all(axis=1)
         for name, wanted, aim, reference, beside in (
             ("CENTER", kinds == "OBJECT,CENTER", CENTER_AIMS_MAS.get(band_letter(truth)), "spot centroids", plain),
             ("OBJECT", science & (kinds == "OBJECT"), OBJECT_AIM_MAS, "first CENTER + dither", by_dither),
@@ -111,12 +112,13 @@ def centre_figures(case: str, truth: SequenceTruth, found: FoundCentres | None, 
                 Figure(
                     case=case,
                     name=f"{name} total rms, {side}",
-                    value=total_rms(offsets[wanted, half]),
+                    # A plane without a centre is none that is well centred: with an aim, all must have one.
+                    value=total_rms(offsets[wanted, half]) if aim is None or measured[wanted].all() else None,
                     unit="mas",
                     aim=aim,
                     reference=reference,
                     reference_value=None if beside is None else total_rms(beside[wanted, half]),
-                    n=int(np.isfinite(offsets[wanted, half, 0]).sum()),
+                    n=int(measured[wanted].sum()),
                     spread=scatter(offsets[wanted, half]),
                 )
             )

@@ -20,6 +20,8 @@ from archive_proc.storage.layout import Layout
 DISK_MARGIN = 1.1
 _SAMPLE = 20
 """Needed files of a raw root that are looked for before a run."""
+_SEVERAL = 5
+"""Files of one root that must all be missing before the root itself is doubted."""
 
 
 def preflight(
@@ -91,13 +93,17 @@ def _roots(names: set[str], raw_roots: Mapping[str, Path]) -> None:
 
 
 def _mounted(frames: Sequence[RawFrame], raw_roots: Mapping[str, Path]) -> None:
-    """A root of which none of some needed files is there is an empty mount point."""
+    """A root that is gone or empty, or of which none of several needed files is there, is not mounted.
+
+    One or two files that vanished from a root that stands are their own processes' failure: they stop no night.
+    """
     by_root: dict[str, list[RawFrame]] = {}
     for frame in frames:
         by_root.setdefault(frame.uri.partition("/")[0], []).append(frame)
     for name, needed in sorted(by_root.items()):
         sample = needed[:: max(1, len(needed) // _SAMPLE)]
-        if not any(_is_there(frame.uri, raw_roots) for frame in sample):
+        several = len(sample) >= _SEVERAL and not any(_is_there(frame.uri, raw_roots) for frame in sample)
+        if several or roots_gone(raw_roots, [name]):
             raise PreconditionError(
                 "AP-RUN-031",
                 f"raw root {name!r} holds none of the {len(needed)} raw files needed, for example {needed[0].uri}",

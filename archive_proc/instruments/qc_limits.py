@@ -132,11 +132,11 @@ def judge(limits: Iterable[LimitRow], value: float, setup: QcSetup) -> Judged:
     """The verdict on one value: the worst of all limits that cover the setup.
 
     >>> rows = [LimitRow(warn_above=1.0, refuse_above=3.0, reference="")]
-    >>> [judge(rows, value, QcSetup()).verdict for value in (0.5, 2.0, 4.0, float("nan"))]
+    >>> [judge(rows, value, QcSetup()).verdict for value in (0.5, 2.0, float("inf"), float("nan"))]
     ['good', 'warn', 'refuse', None]
     """
     bounds = [bound for row in limits if row.covers(setup) for bound in row.bounds()]
-    if not bounds or not np.isfinite(value):
+    if not bounds or np.isnan(value):
         return UNJUDGED
     for verdict in (REFUSE, WARN):
         for of, limit, side in bounds:
@@ -150,7 +150,7 @@ def judge_many(limits: Iterable[LimitRow], values: NDArray[np.floating], setups:
     """(n,) places in VERDICTS of many values, -1 where no limit applies or the value is NaN."""
     found = np.full(values.shape, -1, np.int8)
     for row in limits:
-        covered = setups.covered(row) & np.isfinite(values)
+        covered = setups.covered(row) & ~np.isnan(values)
         for verdict, limit, side in row.bounds():
             broken = covered & (side * (values - limit) > 0)
             found[broken] = np.maximum(found[broken], VERDICTS.index(verdict))

@@ -117,6 +117,16 @@ def test_dithers_carry_the_first_center_to_the_reference(truth):
     assert figures["OBJECT total rms, left"].reference_value == pytest.approx(expected)
 
 
+def test_a_plane_without_a_centre_misses_the_aim(truth) -> None:
+    found = centres(truth, 0.0, 0.0)
+    rows = [row for row, kind in enumerate(truth.frame_type) if kind == "OBJECT,CENTER"]
+    found.star[rows[0]] = np.nan
+    figures = by_name(centre_figures("set", truth, found, truth.center))
+    missed = figures["CENTER total rms, left"]
+    assert missed.value is None
+    assert missed.n == len(rows) - 1
+
+
 def test_what_was_not_made_counts_as_missed(truth):
     figures = (*centre_figures("set", truth, None, truth.center), angle_figure("set", truth, None))
     assert all(one.value is None for one in figures)

@@ -30,6 +30,17 @@ def test_an_empty_mount_point_ends_a_run_before_it_begins(tmp_path: Path) -> Non
     assert run(tonight).exit_status == 0
 
 
+def test_a_few_files_that_vanished_from_a_root_that_stands_stop_no_night(tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    files = sorted(one for one in tonight.raw.rglob("*") if one.is_file())
+    (tonight.raw / "kept.txt").write_text("the root is mounted")
+    for one in files[3:]:
+        one.unlink()
+    outcome = run(tonight)
+    assert outcome.exit_status == 3, "what the files served has failed, the rest was made"
+    assert outcome.counts[State.DONE] > 0
+
+
 @pytest.mark.parametrize("chunk", [16, 1000])
 def test_a_root_that_goes_in_the_middle_stops_the_run_and_the_same_command_continues(
     tmp_path: Path, chunk: int

@@ -100,7 +100,7 @@ def centre_figures(case: str, truth: SequenceTruth, found: FoundCentres | None, 
     by_dither = offsets_mas(truth, np.arange(len(truth)), carried)
     figures = []
     for half, side in enumerate(HALVES):
-        measured = np.isfinite(offsets[:, half]).all(axis=1)
+        measured = np.asarray(np.isfinite(offsets[:, half]).all(axis=1))
         for name, wanted, aim, reference, beside in (
             ("CENTER", kinds == "OBJECT,CENTER", CENTER_AIMS_MAS.get(band_letter(truth)), "spot centroids", plain),
             ("OBJECT", science & (kinds == "OBJECT"), OBJECT_AIM_MAS, "first CENTER + dither", by_dither),

@@ -2,6 +2,8 @@
 
 import dataclasses
 import gzip
+import os
+import sys
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -46,9 +48,23 @@ def replaced(path, frame, content):
     return dataclasses.replace(frame, size_bytes=len(content))
 
 
-def children():
+def all_children():
     """Processes whose parent we are, zombies included."""
-    return Path("/proc/self/task").joinpath(str(__import__("os").getpid()), "children").read_text().split()
+    return Path("/proc/self/task").joinpath(str(os.getpid()), "children").read_text().split()
+
+
+@pytest.fixture(autouse=True)
+def earlier(monkeypatch):
+    """Other tests of this process may have left servers of their own."""
+    monkeypatch.setattr(sys.modules[__name__], "EARLIER", frozenset(all_children()))
+
+
+EARLIER: frozenset[str] = frozenset()
+
+
+def children():
+    """Those that came since the test began."""
+    return [one for one in all_children() if one not in EARLIER]
 
 
 @pytest.mark.parametrize("form", PACK)

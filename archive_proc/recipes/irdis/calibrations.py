@@ -145,7 +145,8 @@ def _pedestal_and_noise(
         unlit = float(np.median(witness.level[half][dark[half]])) if dark[half].any() else 0.0
         lit = float(np.median(witness.level[half][~dark[half]]))
         known = np.isfinite(noise[half])
-        shines = not lightless and lit - unlit > LEAST_LIGHT
+        # A noise that nobody measured (a sky basis has none) holds no photons either: all light counts then.
+        shines = not lightless and (lit - unlit > LEAST_LIGHT or not known.all())
         if shines or not known.all():
             light = np.maximum(witness.level[half] - unlit, 0.0) / np.float32(gain) if shines else np.float32(0.0)
             spread = float(np.median(noise[half][dark[half]])) if known.all() and dark[half].any() else table_noise

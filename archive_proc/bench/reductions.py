@@ -38,7 +38,7 @@ class Reduction:
 
 
 def find_reduction(archive: Path, truth: SequenceTruth) -> Reduction:
-    """The newest sealed product of each type whose frames are in the truth."""
+    """The sealed product of each type with most frames of the truth, the newest of equals."""
     science = _newest(archive, SCIENCE, truth)
     return Reduction(
         _newest(archive, CENTER, truth),
@@ -79,9 +79,13 @@ def _newest(archive: Path, product_type: str, truth: SequenceTruth) -> Path | No
     found = []
     for seal in Layout(archive).products.glob("*/*/seal.json"):
         group = seal.parent / "product.zarr" / product_type
-        if group.is_dir() and wanted & set(_words(_open(group), "file_id")):
-            found.append((seal.stat().st_mtime, group))
-    return max(found)[1] if found else None
+        if not group.is_dir():
+            continue
+        # Another sequence of the night may have used this one's FLUX or CENTER frames: most frames decide.
+        shared = len(wanted & set(_words(_open(group), "file_id")))
+        if shared:
+            found.append((shared, seal.stat().st_mtime, group))
+    return max(found)[2] if found else None
 
 
 def _open(group: Path) -> xr.Dataset:

@@ -16,6 +16,7 @@ from archive_proc.errors import InputError, NotFoundError
 from archive_proc.simulate.raw_file import Card, write_raw
 from archive_proc.simulate.spec import Companion
 from archive_proc.simulate.truth import SequenceTruth, load_truth, save_truth
+from archive_proc.storage.layout import Layout
 
 FILES = ("SPHER.2015-09-25T08:00:00.000", "SPHER.2015-09-25T08:01:00.000", "SPHER.2015-09-25T08:02:00.000")
 TYPES = ("OBJECT,CENTER", "OBJECT", "OBJECT")
@@ -115,6 +116,17 @@ def test_dithers_carry_the_first_center_to_the_reference(truth):
     moved = truth.center[0, 0] + [[0, 0], [1, 0]] - truth.center[1:, 0]
     expected = np.sqrt(np.mean(np.sum((moved * [12.267, 12.267 * 1.0062]) ** 2, axis=1)))
     assert figures["OBJECT total rms, left"].reference_value == pytest.approx(expected)
+
+
+def test_a_sequence_that_borrowed_frames_is_not_taken_for_the_one_that_lent_them(tmp_path, truth) -> None:
+    layout = Layout(tmp_path)
+    borrowed, own = (layout.products / one[:2] / one for one in ("a" * 32, "b" * 32))
+    for place, files in ((own, FILES), (borrowed, [FILES[0], "SPHER.2017-09-28T23:59:59.000"])):
+        names = xr.DataArray(np.array(files, np.dtypes.StringDType()), dims="frame")
+        group = place / "product.zarr" / "center"
+        xr.Dataset(coords={"file_id": names}).to_zarr(group, zarr_format=3, consolidated=False)
+        (place / "seal.json").write_text("{}")
+    assert find_reduction(tmp_path, truth).center == own / "product.zarr" / "center"
 
 
 def test_a_plane_without_a_centre_misses_the_aim(truth) -> None:

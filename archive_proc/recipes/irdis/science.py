@@ -264,7 +264,7 @@ def _sizes(inputs: RecipeInputs) -> Mapping[str, Mapping[str, int]]:
 
 IRDIS_SCIENCE = Recipe(
     name="irdis_science",
-    version="1.4.0",
+    version="1.5.0",
     arm=Arm.IRDIS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),

@@ -20,8 +20,9 @@ from archive_proc.model.frames import RawFrame
 from archive_proc.storage.fits import read_planes
 from archive_proc.storage.headers import header_batch
 from archive_proc.storage.manifests import frames_to_table, table_to_frames
+from archive_proc.storage.resident_memory import forget_peak, peak_bytes, resident_bytes
 
-_STATUS, _FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_SIZE = Path("/proc/self/statm")
 _TRACEBACK = 1200
 
 
@@ -39,12 +40,13 @@ class Meter:
     """Measures from its making to `cost()`."""
 
     def __init__(self) -> None:
-        self._before = _forget_peak()
+        # Where a new peak cannot begin, the difference is a lower bound.
+        self._before = resident_bytes() if forget_peak() else peak_bytes()
         self._begun = _cpu_s()
 
     def cost(self) -> Cost:
         """Since the meter was made."""
-        return Cost(_cpu_s() - self._begun, max(0, _resident("VmHWM") - self._before))
+        return Cost(_cpu_s() - self._begun, max(0, peak_bytes() - self._before))
 
 
 def _cpu_s() -> float:
@@ -52,27 +54,9 @@ def _cpu_s() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def _forget_peak() -> int:
-    """Let the kernel begin a new peak; the bytes resident now."""
-    try:
-        _FORGET.write_text("5")
-    except OSError:
-        # Not Linux, or not allowed: the peak is that of the process so far, and the difference a lower bound.
-        return _resident("VmHWM")
-    return _resident("VmRSS")
-
-
-def _resident(name: str) -> int:
-    try:
-        lines = _STATUS.read_text().splitlines()
-    except OSError:
-        return 0
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), 0)
-
-
 def limit_memory(more_bytes: int) -> None:
     """Let this process have so many bytes more than now: asking for more raises MemoryError."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if _STATUS.exists() else 0
+    pages = int(_SIZE.read_text().split()[0]) if _SIZE.exists() else 0
     most = pages * os.sysconf("SC_PAGE_SIZE") + more_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
 

@@ -54,6 +54,11 @@ class RunRecords:
         """While it was going."""
         return sum(one.wall_s for one in self.stretches)
 
+    @property
+    def in_workers(self) -> bool:
+        """Whether tasks ran in processes of their own, which hold nothing but a task's memory."""
+        return any(one.ready for one in self.stretches)
+
     def tasks_of(self, recipe: str) -> tuple[TaskEnded, ...]:
         """The tasks of one recipe."""
         return tuple(one for one in self.tasks if one.recipe == recipe)

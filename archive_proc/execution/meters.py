@@ -7,12 +7,10 @@ import datetime as dt
 import faulthandler
 import logging
 import resource
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -21,9 +19,7 @@ from archive_proc.execution.liveness import Writer, this_writer
 from archive_proc.execution.receipts import Meters
 from archive_proc.execution.spec import AttemptDir
 from archive_proc.model.phases import PhaseClock
-
-_CLEAR_PEAK = "5"
-"""Written to /proc/self/clear_refs, resets the peak of the resident size (proc(5))."""
+from archive_proc.storage.resident_memory import forget_peak, peak_bytes
 
 
 def utc_now() -> str:
@@ -35,8 +31,7 @@ class Gauge:
     """Wall and CPU time by phase, peak memory and bytes read of one task."""
 
     def __init__(self) -> None:
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text(_CLEAR_PEAK)
+        forget_peak()
         self.started_at = utc_now()
         self.bytes_read = 0
         self.planes_read = 0
@@ -61,29 +56,6 @@ def _cpu_s() -> float:
     # Children too: `gzip -dc` unpacks .Z files.
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
-
-
-def peak_bytes() -> int:
-    """Largest resident size of this process, on Linux since the last `Gauge` was made."""
-    if (found := _status_bytes("VmHWM:")) is not None:
-        return found
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def resident_bytes() -> int:
-    """Resident size of this process now; 0 where the system does not tell."""
-    return _status_bytes("VmRSS:") or 0
-
-
-def _status_bytes(key: str) -> int | None:
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(key):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None
 
 
 class _Keeper(logging.Handler):

@@ -20,7 +20,7 @@ from archive_proc.execution.cookbooks import Cookbook, cookbook
 from archive_proc.execution.failures import facts_of
 from archive_proc.execution.inputs import Prepared, prepare
 from archive_proc.execution.liveness import alive, host_name
-from archive_proc.execution.meters import Gauge, Sayings, listening, marked, resident_bytes
+from archive_proc.execution.meters import Gauge, Sayings, listening, marked
 from archive_proc.execution.planes import RawPlanes, Stripes, compare_digests, file_digests
 from archive_proc.execution.receipts import Receipt, read_receipts, write_receipt
 from archive_proc.execution.spec import AttemptDir, AttemptSpec, read_spec
@@ -40,6 +40,7 @@ from archive_proc.storage.products import (
     plan_product,
     write_planes,
 )
+from archive_proc.storage.resident_memory import resident_bytes
 from archive_proc.storage.seal import is_sealed, remove_tree
 
 

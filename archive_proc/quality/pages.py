@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +18,7 @@ from archive_proc.quality.scales import Limits, Scale
 from archive_proc.quality.stamps import Stamp, as_rows, drawing_code, order_digest, write_stamp
 from archive_proc.quality.thumbnail import thumbnail
 from archive_proc.storage.products import limit_threads
+from archive_proc.storage.resident_memory import peak_bytes
 
 
 def measure(order: PageOrder, kept: Path) -> tuple[dict[str, Limits], float]:
@@ -54,7 +53,7 @@ def draw(
         scales=as_rows(used),
         pages={name: len(content) for name, content in pages.items()},
         cpu_s=round(measured_s + time.process_time() - began, 3),
-        peak_memory_mb=round(_peak_mb(), 1),
+        peak_memory_mb=round(peak_bytes() / 1e6, 1),
     )
     write_stamp(directory, order.preset, stamp)
     return stamp
@@ -83,9 +82,3 @@ def _masters(order: PageOrder, found: Measured, scales: Mapping[str, Scale]) -> 
             if small is not None:
                 pages[thumbnail_file(name)] = small
     return pages
-
-
-def _peak_mb() -> float:
-    # Linux counts kilobytes, macOS bytes.
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

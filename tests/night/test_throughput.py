@@ -29,7 +29,10 @@ def test_a_run_is_measured_from_its_records(reduced: Archive) -> None:
     assert sum(parts) == pytest.approx(figures[chain + "CPU a science plane"]["value"])
     for recipe in ("irdis_tracks", "irdis_science", "irdis_centered", "irdis_flat", "irdis_sky"):
         assert figures[f"{recipe}: CPU a plane"]["value"] > 0
-        assert 50 < figures[f"{recipe}: peak memory"]["value"] < 2000
+        # The night was reduced in this process, which holds what earlier tests left: no bound can be read off it.
+        memory = figures[f"{recipe}: peak memory"]
+        assert memory["value"] > 50
+        assert memory["aim"] is None
     assert figures["run: science planes"]["n"] == 4
 
 

@@ -1,0 +1,1 @@
+"""The IFS recipes, one module each."""

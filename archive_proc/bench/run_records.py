@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from archive_proc.errors import InputError
+from archive_proc.flow.runs import named_run
 from archive_proc.model.events import Event, ProcessChanged, RunEnded, RunStarted, TaskEnded, WorkerReady
 from archive_proc.model.ids import ProcessId, RunId
 from archive_proc.model.processes import State
@@ -14,6 +15,7 @@ from archive_proc.model.records import ProcessRecord
 from archive_proc.storage.journal import read_journal
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.records import read_record
+from archive_proc.storage.runs import run_ids
 from archive_proc.storage.seal import is_sealed
 
 
@@ -78,17 +80,32 @@ def read_records(layout: Layout, run_id: RunId) -> RunRecords:
     events = read_journal(layout.journal(run_id)).events
     stretches = _stretches(events)
     if not any(one.tasks for one in stretches):
-        raise InputError(
-            "AP-BEN-001",
-            "no task is on record: everything was sealed before, or an older package ran it",
-            subject=f"run {run_id[:12]}",
-            remedy="name another run (archive-proc status lists them), or leave --run out to measure a simulated one",
-        )
+        raise _nothing_on_record(run_id)
     done = dict.fromkeys(
         one.process_id for one in events if isinstance(one, ProcessChanged) and one.state is State.DONE
     )
     sealed = [read_record(layout.product_dir(one)) for one in done if is_sealed(layout, ProcessId(one))]
     return RunRecords(run_id, stretches, tuple(sealed))
+
+
+def latest_that_worked(layout: Layout) -> RunId:
+    """The newest run with a task on record. Raises NotFoundError AP-CLI-009 where there is no run at all, InputError
+    AP-BEN-001 where none has a task.
+    """
+    newest = named_run(layout, None)
+    for run_id in reversed(run_ids(layout)):
+        if any(isinstance(one, TaskEnded) for one in read_journal(layout.journal(run_id)).events):
+            return run_id
+    raise _nothing_on_record(newest)
+
+
+def _nothing_on_record(run_id: RunId) -> InputError:
+    return InputError(
+        "AP-BEN-001",
+        "no task is on record: everything was sealed before, or an older package ran it",
+        subject=f"run {run_id[:12]}",
+        remedy="name another run (archive-proc status lists them), or leave --run out to measure a simulated one",
+    )
 
 
 def _stretches(events: Sequence[Event]) -> tuple[Stretch, ...]:

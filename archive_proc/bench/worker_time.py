@@ -12,7 +12,8 @@ from archive_proc.model.phases import Phase, PhaseCost
 
 CATEGORIES = {
     Phase.START: "start-up: interpreter, imports, connecting, compiled kernels",
-    Phase.READ: "read the main input, inflating it",
+    Phase.RAW: "read raw FITS planes, inflating them",
+    Phase.READ: "read Zarr of the main product, keep planes between blocks",
     Phase.CALIBRATIONS: "load calibrations",
     Phase.BLOCK: "recipe: block",
     Phase.REDUCE: "recipe: reduce",

@@ -78,7 +78,12 @@ def accuracy(
 
 
 @command.command("throughput")
-@click.option("--run", "run", metavar="RUN|latest", help="Measure this run of the archive from its records.")
+@click.option(
+    "--run",
+    "run",
+    metavar="RUN|latest",
+    help="Measure this run of the archive, or the latest that did work, from its records.",
+)
 @click.option("--planes", type=click.IntRange(1), default=128, show_default=True, help="Science planes to simulate.")
 @click.option("--filter", "filter_name", default="DB_H23", show_default=True, help="Filter to simulate.")
 @click.option("--small-files", is_flag=True, help="Simulate packed whole numbers: a seventh of the raw bytes.")
@@ -105,11 +110,18 @@ def throughput(
     Without --run, an observation of full 2048 x 1024 planes is simulated (a few planes, repeated under new headers),
     reduced by the commands, and that run is measured.
     """
+    from archive_proc.bench.run_records import latest_that_worked
     from archive_proc.bench.throughput import bench_run, bench_simulated
 
     if run is not None:
         archive = opened(context)
-        report = bench_run(archive, archive.run_id(None if run == "latest" else run))
+        if run == "latest":
+            chosen, newest = latest_that_worked(archive.layout), archive.run_id(None)
+            if chosen != newest:
+                click.echo(f"run:{newest[:12]} had nothing to do; measured: run:{chosen[:12]}", err=True)
+        else:
+            chosen = archive.run_id(run)
+        report = bench_run(archive, chosen)
     else:
         options = (*(("--to", to) if to else ()), *(("--workers", str(workers)) if workers else ()))
         with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:

@@ -163,7 +163,8 @@ class RawPlanes:
                     PlaneDigest(*key, digest) for key, digest in list(self.digests.items()) if key[0] == file
                 )
                 self._stamps[file] = before
-            self._file(file).read_into(planes, into)
+            with self._clock(Phase.RAW):
+                self._file(file).read_into(planes, into)
             if stamp_of(path) == before:
                 return
         raise InfraFailure(
@@ -177,7 +178,8 @@ class RawPlanes:
         """Read planes again; raise DataFailure (AP-RUN-026) for the first that holds other pixels now."""
         plane = np.empty((1, self.height, self.width), np.float32)
         for one in before:
-            self._file(one.file).read_into([one.plane], plane)
+            with self._clock(Phase.RAW):
+                self._file(one.file).read_into([one.plane], plane)
             if hashlib.sha256(plane[0].data).hexdigest() != one.sha256:
                 raise self._changed(one.file, one.plane)
 
@@ -212,7 +214,7 @@ class RawPlanes:
     def close(self) -> None:
         """Let go of files and of planes kept."""
         # CPU of an inflating program counts when it has ended.
-        with self._clock(Phase.READ):
+        with self._clock(Phase.RAW):
             while self._open:
                 self._open.popitem()[1].close()
         self._held.clear()

@@ -18,8 +18,13 @@ class Phase(StrEnum):
     """Whatever is in no other phase: the spec, marks, receipts, plane tables."""
     START = "start"
     """Imports, compiled kernels made or loaded: paid once a worker."""
+    RAW = "raw"
+    """Raw planes out of FITS files: found, read, inflated, in native byte order."""
     READ = "read"
-    """Pixels of the main input, inflated and in native byte order."""
+    """Pixels of a main product decoded from Zarr, and what is kept of raw planes from one block to the next.
+
+    Packages before phase `raw` counted that here too.
+    """
     CALIBRATIONS = "calibrations"
     """Associated products that the worker's cache did not hold."""
     BLOCK = "block"
@@ -37,7 +42,7 @@ class Phase(StrEnum):
 
 
 RECIPE_PHASES = (Phase.BLOCK, Phase.REDUCE, Phase.CLOSE)
-"""The recipe itself; every other phase is the engine's."""
+"""The recipe itself; every other phase is the engine's, but for the reading of raw files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from toy_night import Night, night, site
 
-from archive_proc.bench.run_records import read_records
+from archive_proc.bench.run_records import latest_that_worked, read_records
 from archive_proc.errors import InputError
 from archive_proc.execution.compiling import compiling_is_start_up
 from archive_proc.execution.executor import execute
@@ -18,6 +18,8 @@ from archive_proc.model.phases import Phase, PhaseClock
 from archive_proc.model.processes import State
 from archive_proc.storage.journal import read_journal
 from archive_proc.storage.records import read_record
+from archive_proc.storage.runs import run_ids
+from archive_proc.storage.seal import remove_tree
 
 
 def run(tonight: Night, backend: str, **options: object) -> tuple[object, ...]:
@@ -50,6 +52,8 @@ def test_every_task_tells_its_phases_and_they_add_up(tmp_path: Path, backend: st
         record = read_record(tonight.layout.product_dir(process.process_id))
         assert sum(one.wall_s for one in record.phases.values()) == pytest.approx(record.wall_s, abs=1e-3)
         assert {"read", "block", "write", "digest"} <= set(record.phases)
+        # Raw files and Zarr are told apart: the last of the three is made of a product.
+        assert ("raw" in record.phases) == (process is not tonight.centered)
         # The record cannot know what came after it: the rest of the sealing.
         assert record.wall_s <= sum(one.wall_s for one in mine) + 1e-3
         assert record.planes_read == sum(one.planes_read for one in mine)
@@ -73,9 +77,22 @@ def test_a_run_in_this_process_starts_no_worker(tmp_path: Path) -> None:
 def test_a_run_that_did_nothing_cannot_be_measured(tmp_path: Path) -> None:
     tonight = night(tmp_path)
     run(tonight, "serial")
+    (first,) = run_ids(tonight.layout)
     again = execute(tonight.plan, tonight.layout, tonight.frames, site(), tonight.options())
     with pytest.raises(InputError, match="AP-BEN-001"):
         read_records(tonight.layout, again.run_id)
+    assert latest_that_worked(tonight.layout) == first < again.run_id
+
+
+def test_of_runs_that_all_did_nothing_none_is_the_latest_that_worked(tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    run(tonight, "serial")
+    again = execute(tonight.plan, tonight.layout, tonight.frames, site(), tonight.options())
+    for run_id in run_ids(tonight.layout):
+        if run_id != again.run_id:
+            remove_tree(tonight.layout.run_dir(run_id))
+    with pytest.raises(InputError, match=f"AP-BEN-001 run {again.run_id[:12]}"):
+        latest_that_worked(tonight.layout)
 
 
 def test_making_a_kernel_is_start_up_and_using_it_is_not() -> None:

@@ -63,8 +63,8 @@ def run_block(
 def halo_rows(inputs: RecipeInputs, rows: NDArray[np.int32], halo: Halo) -> NDArray[np.int32]:
     """Rows of the plane table that a block needs besides its own: a rule on planes, never on chunks.
 
-    For each of its planes up to `n` usable neighbours on either side that share `within` with it. Planes of a product
-    have no dither position: there `dither` means the same raw file.
+    For each of its planes up to `n` usable neighbours on either side that share `within` with it, but for planes of
+    which the block holds `enough`. Planes of a product have no dither position: there `dither` means the same raw file.
     """
     if not halo.n:
         return np.empty(0, np.int32)
@@ -73,6 +73,8 @@ def halo_rows(inputs: RecipeInputs, rows: NDArray[np.int32], halo: Halo) -> NDAr
     wanted: set[int] = set()
     for row in rows:
         mates = np.flatnonzero((keys == keys[row]) & table.usable)
+        if halo.enough and np.count_nonzero(np.isin(mates, rows) & (mates != row)) >= halo.enough:
+            continue
         before, after = mates[mates < row], mates[mates > row]
         wanted.update(int(one) for one in before[-halo.n :])
         wanted.update(int(one) for one in after[: halo.n])

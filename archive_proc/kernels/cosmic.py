@@ -6,7 +6,7 @@ past and future, and more sharply than light through the telescope can.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +25,29 @@ STARLIGHT = 0.3
 """Share of the star's own light added to the limit: speckles and transmission change by 10-20 % from plane to plane."""
 SHARES = {1: 1.0, 2: 0.68, 3: 0.45, 4: 0.30}
 """Variance of the reference over one plane's, by number of neighbours."""
+ENOUGH = 2
+"""Witnesses in a plane's own block that make others needless: of two, a hit in one of them cannot matter. Those of
+other blocks would be read a third time at the ends of chunks."""
+MOST = 4
+"""Witnesses of a plane at most."""
 GROW_SIGMA = 3.0
 """Pixels beside a hit that rise by this much belong to it."""
 SHARPNESS = 2.0
 """A hit exceeds the mean of its eight neighbours by this factor; a core of light, over 2.5 px wide, does not."""
+
+
+def chosen_witnesses(plane: int, alike: Iterable[int], own: Container[int]) -> list[int]:
+    """The planes that a plane is compared with, in order: the nearest `MOST` of its own block; where that holds fewer
+    than `ENOUGH`, up to two before and two after it wherever they are.
+
+    plane: its number on the frame axis; alike: others of the same dither and DIT; own: the planes of its block. Blocks
+    are the same whatever the chunks, and so is the choice.
+    """
+    others = sorted(one for one in alike if one != plane)
+    within = [one for one in others if one in own]
+    if len(within) >= ENOUGH:
+        return sorted(sorted(within, key=lambda one: (abs(one - plane), one))[:MOST])
+    return [*[one for one in others if one < plane][-2:], *[one for one in others if one > plane][:2]]
 
 
 def time_reference(neighbours: Sequence[Float32]) -> Float32:

@@ -143,6 +143,9 @@ class Halo:
 
     n: int = 0
     within: Literal["any", "file", "dither"] = "any"
+    enough: int = 0
+    """A plane with so many usable mates in its own block asks for none from other blocks: at the ends of a chunk those
+    are read a second time. 0: it always does."""
 
 
 @dataclass(frozen=True, slots=True)

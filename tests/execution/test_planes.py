@@ -21,6 +21,7 @@ from archive_proc.instruments.tables import load_tables
 from archive_proc.model.frames import Arm, RawFrame
 from archive_proc.model.phases import STILL
 from archive_proc.model.processes import Subject
+from archive_proc.recipes.irdis.science import IRDIS_SCIENCE
 from archive_proc.recipes.recipe import Halo, RecipeInputs
 from archive_proc.storage.fits import OpenFrame
 from archive_proc.storage.products import (
@@ -59,6 +60,29 @@ def test_a_halo_is_a_rule_on_planes_that_keeps_to_file_or_dither(tmp_path: Path)
     assert halo_rows(inputs, rows, Halo(2, "any")).tolist() == [0, 2, 5, 6]
     assert halo_rows(inputs, rows, Halo(2, "file")).tolist() == [5, 6]
     assert halo_rows(inputs, np.array([2], np.int32), Halo(2, "dither")).tolist() == [0, 7, 8]
+
+
+def test_a_plane_with_enough_mates_in_its_block_asks_no_other_block(tmp_path: Path) -> None:
+    frames, _ = planes_of(tmp_path, 3, 16, 5)
+    inputs = inputs_of(frames, excluded=((1, 1),))
+    block = np.arange(2, 18, dtype=np.int32)
+    # Of the first file the block holds one plane, of the second 15: plane 18 is left to the next block.
+    assert halo_rows(inputs, block, Halo(2, "file")).tolist() == [0, 1, 18]
+    assert halo_rows(inputs, block, Halo(2, "file", enough=2)).tolist() == [0, 1]
+    assert halo_rows(inputs, np.array([3, 4, 5], np.int32), Halo(2, "file", enough=2)).tolist() == [6, 7]
+
+
+@pytest.mark.parametrize(("counts", "dithers"), [((60,) * 56, 4), ((64,) * 53, 1), ((48,) * 21, 16)])
+def test_blocks_of_long_sequences_ask_for_no_plane_of_another(
+    tmp_path: Path, counts: tuple[int, ...], dithers: int
+) -> None:
+    (frame,), _ = planes_of(tmp_path, 1)
+    inputs = inputs_of(
+        tuple(dataclasses.replace(frame, dith_x=float(n % dithers), naxis3=many) for n, many in enumerate(counts))
+    )
+    halo = IRDIS_SCIENCE.passes[0].halo
+    rows = [np.arange(*one, dtype=np.int32) for one in shards(sum(counts))]
+    assert {int(halo_rows(inputs, one, halo).size) for one in rows} == {0}
 
 
 def test_neighbours_of_a_block_do_not_write_over_its_own_planes(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from archive_proc.kernels.calibrate import join_halves
-from archive_proc.kernels.cosmic import Witnesses, cosmic_rays
+from archive_proc.kernels.cosmic import Witnesses, chosen_witnesses, cosmic_rays
 
 SHAPE = (2, 96, 96)
 
@@ -60,3 +60,14 @@ def test_a_star_that_brightens_or_moves_is_no_hit() -> None:
 
 def test_without_neighbours_nothing_is_claimed() -> None:
     assert not find(planes(1)[0], []).any()
+
+
+def test_witnesses_are_the_nearest_of_the_block_and_others_only_where_it_has_too_few():
+    block = range(16, 32)
+    assert chosen_witnesses(24, range(64), block) == [22, 23, 25, 26]
+    assert chosen_witnesses(16, range(64), block) == [17, 18, 19, 20]
+    assert chosen_witnesses(31, range(64), block) == [27, 28, 29, 30]
+    assert chosen_witnesses(16, [8, 12, 16, 20, 28, 32], block) == [20, 28]
+    assert chosen_witnesses(31, [14, 15, 30, 31, 32, 33, 34], block) == [15, 30, 32, 33]
+    assert chosen_witnesses(20, [4, 20, 36], block) == [4, 36]
+    assert chosen_witnesses(20, [20], block) == []

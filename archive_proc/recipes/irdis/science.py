@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.background import background_of_plane, still_light
 from archive_proc.kernels.calibrate import USELESS, Detector, calibrate_plane, common_variance
-from archive_proc.kernels.cosmic import Witnesses, cosmic_rays
+from archive_proc.kernels.cosmic import ENOUGH, Witnesses, chosen_witnesses, cosmic_rays
 from archive_proc.kernels.figures import noise_ratio
 from archive_proc.model.flags import Flag
 from archive_proc.model.frames import Arm
@@ -159,13 +159,13 @@ def _witnesses(block: Block, inputs: RecipeInputs, plane: int, masters: _Masters
 
 
 def _neighbours(block: Block, inputs: RecipeInputs, plane: int) -> list[Float32]:
-    """Raw planes of the same dither and DIT, up to two before and two after; excluded ones have no say."""
+    """Raw planes of the same dither and DIT (`chosen_witnesses`); excluded ones have no say."""
     here = {int(one): block.pixels["raw"][index] for index, one in enumerate(block.planes)}
+    own = frozenset(here)
     here |= {int(one): block.halo_pixels["raw"][index] for index, one in enumerate(block.halo_planes)}
     mine = _same(inputs, plane)
-    alike = sorted(one for one in here if one != plane and inputs.planes.usable[one] and _same(inputs, one) == mine)
-    before, after = [one for one in alike if one < plane][-2:], [one for one in alike if one > plane][:2]
-    return [np.asarray(here[one], np.float32) for one in (*before, *after)]
+    alike = [one for one in here if inputs.planes.usable[one] and _same(inputs, one) == mine]
+    return [np.asarray(here[one], np.float32) for one in chosen_witnesses(plane, alike, own)]
 
 
 def _same(inputs: RecipeInputs, plane: int) -> tuple[float | int | None, ...]:
@@ -264,7 +264,7 @@ def _sizes(inputs: RecipeInputs) -> Mapping[str, Mapping[str, int]]:
 
 IRDIS_SCIENCE = Recipe(
     name="irdis_science",
-    version="1.5.0",
+    version="1.6.0",
     arm=Arm.IRDIS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
@@ -287,7 +287,7 @@ IRDIS_SCIENCE = Recipe(
         TableRead("earth_rotation", by="mjd_obs"),
     ),
     sizes=_sizes,
-    passes=(Pass("calibrate", calibrate_block, gather, Halo(n=2, within="dither")),),
+    passes=(Pass("calibrate", calibrate_block, gather, Halo(n=2, within="dither", enough=ENOUGH)),),
     close=close_science,
     cost=Cost(
         cpu_s=3.0, cpu_s_per_plane=0.6, memory_gb=1.6, bytes_out=12_000_000, bytes_out_per_plane=9_000_000, inodes=60

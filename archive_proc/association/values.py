@@ -20,7 +20,7 @@ def column_value(frame: RawFrame, column: str, tables: Tables) -> Value:
     from the IFS setup or its prism.
     """
     if column == "ifs_mode":
-        return tables.ifs_mode_of(frame.ifs_comb, frame.prism)
+        return tables.ifs.mode_of(frame.ifs_comb, frame.prism)
     value = getattr(frame, column)
     if value is None:
         if column == "inst_filter" and frame.arm is Arm.IRDIS:
@@ -61,7 +61,7 @@ def values_of(frame: RawFrame, columns: tuple[str, ...], tables: Tables) -> tupl
 def filter_of(frame: RawFrame, tables: Tables) -> Value:
     """What a frame was seen through: filter combination, IFS mode, ZIMPOL filter."""
     if frame.arm is Arm.IFS:
-        return tables.ifs_mode_of(frame.ifs_comb, frame.prism)
+        return tables.ifs.mode_of(frame.ifs_comb, frame.prism)
     if frame.arm is Arm.ZIMPOL:
         return frame.zimpol_filter1
     return column_value(frame, "inst_filter", tables)

@@ -15,7 +15,6 @@ from archive_proc.instruments.rows import (
     DERIVED_COLUMNS,
     AssociationsFile,
     FrameTypesFile,
-    IfsFile,
     RuleRow,
 )
 from archive_proc.instruments.toml_rows import wrong_row
@@ -132,16 +131,6 @@ def check_irdis(table: IrdisFile, texts: Texts) -> None:
             )
     if not table.geometry or table.geometry[-1].valid_to is not None:
         raise wrong_row(text, source, ("geometry", max(0, len(table.geometry) - 1)), "the last row has no valid_to")
-
-
-def check_ifs(table: IfsFile, texts: Texts) -> None:
-    """Every setup belongs to one mode."""
-    text, source = texts["ifs.toml"], "ifs.toml"
-    seen: dict[str, str] = {}
-    for at, row in enumerate(table.mode):
-        for comb in row.combs:
-            if seen.setdefault(comb, row.name) != row.name:
-                raise wrong_row(text, source, ("mode", at), f"{comb} belongs to mode {seen[comb]} already", "combs")
 
 
 def check_earth_rotation(table: EarthRotationFile, texts: Texts) -> None:

@@ -125,20 +125,3 @@ class AssociationsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """associations.toml."""
 
     rule: tuple[RuleRow, ...]
-
-
-class IfsModeRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One mode of the IFS and the setups that belong to it."""
-
-    name: str
-    obs_comb: str
-    prism: str
-    combs: tuple[str, ...]
-    wavelength_um: tuple[float, float]
-    reference: str
-
-
-class IfsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """ifs.toml."""
-
-    mode: tuple[IfsModeRow, ...]

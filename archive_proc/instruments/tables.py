@@ -12,6 +12,7 @@ import msgspec
 from archive_proc.errors import MisuseError
 from archive_proc.instruments import checks
 from archive_proc.instruments.earth_rotation import EarthRotationFile
+from archive_proc.instruments.ifs import IfsFile, IfsTables, check_ifs, ifs_tables
 from archive_proc.instruments.irdis import IrdisFile, IrdisTables
 from archive_proc.instruments.products import ProductsFile, ProductType, resolved
 from archive_proc.instruments.qc_checks import check_qc_limits
@@ -21,8 +22,6 @@ from archive_proc.instruments.rows import (
     FrameTypeRow,
     FrameTypesFile,
     GroupingRow,
-    IfsFile,
-    IfsModeRow,
     RuleRow,
 )
 from archive_proc.instruments.toml_rows import read_table
@@ -62,7 +61,7 @@ class Tables(msgspec.Struct, frozen=True, kw_only=True):
     grouping: GroupingRow
     rules: tuple[RuleRow, ...]
     irdis: IrdisTables
-    ifs_modes: dict[str, IfsModeRow]
+    ifs: IfsTables
     product_types: dict[str, ProductType]
     earth_rotation: EarthRotationFile
     qc: QcLimits
@@ -78,16 +77,6 @@ class Tables(msgspec.Struct, frozen=True, kw_only=True):
             if row.name == name:
                 return row
         raise KeyError(name)
-
-    def ifs_mode_of(self, ifs_comb: str | None, prism: str | None = None) -> str | None:
-        """YJ or YJH: from `INS2 COMB IFS`, else from the prism; None when neither says."""
-        for row in self.ifs_modes.values():
-            if ifs_comb in row.combs:
-                return row.name
-        for row in self.ifs_modes.values():
-            if prism is not None and prism == row.prism:
-                return row.name
-        return None
 
 
 @cache
@@ -112,11 +101,12 @@ def parse_tables(texts: Mapping[str, str]) -> Tables:
     checks.check_frame_types(frame_types, texts)
     checks.check_associations(associations, frame_types, texts)
     checks.check_irdis(irdis, texts)
-    checks.check_ifs(ifs, texts)
+    check_ifs(ifs, texts["ifs.toml"])
     checks.check_products(products, texts)
     checks.check_earth_rotation(rotation, texts)
     check_qc_limits(limits, products, texts)
-    rules = [msgspec.to_builtins(frame_types), msgspec.to_builtins(associations), msgspec.to_builtins(ifs)]
+    modes = {"mode": msgspec.to_builtins(ifs.mode)}
+    rules = [msgspec.to_builtins(frame_types), msgspec.to_builtins(associations), modes]
     return Tables(
         frame_types=frame_types.frame_type,
         grouping=frame_types.grouping,
@@ -128,7 +118,7 @@ def parse_tables(texts: Mapping[str, str]) -> Tables:
             neutral_densities={row.name: row for row in irdis.neutral_density},
             coronagraphs={row.name: row for row in irdis.coronagraph},
         ),
-        ifs_modes={row.name: row for row in ifs.mode},
+        ifs=ifs_tables(ifs),
         product_types=resolved(products.product),
         earth_rotation=rotation,
         qc=QcLimits(limits.metric),
@@ -144,7 +134,13 @@ _WHOLE: dict[str, _Rows] = {
     "irdis.coronagraphs": lambda tables: tables.irdis.coronagraphs,
     "irdis.geometry": lambda tables: tables.irdis.geometries,
     "irdis.detector": lambda tables: tables.irdis.detector,
-    "ifs.modes": lambda tables: tables.ifs_modes,
+    "ifs.modes": lambda tables: tables.ifs.modes,
+    "ifs.detector": lambda tables: tables.ifs.detector,
+    "ifs.lenslets": lambda tables: tables.ifs.lenslets,
+    "ifs.geometry": lambda tables: tables.ifs.geometries,
+    "ifs.lasers": lambda tables: tables.ifs.lasers,
+    "ifs.channels": lambda tables: tables.ifs.channel_rows,
+    "ifs.orientation": lambda tables: tables.ifs.orientations,
     "earth_rotation": lambda tables: tables.earth_rotation,
 }
 _ALIASES = {
@@ -169,6 +165,8 @@ def table_digest(tables: Tables, reads: Sequence[TableReadLike], frame: RawFrame
     return sha256_hex(sorted(parts, key=lambda part: (str(part[0]), str(part[1]))))
 
 
+_BY_MODE = ("ifs.modes", "ifs.geometry", "ifs.channels")
+"""Tables whose row the frame's mode picks, whatever column is named."""
 _LIMITS = "qc."
 """What the names of the limits that a recipe acts on begin with: `qc.<product type>`."""
 
@@ -191,8 +189,10 @@ def _read(tables: Tables, read: TableReadLike, frame: RawFrame | None) -> object
         return msgspec.to_builtins(tables.earth_rotation.around(frame.mjd_obs))
     if name == "irdis.neutral_density" and value is None:
         value = "OPEN"
-    if name == "ifs.modes":
-        value = tables.ifs_mode_of(frame.ifs_comb, frame.prism)
+    if name == "ifs.orientation":
+        return msgspec.to_builtins([row for row in tables.ifs.orientations if row.covers(frame.mjd_obs)])
+    if name in _BY_MODE:
+        value = tables.ifs.mode_of(frame.ifs_comb, frame.prism)
     return msgspec.to_builtins(whole.get(value) if isinstance(whole, dict) else whole)
 
 

@@ -1,0 +1,155 @@
+"""Raw IFS planes to electrons: level off, pixel response divided out, what is known about every pixel beside it.
+
+Bad pixels are never repaired here: they keep their value and have weight zero (`good`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archive_proc.errors import DataFailure
+from archive_proc.instruments.tables import load_tables
+from archive_proc.kernels.calibrate import DetectorLevel, detector_level
+from archive_proc.model.flags import Flag
+from archive_proc.recipes.detector import true_dit
+from archive_proc.recipes.recipe import Calibration, InputRole, RecipeInputs
+
+Float32 = NDArray[np.float32]
+Flags = NDArray[np.uint16]
+Mask = NDArray[np.bool_]
+
+FLAT_ROLE = "detector_flat_white"
+BAD_ROLE = "bad_pixels"
+DARK = InputRole("dark", ("dark", "instrument_background"))
+BACKGROUND = InputRole("background", ("instrument_background", "dark"))
+FLAT = InputRole(FLAT_ROLE, ("detector_flat",))
+BAD_PIXELS = InputRole(BAD_ROLE, ("bad_pixels",), association_roles=(FLAT_ROLE,))
+"""Roles of recipes that look at raw planes: DARK for lamps, BACKGROUND for the sky, FLAT and BAD_PIXELS for both."""
+
+BAD = int(Flag.DEAD | Flag.HOT | Flag.NOISY | Flag.NONLINEAR | Flag.NEW_BAD | Flag.OUTSIDE)
+"""Flags of a master that give a pixel weight zero in every plane."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorMasters:
+    """The detector for the planes of one main file; arrays (ny, nx)."""
+
+    dit_s: float
+    gain: float
+    """e-/ADU."""
+    saturation_adu: float
+    """Raw level beyond which a pixel is not used."""
+    level: Float32
+    """ADU per DIT without source light."""
+    level_variance: Float32
+    """ADU^2, of `level`: shared by all planes."""
+    response: Float32
+    """About 1; 1 where it is not known (such pixels are bad)."""
+    response_variance: Float32
+    """Of `response`; 0 where it is not known."""
+    read_noise: Float32
+    """ADU, standard deviation of one plane without source light: read noise and photons of the background."""
+    flags: Flags
+    """OR of what dark or background and the bad-pixel map say."""
+    method: str
+    """How the level came: `match`, or `rate_from_other_dits`."""
+
+
+def detector_masters(
+    inputs: RecipeInputs, file: int, dark_role: str = "dark", flat_role: str = FLAT_ROLE, bad_role: str = BAD_ROLE
+) -> DetectorMasters:
+    """The masters that serve one main file, at its DIT.
+
+    Raises DataFailure AP-IFS-001 without a detector flat, AP-IFS-002 without dark or background, AP-IRD-001 where
+    darks of other DITs cannot give a rate, AP-IFS-003 where a master has another shape than the file.
+    """
+    frame = inputs.frames[file]
+    flats, darks = inputs.serving(flat_role, file), inputs.serving(dark_role, file)
+    if not flats:
+        raise DataFailure(
+            "AP-IFS-001",
+            "no detector flat serves this file",
+            subject=frame.file_id,
+            remedy=f"`explain` it: role {flat_role} lists the candidates and why each was refused",
+        )
+    if not darks:
+        raise DataFailure(
+            "AP-IFS-002",
+            "no dark or background serves this file",
+            subject=frame.file_id,
+            remedy=f"`explain` it: role {dark_role} lists the candidates and why each was refused",
+        )
+    detector = load_tables().ifs.detector
+    level = detector_level(true_dit(frame), [_level_of(one) for one in darks])
+    bad = inputs.serving(bad_role, file) or flats
+    response = np.asarray(flats[0].arrays["response"], np.float32)
+    flags = level.flags | np.asarray(bad[0].arrays["flags"], np.uint16)
+    shape = (frame.naxis2 or detector.size_px, frame.naxis1 or detector.size_px)
+    for name, found in (("dark or background", level.level.shape), ("detector flat", response.shape)):
+        if found != shape:
+            raise DataFailure(
+                "AP-IFS-003",
+                f"the {name} has {found[0]} x {found[1]} pixels, the file {shape[0]} x {shape[1]}",
+                subject=frame.file_id,
+                remedy="quarantine the file: the IFS reads out the whole detector",
+            )
+    known = np.isfinite(response) & (response > 0)
+    flags[~known] |= np.uint16(Flag.DEAD)
+    return DetectorMasters(
+        dit_s=level.dit_s,
+        gain=float(frame.gain or detector.gain_e_per_adu),
+        saturation_adu=detector.saturation_adu,
+        level=level.level,
+        level_variance=level.variance,
+        response=np.where(known, response, np.float32(1.0)),
+        response_variance=np.where(known, flats[0].arrays["variance"], 0.0).astype(np.float32),
+        read_noise=level.read_noise,
+        flags=flags,
+        method=level.method if len(darks) > 1 else darks[0].method,
+    )
+
+
+def _level_of(one: Calibration) -> DetectorLevel:
+    arrays = one.arrays
+    return DetectorLevel(
+        dit_s=float(one.attrs["dit_s"]),
+        level=np.asarray(arrays["level"], np.float32),
+        variance=np.asarray(arrays["variance"], np.float32),
+        read_noise=np.asarray(arrays["read_noise"], np.float32),
+        flags=np.asarray(arrays["flags"], np.uint16),
+    )
+
+
+def electrons(raw: Float32, masters: DetectorMasters, gain: float | None = None) -> Float32:
+    """Light in electrons per DIT, (n, ny, nx) or (ny, nx) float32: level off, response divided out.
+
+    `raw` float32 ADU of the same shape; `gain` e-/ADU, None: the masters'. Bad pixels keep what comes out.
+    """
+    scale = np.float32(masters.gain if gain is None else gain) / masters.response
+    return np.asarray((raw - masters.level) * scale, np.float32)
+
+
+def noise_variance(masters: DetectorMasters, gain: float | None = None) -> Float32:
+    """(ny, nx) float32 e-^2 of `electrons` where no source light falls: read noise and background, after the flat.
+
+    The variance of a lit pixel is this plus its light's photons: light / response.
+    """
+    scale = np.float32(masters.gain if gain is None else gain) / masters.response
+    return np.asarray((masters.read_noise * scale) ** 2, np.float32)
+
+
+def good(masters: DetectorMasters) -> Mask:
+    """(ny, nx) pixels with a weight in every plane."""
+    return np.asarray((masters.flags & BAD) == 0)
+
+
+def saturated(raw: Float32, masters: DetectorMasters) -> Mask:
+    """(..., ny, nx) raw pixels beyond the detector's limit, and those that touch one: charge spills over."""
+    from scipy import ndimage
+
+    full = raw > masters.saturation_adu
+    cross = ndimage.generate_binary_structure(2, 1).reshape((1,) * (raw.ndim - 2) + (3, 3))
+    return np.asarray(ndimage.binary_dilation(full, cross)) if full.any() else full

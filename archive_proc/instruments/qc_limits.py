@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.instruments.rows import Severity, pattern_fits
+from archive_proc.model.frames import Arm, RawFrame
 from archive_proc.model.ids import sha256_hex
 
 VERSION_DIGITS = 12
@@ -43,7 +44,7 @@ class LimitRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Limits of one metric in some setups. A value on the limit is good."""
 
     inst_filter: tuple[str, ...] = ()
-    """Patterns of `INS COMB IFLT`, `!` first meaning not these; empty: every filter."""
+    """Patterns of `INS COMB IFLT` (IFS: of `INS2 COMB IFS`), `!` first meaning not these; empty: every filter."""
     dit_s: tuple[float, float] | None = None
     """Shortest and longest DIT, s, both included."""
     frame_type: tuple[str, ...] = ()
@@ -86,6 +87,8 @@ class MetricRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     products: tuple[str, ...]
     """Product types that it is a figure of."""
+    arm: Literal["IRDIS", "IFS"] | None = None
+    """Only this arm's recipes measure it; None: whatever arm makes the product."""
     metric: str
     of: Literal["product", "plane"] = "product"
     """A value a product, or a value a plane (column of the table `plane_qc`)."""
@@ -126,6 +129,12 @@ class Judged:
 
 
 UNJUDGED = Judged(None)
+
+
+def setup_of_frame(frame: RawFrame) -> QcSetup:
+    """What limits may depend on, of a raw frame. An IFS file's setup is its `INS2 COMB IFS`: its filter is IRDIS'."""
+    name = frame.ifs_comb if frame.arm is Arm.IFS else frame.inst_filter
+    return QcSetup(name or "", frame.dit_s, frame.night)
 
 
 def judge(limits: Iterable[LimitRow], value: float, setup: QcSetup) -> Judged:
@@ -216,11 +225,11 @@ class QcLimits:
             raise KeyError(f"{product_type} {metric} decides nothing")
         return tuple(msgspec.structs.replace(one, warn_below=None, warn_above=None) for one in row.limit)
 
-    def decisive(self, product_type: str) -> object:
-        """What `TableRead("qc.<product type>")` digests: refusing limits of deciding metrics, and nothing else."""
+    def decisive(self, product_type: str, arm: Arm | None = None) -> object:
+        """What `TableRead("qc.<product type>")` digests: refusing limits of an arm's deciding metrics, nothing else."""
         found = []
         for row in self.rows:
-            if row.decides and product_type in row.products:
+            if row.decides and product_type in row.products and (row.arm is None or arm is None or row.arm == arm):
                 limits = [one for one in row.limit if one.refuse_above is not None or one.refuse_below is not None]
                 for one in limits:
                     tree = _numbers(msgspec.to_builtins(one))

@@ -25,7 +25,7 @@ from archive_proc.instruments.rows import (
     RuleRow,
 )
 from archive_proc.instruments.toml_rows import read_table
-from archive_proc.model.frames import RawFrame
+from archive_proc.model.frames import Arm, RawFrame
 from archive_proc.model.ids import sha256_hex
 
 __all__ = ["FrameTypeRow", "RuleRow", "TableReadLike", "Tables", "load_tables", "parse_tables", "table_digest"]
@@ -67,6 +67,10 @@ class Tables(msgspec.Struct, frozen=True, kw_only=True):
     qc: QcLimits
     ruleset_version: str
     """Short hash of the frame types and association rules."""
+
+    def gain(self, arm: Arm) -> float:
+        """e-/ADU of an arm's detector, for headers without it. Raises KeyError for an arm without tables."""
+        return {Arm.IRDIS: self.irdis.detector.gain_e_per_adu, Arm.IFS: self.ifs.detector.gain_e_per_adu}[arm]
 
     def frame_type(self, name: str) -> FrameTypeRow:
         """The first row of this frame type (rows of one name agree on role, group keys and block).
@@ -173,7 +177,7 @@ _LIMITS = "qc."
 
 def _read(tables: Tables, read: TableReadLike, frame: RawFrame | None) -> object:
     if read.table.startswith(_LIMITS) and read.table.removeprefix(_LIMITS) in tables.product_types:
-        return tables.qc.decisive(read.table.removeprefix(_LIMITS))
+        return tables.qc.decisive(read.table.removeprefix(_LIMITS), frame.arm if frame is not None else None)
     name = _ALIASES.get(read.table, read.table)
     if name not in _WHOLE:
         raise MisuseError(

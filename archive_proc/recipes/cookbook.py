@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from archive_proc.errors import MisuseError
-from archive_proc.recipes.detector import IRDIS_DARK, IRDIS_INSTRUMENT_BACKGROUND
+from archive_proc.recipes.detector import (
+    IFS_DARK,
+    IFS_INSTRUMENT_BACKGROUND,
+    IRDIS_DARK,
+    IRDIS_INSTRUMENT_BACKGROUND,
+)
 from archive_proc.recipes.irdis.centered import IRDIS_CENTERED
 from archive_proc.recipes.irdis.flat import IRDIS_FLAT
 from archive_proc.recipes.irdis.science import IRDIS_SCIENCE
@@ -19,6 +24,8 @@ COOKBOOK: tuple[Recipe, ...] = (
     IRDIS_TRACKS,
     IRDIS_SCIENCE,
     IRDIS_CENTERED,
+    IFS_DARK,
+    IFS_INSTRUMENT_BACKGROUND,
 )
 
 LIBRARIES = ("numba", "scipy.ndimage")

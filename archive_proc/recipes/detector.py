@@ -1,28 +1,32 @@
 """Master darks and instrument backgrounds: the detector's level at one DIT, its noise, its hot and noisy pixels.
 
 One pass over stripes of rows of all planes: levels of planes are aligned by output within the stripe, combined with
-clipping, and flagged once whole (DESIGN 4).
+clipping, and flagged once whole (DESIGN 4). The arms differ in what they call bad: IRDIS judges halves by ADU, the IFS
+its whole detector by dark current and by the scatter between planes, as few as two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.errors import DataFailure
+from archive_proc.instruments.qc_limits import setup_of_frame
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.bad_pixels import dark_flags
 from archive_proc.kernels.calibrate import join_halves, split_halves
 from archive_proc.kernels.combine import align_outputs, combine_planes
+from archive_proc.kernels.defects import coupled_pixels, hot_pixels, plane_spread, unstable_pixels
 from archive_proc.kernels.figures import by_output
 from archive_proc.model.flags import Flag
 from archive_proc.model.frames import Arm, RawFrame
 from archive_proc.model.processes import Remark
 from archive_proc.recipes.measuring import Figures
 from archive_proc.recipes.recipe import (
+    Array,
     Arrays,
     Block,
     BlockOutput,
@@ -45,6 +49,22 @@ class DarkParameters:
     """ADU above the local median in 16 s; scales with the DIT."""
     noisy_factor: float = 4.0
     """Temporal scatter over the typical one."""
+    accept_refused: bool = False
+    """Make the master though its figures are beyond the limits that refuse it (`qc_limits`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class IfsDarkParameters:
+    """What makes a pixel of the IFS bad (notes/ifs 6.1)."""
+
+    hot_e_s: float = 12.0
+    """Dark current above the neighbourhood's, and"""
+    hot_sigma: float = 6.0
+    """robust standard deviations of the neighbourhood."""
+    unstable_sigma: float = 5.0
+    """Scatter between planes, as the Gaussian deviate of its probability."""
+    coupling: float = 0.02
+    """Share of its charge that a neighbour sees: the hottest take their four neighbours along."""
     accept_refused: bool = False
     """Make the master though its figures are beyond the limits that refuse it (`qc_limits`)."""
 
@@ -80,25 +100,43 @@ def no_planes(subject: str) -> DataFailure:
     )
 
 
-def combine_stripe(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
-    """One stripe of the master: level, noise, variance, scatter (rows, 2048), ADU."""
+def aligned_planes(block: Block, inputs: RecipeInputs) -> NDArray[np.float32]:
+    """The usable planes of a stripe, (n, rows, 2048) ADU, outputs aligned.
+
+    Raises DataFailure AP-IRD-003 without any.
+    """
     chosen = usable_rows(block, inputs)
     if not chosen.size:
         raise no_planes(inputs.subject.subject_id)
-    raw = np.asarray(block.pixels["raw"], np.float32)[chosen]
-    combined = combine_planes(align_outputs(raw))
-    return BlockOutput(
-        {
-            "level": combined.mean,
-            "noise": combined.noise,
-            "variance": combined.variance,
-            "scatter": combined.scatter,
-            "typical_noise": np.array([combined.typical_noise]),
-            "n_planes": np.array([chosen.size], np.int64),
-            # One row a stripe, one column a plane: every fourth pixel tells the level well enough.
-            "plane_levels": np.median(raw[:, ::2, ::2], axis=(1, 2))[None, :],
-        }
-    )
+    return align_outputs(np.asarray(block.pixels["raw"], np.float32)[chosen])
+
+
+def combine_stripe(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
+    """One stripe of the master: level, noise, variance, scatter (rows, 2048), ADU."""
+    return BlockOutput(_combined(aligned_planes(block, inputs), block, inputs))
+
+
+def combine_ifs_stripe(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
+    """As `combine_stripe`, and the variance between planes that tells unstable pixels."""
+    planes = aligned_planes(block, inputs)
+    spread, freedom = plane_spread(planes)
+    found = _combined(planes, block, inputs)
+    return BlockOutput(found | {"spread": spread, "freedom": np.array([freedom], np.int64)})
+
+
+def _combined(planes: NDArray[np.float32], block: Block, inputs: RecipeInputs) -> dict[str, Array]:
+    combined = combine_planes(planes)
+    raw = np.asarray(block.pixels["raw"], np.float32)[usable_rows(block, inputs)]
+    return {
+        "level": combined.mean,
+        "noise": combined.noise,
+        "variance": combined.variance,
+        "scatter": combined.scatter,
+        "typical_noise": np.array([combined.typical_noise]),
+        "n_planes": np.array([len(planes)], np.int64),
+        # One row a stripe, one column a plane: every fourth pixel tells the level well enough.
+        "plane_levels": np.median(raw[:, ::2, ::2], axis=(1, 2))[None, :],
+    }
 
 
 def join_stripes(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
@@ -106,30 +144,74 @@ def join_stripes(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arra
     return {key: np.concatenate([one[key] for one in summaries]) for key in summaries[0]}
 
 
-def _close(product_type: str, inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
+def _halves_flags(inputs: RecipeInputs, shared: Arrays, dit_s: float, typical: float) -> NDArray[np.uint16]:
     limits: DarkParameters = inputs.parameters
-    frame = inputs.frames[0]
-    dit = true_dit(frame)
-    typical = float(np.median(shared["typical_noise"]))
-    n = int(shared["n_planes"][0])
-    flags = join_halves(
+    return join_halves(
         dark_flags(
             split_halves(shared["level"]),
             split_halves(shared["scatter"]),
             typical,
-            dit,
+            dit_s,
             hot_adu=limits.hot_adu,
             noisy_factor=limits.noisy_factor,
         )
     )
-    figures = _figures(product_type, inputs, shared, flags, typical)
+
+
+def _ifs_flags(inputs: RecipeInputs, shared: Arrays, dit_s: float, typical: float) -> NDArray[np.uint16]:
+    limits: IfsDarkParameters = inputs.parameters
+    level, gain = shared["level"], _gain(inputs)
+    least = limits.hot_e_s * dit_s / gain
+    hot, excess = hot_pixels(level, least, limits.hot_sigma)
+    hot |= coupled_pixels(excess, least, limits.coupling)
+    # What a pixel glows more than its neighbourhood scatters by its own photons.
+    expected = (typical**2 + np.maximum(excess, 0.0) / gain).astype(np.float32)
+    noisy = unstable_pixels(shared["spread"], int(shared["freedom"][0]), expected, limits.unstable_sigma)
+    flags = np.zeros(level.shape, np.uint16)
+    flags[hot] |= np.uint16(Flag.HOT)
+    flags[noisy | ~np.isfinite(level)] |= np.uint16(Flag.NOISY)
+    return flags
+
+
+def _gain(inputs: RecipeInputs) -> float:
+    """e-/ADU: the header's, else the table's of the arm."""
+    return float(inputs.frames[0].gain or load_tables().gain(inputs.frames[0].arm))
+
+
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """How one arm judges its masters."""
+
+    find: Callable[[RecipeInputs, Arrays, float, float], NDArray[np.uint16]]
+    """(inputs, shared, DIT, typical noise) -> flags."""
+    refused: str
+    """Code where a figure is beyond a limit."""
+    few: str
+    """Code of the remark on masters of fewer than"""
+    least: int
+    """planes, which cannot tell pixels by their scatter."""
+
+
+_IRDIS = _Judging(_halves_flags, "AP-IRD-004", "AP-IRD-005", 3)
+_IFS = _Judging(_ifs_flags, "AP-IFS-004", "AP-IFS-005", 2)
+
+
+def _close(product_type: str, inputs: RecipeInputs, shared: Arrays, arm: _Judging, *, glows: bool) -> RecipeResult:
+    """`glows`: the level is light, whose photons are in the noise."""
+    frame = inputs.frames[0]
+    dit = true_dit(frame)
+    typical = float(np.median(shared["typical_noise"]))
+    n = int(shared["n_planes"][0])
+    flags = arm.find(inputs, shared, dit, typical)
+    figures = _figures(product_type, inputs, shared, flags, typical, glows=glows)
     figures.expect_none_refused(
-        "AP-IRD-004",
+        arm.refused,
         frame.file_id,
         "look at the frames; quarantine those with light or a reset fault: another group is taken then",
-        accept=limits.accept_refused,
+        accept=inputs.parameters.accept_refused,
     )
-    remarks = () if n >= 3 else (Remark("AP-IRD-005", f"{n} plane(s): the noise of single pixels is not known"),)
+    known = n >= arm.least
+    remarks = () if known else (Remark(arm.few, f"{n} plane(s): the noise of single pixels is not known"),)
     content = ProductContent(
         {
             "level": shared["level"],
@@ -141,7 +223,7 @@ def _close(product_type: str, inputs: RecipeInputs, shared: Arrays) -> RecipeRes
             "dit_s": dit,
             "gain": frame.gain,
             "n_planes": n,
-            "inst_filter": frame.inst_filter,
+            "inst_filter": setup_of_frame(frame).inst_filter or None,
             "nd_filter": frame.nd_filter,
             "typical_noise_adu": round(typical, 4),
         },
@@ -150,13 +232,18 @@ def _close(product_type: str, inputs: RecipeInputs, shared: Arrays) -> RecipeRes
 
 
 def _figures(
-    product_type: str, inputs: RecipeInputs, shared: Arrays, flags: NDArray[np.uint16], typical: float
+    product_type: str,
+    inputs: RecipeInputs,
+    shared: Arrays,
+    flags: NDArray[np.uint16],
+    typical: float,
+    *,
+    glows: bool,
 ) -> Figures:
     found = Figures(inputs)
     level = float(np.median(shared["level"]))
-    gain = float(inputs.frames[0].gain or load_tables().irdis.detector.gain_e_per_adu)
     # Light adds photon noise: an instrument background may be as noisy as its level makes it.
-    photons = max(level, 0.0) / gain if product_type == "instrument_background" else 0.0
+    photons = max(level, 0.0) / _gain(inputs) if glows else 0.0
     found.add(product_type, "typical_noise", float(np.sqrt(max(typical**2 - photons, 0.0))), "adu")
     found.add(product_type, "median_level", level, "adu")
     hot = float(np.mean((flags & int(Flag.HOT)) != 0))
@@ -174,12 +261,25 @@ def _figures(
 
 def close_dark(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     """The product `dark`. Raises DataFailure AP-IRD-004 where noise or bad pixels are beyond the limits."""
-    return _close("dark", inputs, shared)
+    return _close("dark", inputs, shared, _IRDIS, glows=False)
 
 
 def close_instrument_background(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     """The product `instrument_background`; raises as `close_dark`."""
-    return _close("instrument_background", inputs, shared)
+    return _close("instrument_background", inputs, shared, _IRDIS, glows=True)
+
+
+def close_ifs_dark(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
+    """The product `dark` of the IFS. Raises DataFailure AP-IFS-004 where noise or bad pixels are beyond the limits.
+
+    The instrument's own warmth shines into the closed IFS too: some 15 e-/s (notes/ifs 1).
+    """
+    return _close("dark", inputs, shared, _IFS, glows=True)
+
+
+def close_ifs_instrument_background(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
+    """The product `instrument_background` of the IFS, from closed or sky frames; raises as `close_ifs_dark`."""
+    return _close("instrument_background", inputs, shared, _IFS, glows=True)
 
 
 _STRIPES = Pass("combine", combine_stripe, join_stripes)
@@ -215,4 +315,39 @@ IRDIS_INSTRUMENT_BACKGROUND = Recipe(
     passes=(_STRIPES,),
     close=close_instrument_background,
     cost=_COST,
+)
+
+_IFS_STRIPES = Pass("combine", combine_ifs_stripe, join_stripes)
+_IFS_COST = Cost(cpu_s=5.0, cpu_s_per_plane=0.4, memory_gb=0.9, bytes_out=30_000_000, bytes_out_per_plane=0)
+
+IFS_DARK = Recipe(
+    name="ifs_dark",
+    version="1.0.0",
+    arm=Arm.IFS,
+    subject_kind="group",
+    main=RawMain(frame_types=("IFS_DARK_RAW",)),
+    inputs=(),
+    outputs=("dark",),
+    parameters=IfsDarkParameters,
+    tables=(TableRead("ifs.detector"), TableRead("qc.dark")),
+    axis="rows",
+    passes=(_IFS_STRIPES,),
+    close=close_ifs_dark,
+    cost=_IFS_COST,
+)
+
+IFS_INSTRUMENT_BACKGROUND = Recipe(
+    name="ifs_instrument_background",
+    version="1.0.0",
+    arm=Arm.IFS,
+    subject_kind="group",
+    main=RawMain(frame_types=("IFS_CAL_BACKGROUND_RAW", "IFS_SKY_BG_RAW")),
+    inputs=(),
+    outputs=("instrument_background",),
+    parameters=IfsDarkParameters,
+    tables=(TableRead("ifs.detector"), TableRead("qc.instrument_background")),
+    axis="rows",
+    passes=(_IFS_STRIPES,),
+    close=close_ifs_instrument_background,
+    cost=_IFS_COST,
 )

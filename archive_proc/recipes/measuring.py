@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 
 from archive_proc.errors import DataFailure, Measured
-from archive_proc.instruments.qc_limits import HALVES, REFUSE, QcSetup, judge
+from archive_proc.instruments.qc_limits import HALVES, REFUSE, QcSetup, judge, setup_of_frame
 from archive_proc.instruments.tables import load_tables
 from archive_proc.model.processes import QcValue
 from archive_proc.recipes.recipe import RecipeInputs
@@ -21,7 +21,7 @@ def setup_of(inputs: RecipeInputs) -> QcSetup:
     if inputs.frames:
         by_role = dict(zip(reversed(inputs.frame_roles), reversed(inputs.frames), strict=False))
         frame = by_role.get("OBJECT") or by_role.get("CENTER") or inputs.frames[0]
-        return QcSetup(frame.inst_filter or "", frame.dit_s, frame.night)
+        return setup_of_frame(frame)
     attrs = inputs.main.attrs if inputs.main is not None else {}
     dit = json.loads(str(attrs.get("setup") or "{}")).get("dit_s")
     return QcSetup(str(attrs.get("inst_filter") or ""), None if dit is None else float(dit))

@@ -1,7 +1,8 @@
 """Named moments at which a process of a run kills itself, so that faults hit exactly where notes/storage 2.6 looks.
 
-A point wraps one function where it is looked up. It is armed by an environment variable in every process that loads
-the stand-in cookbook (driver and workers), and strikes once in a whole campaign step: whoever makes the flag file dies.
+A point wraps one function where it is looked up. It is armed by an environment variable, once in every process of a
+run: in commands before they begin, in workers when they load the stand-in cookbook. It strikes once in a whole
+campaign step: whoever makes the flag file dies.
 """
 
 from __future__ import annotations
@@ -75,27 +76,22 @@ POINTS: Mapping[str, KillPoint] = {
 }
 
 
-def arm_from_environment() -> Wrapped | None:
-    """Wrap the function that the environment names; None where it names none."""
-    asked = os.environ.get(VARIABLE)
-    if not asked:
-        return None
-    name, number, flag = asked.split(":", 2)
-    return arm(POINTS[name], int(number), Path(flag))
+_armed: dict[str, Wrapped] = {}
+"""What the environment asked for -> the function wrapped for it, in this process: calls are counted once."""
+
+
+def arm_from_environment() -> None:
+    """Wrap the functions that the environment names, to die at or to refuse from; harmless twice."""
+    for variable, wrap in ((VARIABLE, arm), (REFUSE, refuse)):
+        asked = os.environ.get(variable)
+        if asked and f"{variable}={asked}" not in _armed:
+            name, number, flag = asked.split(":", 2)
+            _armed[f"{variable}={asked}"] = wrap(POINTS[name], int(number), Path(flag))
 
 
 REFUSE = "ARCHIVE_PROC_REFUSE_AT"
 """`<point>:<number of the call>:<flag file>`: a quota that is used up, where no real one can be had."""
 REFUSED_AT = ("spec", "planes", "receipt", "reduced", "closing", "record", "seal", "journal", "plan", "run", "table")
-
-
-def refuse_from_environment() -> Wrapped | None:
-    """Let the function that the environment names fail with EDQUOT, from one call on for as long as the flag stands."""
-    asked = os.environ.get(REFUSE)
-    if not asked:
-        return None
-    name, number, flag = asked.split(":", 2)
-    return refuse(POINTS[name], int(number), Path(flag))
 
 
 def refuse(point: KillPoint, number: int, flag: Path) -> Wrapped:

@@ -45,11 +45,16 @@ READERS = frozenset(
 how long a worker took to start, what a person is shown, and the name of a crash file."""
 
 
-def shift_from_environment() -> bool:
-    """Step the clock as the environment asks, in this very process; whether it asks."""
+_shifted: set[str] = set()
+"""Files whose shift this process follows."""
+
+
+def shift_from_environment() -> None:
+    """Step the clock as the environment asks, in this very process; harmless twice."""
     named = os.environ.get(VARIABLE)
-    if not named:
-        return False
+    if not named or named in _shifted:
+        return
+    _shifted.add(named)
     file = Path(named)
     for module in TEXTS:
         _wrap(
@@ -67,7 +72,6 @@ def shift_from_environment() -> bool:
         return real(*given, **named, now=_later(dt.datetime.now(dt.UTC), file).replace(tzinfo=None))
 
     vars(publish)["publish_snapshot"] = published
-    return True
 
 
 def _seconds(file: Path) -> float:

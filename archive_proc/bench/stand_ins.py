@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -236,11 +236,6 @@ def recipe(name: str) -> Recipe:
     return _by_name().get(name) or cookbook.recipe(name)
 
 
-# Any: the names that kill points wrap are functions of every kind.
-armed: tuple[Callable[..., Any] | None, ...] = (
-    kill_points.arm_from_environment(),
-    kill_points.refuse_from_environment(),
-)
-"""Where `bench faults` asked this very process to die, or to find its quota used up."""
-stepping = shifted_clock.shift_from_environment()
-"""Whether its clock steps."""
+# Where `bench faults` asked this very process to die, to find its quota used up, or to have a clock that steps.
+kill_points.arm_from_environment()
+shifted_clock.shift_from_environment()

@@ -20,8 +20,19 @@ without regard to case."""
 
 _SHOWN = 40
 _DELIMITERS = ",;\t|"
-_CUT = re.compile(r"(?:total of|found|matched)\D{0,20}(\d+)", re.IGNORECASE)
-"""What the query form says in a comment: how many rows there are, of which it may have given fewer."""
+_NUMBER = r"(?<![\d,'/.:-])(\d{1,3}(?:[,']\d{3})+|\d+)(?![\d,'/.:-]*\d)"
+"""Of rows; not a part of a date or of a decimal number."""
+_ROWS = r"(?:rows?|records?|files?|frames?|entries|results?|matches|observations?|data ?sets?)"
+_COUNTS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"\btotal of:?\s+{_NUMBER}",
+        rf"\b(?:found|matched|returned):?\s+{_NUMBER}(?=\s*(?:{_ROWS}\b|[.;)]|$))",
+        rf"{_NUMBER}\s+(?:{_ROWS}\s+)?(?:(?:were|was|have been)\s+)?(?:found|matched|matching)\b",
+    )
+)
+"""What query forms say in a comment: how many rows there are, of which they may have given fewer. Not years that stand
+beside such words (`found in 2017`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +154,12 @@ def _lines(text: str) -> list[tuple[int, str]]:
     return [(number, line) for number, line in lines if line]
 
 
+def _rows_promised(note: str) -> int:
+    """How many rows a comment says there are; 0 where it does not say."""
+    found = [match[1] for pattern in _COUNTS for match in pattern.finditer(note)]
+    return max((int(re.sub(r"\D", "", one)) for one in found), default=0)
+
+
 def _cells(path: Path, text: str) -> list[tuple[int, str]]:
     """(line number, cell of the column with names) of a table; comments say whether it is whole."""
     lines = text.splitlines()
@@ -164,7 +181,6 @@ def _cells(path: Path, text: str) -> list[tuple[int, str]]:
     if column is None:
         raise no_list(path, f"line {rows[0][0]} has none of the columns {', '.join(COLUMNS)}, or no row follows it")
     for note in notes:
-        counted = _CUT.search(note)
-        if "truncated" in note.lower() or (counted and int(counted[1]) > len(body)):
+        if "truncated" in note.lower() or _rows_promised(note) > len(body):
             raise cut_list(path, f"{len(body)} rows, and it says `{note.strip(' #')[:80]}`")
     return [(number, row[column] if column < len(row) else "") for number, row in body]

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from archive_proc.bench import shifted_clock
+from archive_proc.bench import kill_points, shifted_clock
 from archive_proc.bench.faults import clocks, formats, journals, kills, raw_files, rivals, room, shards
 from archive_proc.bench.faults.case import Case, report, table
 from archive_proc.bench.faults.grounds import Grounds, stand_in_grounds
 from archive_proc.bench.figures import report_json
 from archive_proc.bench.kill_points import POINTS, KillPoint
 from archive_proc.errors import PreconditionError
+from archive_proc.flow import running
 
 SITE = "faults-serial"
 
@@ -62,6 +63,34 @@ def test_a_point_that_is_never_reached_is_no_promise_kept(
     (case,) = kills.kills_at_points(grounds, rng, 1)
     assert not case.held
     assert "never came" in case.wrong[0]
+
+
+def test_a_point_is_armed_once_however_often_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = vars(running)["write_bytes"]
+    monkeypatch.setattr(running, "write_bytes", real)  # put back at the end
+    flag = tmp_path / "flag"
+    monkeypatch.setenv(kill_points.REFUSE, f"plan:2:{flag}")
+    for _ in range(2):
+        kill_points.arm_from_environment()
+    armed = vars(running)["write_bytes"]
+    assert armed.__wrapped__ is real
+    armed(tmp_path / "first", b"1")
+    with pytest.raises(OSError, match="quota"):
+        armed(tmp_path / "second", b"2")
+    assert flag.exists()
+
+
+@pytest.mark.parametrize("victim", ["driver", "compactor"])
+def test_kills_that_always_come_too_late_end_the_search(
+    grounds: Grounds, finished: Path, monkeypatch: pytest.MonkeyPatch, victim: str
+) -> None:
+    monkeypatch.setattr(kills, "MISSES", 2)
+    monkeypatch.setattr(kills, "_strike", lambda *given: False)
+    rng = random.Random(1)
+    of_driver = kills.random_kills(grounds, "driver", 3, rng)
+    (case,) = of_driver if victim == "driver" else kills.compactor_kills(grounds, finished, 3, rng)
+    assert not case.held
+    assert "2 commands in a row" in case.wrong[0]
 
 
 def test_every_named_point_is_a_function_that_is_there() -> None:

@@ -137,11 +137,29 @@ def test_hostile_or_broken_lists_are_refused_by_name_and_cost_little(tmp_path, c
     [
         f"DP.ID\n{A}\n{B}\n# A total of 344 were found matching the provided criteria.\n",
         f"# Query result too big: truncated to 2 rows\nDP.ID\n{A}\n{B}\n",
+        f"# found 1,234 files\nDP.ID\n{A}\n{B}\n",
+        f"# Matched: 1'234'567.\nDP.ID\n{A}\n{B}\n",
+        f"# 344 records were found between 2017-09-28 and 2017-09-30\nDP.ID\n{A}\n{B}\n",
     ],
 )
 def test_a_query_that_was_cut_is_no_list(tmp_path, text):
     with pytest.raises(InputError, match=r"AP-ING-044.*2 rows"):
         read_expected(written(tmp_path, "a.csv", text))
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "files matched in 2017",
+        "found 2017-09-28 to 2017-09-30",
+        "matched 2017.09.28",
+        "what was found between 2016 and 2019 (program 099.C-0255)",
+        "A total of 2 were found matching the provided criteria; 2 found",
+    ],
+)
+def test_years_and_dates_beside_such_words_are_no_number_of_rows(tmp_path, note):
+    path = written(tmp_path, "a.csv", f"# {note}\nDP.ID\n{A}\n{B}\n")
+    assert read_expected(path).file_ids == (A, B)
 
 
 @pytest.mark.parametrize("text", ["DP.ID\n", "object\n51 Eri\n", f'DP.ID\n{A}\n"NACO.2017"\n', '"\n'])

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
+from archive_proc.bench.kill_points import arm_from_environment
+from archive_proc.bench.shifted_clock import shift_from_environment
 from archive_proc.execution.threads import limit_environment
 
 PRELOADED = (
@@ -27,8 +29,8 @@ PRELOADED = (
     "archive_proc.catalog.verify",
     "archive_proc.catalog.query",
 )
-"""Not the cookbooks: kill points are armed where they are loaded. Nor the command line: it may be the main module,
-which every child runs again under another name, with a warning where it is loaded already."""
+"""Not the command line: it may be the main module, which every child runs again under another name, with a warning
+where it is loaded already."""
 PATIENCE_S = 600.0
 
 
@@ -119,6 +121,9 @@ def _command(words: list[str], environment: dict[str, str], out: str, err: str) 
         os.dup2(descriptor, number)
         os.close(descriptor)
     sys.argv = ["archive-proc", *words]
+    # Whatever was loaded before, here or in the server: the environment of this very command counts.
+    arm_from_environment()
+    shift_from_environment()
     from importlib import import_module
 
     # The layer above: called as a user calls it, by name.

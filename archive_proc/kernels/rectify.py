@@ -1,8 +1,9 @@
 """From hexagons to squares: one flux-conserving resampling by areas of overlap (notes/ifs 6.10).
 
 `q_p = sum_l a_pl w_l f_l / sum_l a_pl w_l` times pixel area over hexagon area, a_pl the area that lenslet l and pixel p
-share, w_l = 0 where the lenslet's variance is NaN. A shift of the field goes into the areas, so that a centred cube is
-resampled once.
+share, w_l = 0 where the lenslet's variance is NaN. Where the field stands goes into the areas, channel by channel, so
+that a centred cube is resampled once. The lattice is regular: areas come from one table of offsets, so that moving the
+field costs nothing.
 """
 
 from __future__ import annotations
@@ -10,178 +11,95 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from archive_proc.model.flags import Flag
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
-Int32 = NDArray[np.int32]
-UInt16 = NDArray[np.uint16]
+Flags = NDArray[np.uint16]
 
 HEXAGON_AREA = float(np.sqrt(0.75))
 """Of a lenslet, in squares of the pitch."""
 COVERED = 0.7
-"""Share of a pixel's lenslet area that must carry a value."""
+"""Share of a pixel's lenslet area that must carry a value (DESIGN 8)."""
 FLAG_SHARE = 0.05
-"""A flag spreads to pixels in which its lenslets have more than this share."""
-
-
-@njit(cache=True)
-def _clip(polygon: Float64, count: int, axis: int, limit: float, keep_above: bool, out: Float64) -> int:
-    """Cut a convex polygon (count, 2) at a line parallel to an axis; number of corners left."""  # pragma: no cover
-    made = 0
-    for index in range(count):
-        ax, ay = polygon[index, 0], polygon[index, 1]
-        bx, by = polygon[(index + 1) % count, 0], polygon[(index + 1) % count, 1]
-        a = ax if axis == 0 else ay
-        b = bx if axis == 0 else by
-        inside_a = a >= limit if keep_above else a <= limit
-        inside_b = b >= limit if keep_above else b <= limit
-        if inside_a:
-            out[made, 0], out[made, 1] = ax, ay
-            made += 1
-        if inside_a != inside_b:
-            t = (limit - a) / (b - a)
-            out[made, 0], out[made, 1] = ax + t * (bx - ax), ay + t * (by - ay)
-            made += 1
-    return made
-
-
-@njit(cache=True)
-def _area(polygon: Float64, count: int) -> float:  # pragma: no cover
-    total = 0.0
-    for index in range(count):
-        following = (index + 1) % count
-        total += polygon[index, 0] * polygon[following, 1] - polygon[following, 0] * polygon[index, 1]
-    return abs(total) / 2.0
-
-
-@njit(cache=True)
-def _overlaps(
-    x: Float64, y: Float64, hexagon: Float64, size: int, lens_of: Int32, pixel_of: Int32, area_of: Float64
-) -> int:  # pragma: no cover
-    """Lenslet, pixel and area of all overlaps; x, y (n,) pixels; hexagon (6, 2) pixels about the centre."""
-    first = np.empty((16, 2))
-    second = np.empty((16, 2))
-    reach = 0.0
-    for k in range(6):
-        reach = max(reach, abs(hexagon[k, 0]), abs(hexagon[k, 1]))
-    made = 0
-    for lens in range(x.size):
-        x0, x1 = int(np.floor(x[lens] - reach + 0.5)), int(np.floor(x[lens] + reach + 0.5))
-        y0, y1 = int(np.floor(y[lens] - reach + 0.5)), int(np.floor(y[lens] + reach + 0.5))
-        for row in range(max(0, y0), min(size - 1, y1) + 1):
-            for column in range(max(0, x0), min(size - 1, x1) + 1):
-                for k in range(6):
-                    first[k, 0], first[k, 1] = x[lens] + hexagon[k, 0], y[lens] + hexagon[k, 1]
-                count = _clip(first, 6, 0, column - 0.5, True, second)
-                count = _clip(second, count, 0, column + 0.5, False, first)
-                count = _clip(first, count, 1, row - 0.5, True, second)
-                count = _clip(second, count, 1, row + 0.5, False, first)
-                area = _area(first, count) if count > 2 else 0.0
-                if area > 1e-9:
-                    lens_of[made], pixel_of[made], area_of[made] = lens, row * size + column, area
-                    made += 1
-    return made
+"""A flag spreads to pixels in which its lenslets have more than this share (DESIGN 8)."""
+LEAST_COVERAGE = 0.5
+"""Pixels of which lenslets cover less lie outside the field."""
+STEPS = 32
+"""Nodes of the table of areas per pixel: between them areas are right to 3e-4 of a pixel, their sums exactly."""
 
 
 @dataclass(frozen=True, slots=True)
-class Areas:
-    """Overlaps, ordered by pixel."""
+class SquareGrid:
+    """How the lenslets of a field lie on square pixels."""
 
-    start: Int32
-    """(size * size + 1,) first overlap of each pixel."""
-    lenslet: Int32
-    area: Float64
-    """Shared area over the area of a pixel."""
+    places: Float64
+    """(2, n) x and y of the lenslets, pixels from the point their coordinates are counted from."""
+    size: int
+    """Pixels along each side."""
     hexagon: float
     """Area of a lenslet, pixels."""
-    size: int
+    table: Float64
+    """(m, m) area that a lenslet shares with a pixel `STEPS` nodes a pixel off, pixels; no offset in the middle."""
+    reach: Float64
+    """(2,) offsets along x and y beyond which nothing is shared, pixels."""
 
 
-def overlap_areas(lenslets: tuple[Float64, Float64], pitch: float, size: int, center: tuple[float, float]) -> Areas:
-    """Areas that lenslets and pixels share.
+def square_grid(lenslet_x: Float64, lenslet_y: Float64, pitch: tuple[float, float], size: int) -> SquareGrid:
+    """The grid for lenslets at (n,) pitches.
 
-    `lenslets` x and y (n,), pitches; `pitch` in pixels of the square grid; `center` pixel (x, y, 0-based) of the
-    field's centre, or of whatever point the lenslets' coordinates are counted from.
+    pitch: square pixels per pitch along x and along y; they differ where an anamorphism is undone.
     """
+    from archive_proc.kernels.loops.rectify import fill_overlaps
+
+    stretch = np.array(pitch, np.float64)
     angles = np.deg2rad(30.0 + 60.0 * np.arange(6))
-    hexagon = pitch / np.sqrt(3.0) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    x, y = center[0] + pitch * np.asarray(lenslets[0]), center[1] + pitch * np.asarray(lenslets[1])
-    most = int(np.ceil(pitch * 1.2 + 2)) ** 2 * x.size
-    lens, pixel = np.empty(most, np.int32), np.empty(most, np.int32)
-    area = np.empty(most)
-    made = _overlaps(x, y, hexagon, size, lens, pixel, area)
-    order = np.argsort(pixel[:made], kind="stable")
-    start = np.searchsorted(pixel[:made][order], np.arange(size * size + 1)).astype(np.int32)
-    return Areas(start, lens[:made][order], area[:made][order], HEXAGON_AREA * pitch**2, size)
+    hexagon = stretch / np.sqrt(3.0) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    reach = np.abs(hexagon).max(axis=0) + 0.5
+    half = int(np.ceil((reach.max() + 1.0) * STEPS))
+    table = np.empty((2 * half + 1, 2 * half + 1))
+    fill_overlaps(hexagon, np.arange(-half, half + 1) / STEPS, table)
+    places = np.stack([np.asarray(lenslet_x, np.float64), np.asarray(lenslet_y, np.float64)]) * stretch[:, None]
+    return SquareGrid(places, size, HEXAGON_AREA * float(stretch.prod()), table, reach)
 
 
-@njit(cache=True)
-def _resample(
-    start: Int32,
-    lenslet: Int32,
-    area: Float64,
-    hexagon: float,
-    flux: Float32,
-    variance: Float32,
-    flags: UInt16,
-    out: Float32,
-    out_variance: Float32,
-    out_flags: UInt16,
-    outside: int,
-) -> None:  # pragma: no cover
-    pixels = start.size - 1
-    for p in range(pixels):
-        total = used = value = noise = 0.0
-        for index in range(start[p], start[p + 1]):
-            total += area[index]
-        if total < 0.5:
-            out[p] = np.nan
-            out_variance[p] = np.nan
-            out_flags[p] = outside
-            continue
-        mask = 0
-        for index in range(start[p], start[p + 1]):
-            lens, a = lenslet[index], area[index]
-            if a > FLAG_SHARE * total:
-                mask |= flags[lens]
-            if np.isfinite(variance[lens]) and np.isfinite(flux[lens]):
-                used += a
-                value += a * flux[lens]
-                noise += a * a * variance[lens]
-        out_flags[p] = mask
-        if used < COVERED * total:
-            out[p] = np.nan
-            out_variance[p] = np.nan
-        else:
-            out[p] = value / used / hexagon
-            out_variance[p] = noise / (used * hexagon) ** 2
+def rectify(
+    grid: SquareGrid,
+    centers: Float64,
+    spectra: tuple[Float32, Float32, Flags],
+    into: tuple[Float32, Float32, Flags],
+) -> None:
+    """One plane of lenslets as images.
 
-
-def rectified(
-    areas: Areas, flux: Float32, variance: Float32, flags: UInt16, outside: int
-) -> tuple[Float32, Float32, UInt16]:
-    """One image from lenslets: flux, variance, flags (size, size).
-
-    `flux`, `variance` (n,) per lenslet, variance NaN is weight zero; `outside` flags pixels the field does not cover.
-    Sums over the field are conserved: values are per pixel.
+    centers: (k, 2) pixel (x, y, 0-based) on which the lenslets' origin stands in each channel; spectra: flux, variance
+    and flags (n, k), variance NaN is weight zero; into: the same (k, size, size), filled. Sums of flux over the field
+    are conserved. A pixel is NaN and LOW_WEIGHT where lenslets without a value have more than 30 % of it, OUTSIDE where
+    lenslets cover less than half of it.
     """
-    pixels = areas.size**2
-    out, out_variance = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
-    out_flags = np.empty(pixels, np.uint16)
-    _resample(
-        areas.start,
-        areas.lenslet,
-        areas.area,
-        areas.hexagon,
-        flux,
-        variance,
-        flags,
-        out,
-        out_variance,
-        out_flags,
-        outside,
+    from archive_proc.kernels.loops.rectify import spread
+
+    flux, variance, flags = spectra
+    rules = (grid.hexagon, COVERED, FLAG_SHARE, LEAST_COVERAGE, int(Flag.OUTSIDE), int(Flag.LOW_WEIGHT))
+    by_channel = (
+        np.ascontiguousarray(flux.T, np.float32),
+        np.ascontiguousarray(variance.T, np.float32),
+        np.ascontiguousarray(flags.T, np.uint16),
     )
-    shape = (areas.size, areas.size)
-    return out.reshape(shape), out_variance.reshape(shape), out_flags.reshape(shape)
+    at = np.ascontiguousarray(centers, np.float64)
+    spread(grid.places, at, grid.table, grid.reach, STEPS, by_channel, rules, into)
+
+
+def correlation(grid: SquareGrid, lags: int = 3) -> Float64:
+    """(lags, lags) correlation of pixels dy, dx = 0 ... lags - 1 apart where all lenslets have one variance.
+
+    Mean covariance over mean variance, over all places of the lattice against the pixels; it is even in dy and in dx.
+    """
+    products = np.zeros((lags, lags))
+    rows, columns = grid.table.shape
+    for dy in range(lags):
+        for dx in range(lags):
+            moved = grid.table[dy * STEPS :, dx * STEPS :]
+            products[dy, dx] = float((grid.table[: rows - dy * STEPS, : columns - dx * STEPS] * moved).sum())
+    return np.asarray(products / products[0, 0])

@@ -1,8 +1,9 @@
 """How far each plane's speckles stand from a common reference (notes/irdis 4.4).
 
 Planes are aligned with the mean of the others, leaving each one out of its own reference: its noise must not hold it in
-place. Both halves see one star, so a plane has one shift; each half has its own brightness and offset. Only structure
-finer than a fraction of lambda / D counts: the smooth halo is a poor witness of the star's position.
+place. All images of a plane (the halves of IRDIS, channels of the IFS) see one star, so a plane has one shift; each
+image has its own brightness and offset. Only structure finer than a fraction of lambda / D counts: the smooth halo is a
+poor witness of the star's position.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ MAX_SHIFT = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Both halves of one plane about the star: fine structure and its weight."""
+    """The h images of one plane about the star (IRDIS: two halves): fine structure and its weight."""
 
     values: Float32
-    """(2, size, size) ADU per DIT, high-passed."""
+    """(h, size, size) one unit for all planes, high-passed."""
     weight: Float32
-    """(2, size, size) inverse variance; 0 where bad."""
+    """(h, size, size) inverse variance; 0 where bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,9 @@ class Shift:
     error: Float64
     """(2,) standard error from the normal matrix times chi squared."""
     brightness: Float64
-    """(2,) over the reference, per half."""
+    """(h,) over the reference, per half."""
     brightness_error: Float64
-    """(2,) standard error of `brightness` from the normal matrix times chi squared; infinite where not measured."""
+    """(h,) standard error of `brightness` from the normal matrix times chi squared; infinite where not measured."""
     good: bool
 
 
@@ -68,7 +69,7 @@ class Registered:
     reference: Patch
 
 
-def high_passed(stamps: tuple[Stamp, Stamp], lambda_d: tuple[float, float]) -> Patch:
+def high_passed(stamps: Sequence[Stamp], lambda_d: Sequence[float]) -> Patch:
     """Fine structure of a plane's stamps; bad pixels are patched for the smoothing and keep weight 0."""
     values, weights = [], []
     for stamp, scale in zip(stamps, lambda_d, strict=True):
@@ -80,8 +81,8 @@ def high_passed(stamps: tuple[Stamp, Stamp], lambda_d: tuple[float, float]) -> P
     return Patch(np.stack(values).astype(np.float32), np.stack(weights))
 
 
-def ring(size: int, star: tuple[tuple[float, float], ...], lambda_d: tuple[float, float]) -> NDArray[np.bool_]:
-    """(2, size, size) pixels of the `RING` about each half's star (stamp coordinates)."""
+def ring(size: int, star: Sequence[tuple[float, float]], lambda_d: Sequence[float]) -> NDArray[np.bool_]:
+    """(h, size, size) pixels of the `RING` about each half's star (stamp coordinates)."""
     y, x = np.mgrid[:size, :size]
     masks = []
     for (sx, sy), scale in zip(star, lambda_d, strict=True):
@@ -93,23 +94,24 @@ def ring(size: int, star: tuple[tuple[float, float], ...], lambda_d: tuple[float
 def register_one(
     plane: Patch, reference: Patch, mask: NDArray[np.bool_], start: Float64, brilliance: Float64 | None = None
 ) -> Shift:
-    """Gauss-Newton on `plane = A reference(x - d) + c` over the mask, one d for both halves.
+    """Gauss-Newton on `plane = A reference(x - d) + c` over the mask, one d for all halves.
 
     The reference is moved by Fourier phases, the plane never. Gives a shift that is not `good` when it ran away, when
     the reference has no weight, or when the brightness is not positive. `brilliance`: that of the reference, where it
     is at hand.
     """
     seen = mask & (plane.weight > 0) & (reference.weight > 0)
-    unknown = np.full(2, np.inf)
-    failed = Shift(start, unknown, np.ones(2), unknown, False)
+    count = plane.values.shape[0]
+    unknown = np.full(count, np.inf)
+    failed = Shift(start, np.full(2, np.inf), np.ones(count), unknown, False)
     if seen.sum() < 200:
         return failed
     light = brilliance_of(reference) if brilliance is None else brilliance
-    halves = {half: _HalfFit.of(plane, reference, seen, light, half) for half in range(2) if seen[half].any()}
+    halves = {half: _HalfFit.of(plane, reference, seen, light, half) for half in range(count) if seen[half].any()}
     d = start.astype(np.float64).copy()
     reduced = 1.0
     covariance = np.full((2, 2), np.inf)
-    brightness, brightness_error = np.ones(2), unknown.copy()
+    brightness, brightness_error = np.ones(count), unknown.copy()
     for _ in range(STEPS):
         normal, right, chi2, n = np.zeros((2, 2)), np.zeros(2), 0.0, 0
         for half, fit in halves.items():
@@ -126,7 +128,7 @@ def register_one(
             n += fit.where.size
         if not np.isfinite(normal).all() or np.linalg.det(normal) <= 0:
             return failed
-        reduced = chi2 / max(n - 6, 1)
+        reduced = chi2 / max(n - 2 - 2 * count, 1)
         covariance = np.linalg.inv(normal) * reduced
         step = np.clip(np.linalg.solve(normal, right), -1.0, 1.0)
         d += step
@@ -187,7 +189,7 @@ class _HalfFit:
 
 
 def brilliance_of(reference: Patch) -> Float64:
-    """(2, size, size) mean square of the fine structure around each pixel."""
+    """(h, size, size) mean square of the fine structure around each pixel."""
     squares = reference.values.astype(np.float64) ** 2
     around: Float64 = scipy.ndimage.gaussian_filter(squares, (0.0, BRILLIANCE_SCALE, BRILLIANCE_SCALE))
     return around
@@ -201,8 +203,9 @@ def register_stack(
     starts: (n, 2) expected shifts, pixels. Planes that are not usable are measured and feed nothing. The mean of the
     usable planes' shifts stays that of their starts: a common shift of all cannot be seen here.
     """
-    unknown = np.full(2, np.inf)
-    shifts = [Shift(start.copy(), unknown, np.ones(2), unknown, True) for start in starts]
+    count = planes[0].values.shape[0] if len(planes) else 0
+    unknown = np.full(count, np.inf)
+    shifts = [Shift(start.copy(), np.full(2, np.inf), np.ones(count), unknown, True) for start in starts]
     members = [int(index) for index in np.flatnonzero(usable)]
     if not members:
         empty = Patch(np.zeros_like(planes[0].values), np.zeros_like(planes[0].weight))
@@ -210,7 +213,7 @@ def register_stack(
     # A single member is the reference itself.
     sole = members[0] if len(members) == 1 else None
     if sole is not None:
-        shifts[sole] = replace(shifts[sole], error=np.zeros(2), brightness_error=np.zeros(2))
+        shifts[sole] = replace(shifts[sole], error=np.zeros(2), brightness_error=np.zeros(count))
     for _ in range(ROUNDS if len(planes) > 1 else 0):
         aligned = {index: _aligned(planes[index], shifts[index]) for index in members}
         total = _sum(aligned)
@@ -239,7 +242,7 @@ def register_stack(
 def _aligned(plane: Patch, shift: Shift) -> tuple[Float32, Float32]:
     """Weighted values and weights of a plane moved back onto the reference, brightness 1."""
     values, weights = np.empty_like(plane.values), np.empty_like(plane.weight)
-    for half in range(2):
+    for half in range(plane.values.shape[0]):
         value, valid = moved_good(plane.values[half], plane.weight[half], (-shift.xy[0], -shift.xy[1]))
         scale = np.float32(shift.brightness[half]) if shift.good else np.float32(1.0)
         # Equal say for every plane where it is valid: weights follow coverage, not each plane's photon noise.

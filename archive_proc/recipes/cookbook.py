@@ -9,6 +9,7 @@ from archive_proc.recipes.detector import (
     IRDIS_DARK,
     IRDIS_INSTRUMENT_BACKGROUND,
 )
+from archive_proc.recipes.ifs.detector_flat import IFS_DETECTOR_FLAT
 from archive_proc.recipes.irdis.centered import IRDIS_CENTERED
 from archive_proc.recipes.irdis.flat import IRDIS_FLAT
 from archive_proc.recipes.irdis.science import IRDIS_SCIENCE
@@ -26,6 +27,7 @@ COOKBOOK: tuple[Recipe, ...] = (
     IRDIS_CENTERED,
     IFS_DARK,
     IFS_INSTRUMENT_BACKGROUND,
+    IFS_DETECTOR_FLAT,
 )
 
 LIBRARIES = ("numba", "scipy.ndimage")

@@ -5,6 +5,7 @@ Bad pixels are never repaired here: they keep their value and have weight zero (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,10 @@ FLAT = InputRole(FLAT_ROLE, ("detector_flat",))
 BAD_PIXELS = InputRole(BAD_ROLE, ("bad_pixels",), association_roles=(FLAT_ROLE,))
 """Roles of recipes that look at raw planes: DARK for lamps, BACKGROUND for the sky, FLAT and BAD_PIXELS for both."""
 
+COLOURED_ROLES = ("detector_flat_nb1", "detector_flat_nb2", "detector_flat_nb3", "detector_flat_nb4")
+COLOURED_FLATS = tuple(InputRole(role, ("detector_flat",), required=False) for role in COLOURED_ROLES)
+"""Flats of the coloured lamps, which more than halve the noise of the white one's response where a recipe has them."""
+
 BAD = int(Flag.DEAD | Flag.HOT | Flag.NOISY | Flag.NONLINEAR | Flag.NEW_BAD | Flag.OUTSIDE)
 """Flags of a master that give a pixel weight zero in every plane."""
 
@@ -47,7 +52,7 @@ class DetectorMasters:
     level_variance: Float32
     """ADU^2, of `level`: shared by all planes."""
     response: Float32
-    """About 1; 1 where it is not known (such pixels are bad)."""
+    """About 1; 1 where it is not known or the pixel is dead."""
     response_variance: Float32
     """Of `response`; 0 where it is not known."""
     read_noise: Float32
@@ -85,7 +90,8 @@ def detector_masters(
     detector = load_tables().ifs.detector
     level = detector_level(true_dit(frame), [_level_of(one) for one in darks])
     bad = inputs.serving(bad_role, file) or flats
-    response = np.asarray(flats[0].arrays["response"], np.float32)
+    lamps = [flats[0], *(one for role in COLOURED_ROLES for one in inputs.serving(role, file)[:1])]
+    response, response_variance = _mean_response(lamps)
     flags = level.flags | np.asarray(bad[0].arrays["flags"], np.uint16)
     shape = (frame.naxis2 or detector.size_px, frame.naxis1 or detector.size_px)
     for name, found in (("dark or background", level.level.shape), ("detector flat", response.shape)):
@@ -96,8 +102,8 @@ def detector_masters(
                 subject=frame.file_id,
                 remedy="quarantine the file: the IFS reads out the whole detector",
             )
-    known = np.isfinite(response) & (response > 0)
-    flags[~known] |= np.uint16(Flag.DEAD)
+    flags[~(np.isfinite(response) & (response > 0))] |= np.uint16(Flag.DEAD)
+    known = (flags & int(Flag.DEAD)) == 0
     return DetectorMasters(
         dit_s=level.dit_s,
         gain=float(frame.gain or detector.gain_e_per_adu),
@@ -105,11 +111,21 @@ def detector_masters(
         level=level.level,
         level_variance=level.variance,
         response=np.where(known, response, np.float32(1.0)),
-        response_variance=np.where(known, flats[0].arrays["variance"], 0.0).astype(np.float32),
+        response_variance=np.where(known, response_variance, np.float32(0.0)),
         read_noise=level.read_noise,
         flags=flags,
         method=level.method if len(darks) > 1 else darks[0].method,
     )
+
+
+def _mean_response(lamps: Sequence[Calibration]) -> tuple[Float32, Float32]:
+    """Weighted mean over lamps of a pixel's response, and its variance: the colour term is smaller than the noise."""
+    weights = [1.0 / np.maximum(np.asarray(one.arrays["variance"], np.float32), 1e-12) for one in lamps]
+    total = np.sum(weights, axis=0, dtype=np.float32)
+    mean = np.zeros_like(total)
+    for one, weight in zip(lamps, weights, strict=True):
+        mean += weight * one.arrays["response"]
+    return np.asarray(mean / total, np.float32), np.asarray(1.0 / total, np.float32)
 
 
 def _level_of(one: Calibration) -> DetectorLevel:

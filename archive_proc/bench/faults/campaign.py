@@ -76,8 +76,10 @@ def _kills(one: Campaign, rng: random.Random) -> Iterator[Case]:
 
 
 def _real_kills(one: Campaign, rng: random.Random) -> Iterator[Case]:
-    yield from kills.random_kills(one.real, "driver", one.size, rng)
-    yield from kills.random_kills(one.real, "worker", one.size, rng)
+    # A run of full planes costs ten times one of the small night; with the small ones and the compactor's it makes 60.
+    count = max(1, one.size // 2)
+    yield from kills.random_kills(one.real, "driver", count, rng)
+    yield from kills.random_kills(one.real, "worker", count, rng)
 
 
 def _points(one: Campaign, rng: random.Random) -> Iterator[Case]:

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from archive_proc.kernels.microspectra import HIGH, WIDE
+from archive_proc.kernels.microspectra import HIGH, ROW, WIDE
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -27,65 +27,113 @@ BAND = 12
 """Rows apart at which two templates of one column are taken to overlap; beyond, their wings meet at 1e-6."""
 WIDTH = 25
 """Channels of a neighbour that one channel may overlap."""
+UNSEEN = 0.02
+"""Information, relative to the typical channel's, below which a channel is held."""
+HOLD = 1e-3
+"""Strength of that hold, relative to the same: far weaker than the smoothness prior, which fills the channel."""
 _FAST = {"reassoc", "contract"}
 # Sums may be re-ordered and fused; NaN and infinity keep their meaning, which a blanket fastmath would take away.
 
 
+# Loops run to lengths read off arrays: a loop of known length is unrolled before it is vectorised, and then never is.
+
+
 @njit(cache=True, fastmath=_FAST)
-def normal_blocks(values: Float32, x0: Int32, y0: Int32, weight: Float32, out: Float64) -> None:  # pragma: no cover
-    """N_l = P_l' W P_l in lower band form: out (n, BAND, m), out[l, d, k] = N[k + d, k]."""
-    n, m = values.shape[:2]
+def _weigh(counts: Int16, scale: float, left: int, top: int, weight: Float32, out: Float32) -> None:  # pragma: no cover
+    """One template times weight into columns ROW to 2 ROW of out (HIGH, 3 ROW); its other columns stay zero."""
     ny, nx = weight.shape
-    weighted = np.empty((HIGH, WIDE), np.float32)
+    row = counts.shape[1]
+    s = np.float32(scale)
+    if 0 <= top and top + HIGH <= ny and 0 <= left and left + ROW <= nx:
+        for j in range(HIGH):
+            target, shape, w = out[j, ROW : ROW + row], counts[j], weight[top + j, left : left + row]
+            for i in range(row):
+                target[i] = s * np.float32(shape[i]) * w[i]
+    else:
+        for j in range(HIGH):
+            for i in range(row):
+                inside = 0 <= top + j < ny and 0 <= left + i < nx
+                out[j, ROW + i] = s * np.float32(counts[j, i]) * weight[top + j, left + i] if inside else np.float32(0)
+
+
+@njit(cache=True, fastmath=_FAST)
+def _unpack(counts: Int16, scale: Float32, out: Float32) -> None:  # pragma: no cover
+    """Templates of one lenslet as float32 (m, HIGH, ROW)."""
+    for k in range(counts.shape[0]):
+        s = scale[k]
+        shape, target = counts[k].reshape(-1), out[k].reshape(-1)
+        for i in range(shape.size):
+            target[i] = s * np.float32(shape[i])
+
+
+@njit(cache=True, fastmath=_FAST)
+def _overlap(weighted: Float32, shape: Float32, shift: int, across: int) -> float:  # pragma: no cover
+    """Sum of a weighted template times another's that begins `shift` rows lower and `across` columns to the right."""
+    total = np.float32(0.0)
+    row = shape.shape[1]
+    for j in range(max(0, shift), min(HIGH, HIGH + shift)):
+        one, two = weighted[j, ROW + across : ROW + across + row], shape[j - shift]
+        part = np.float32(0.0)
+        for i in range(row):
+            part += one[i] * two[i]
+        total += part
+    return float(total)
+
+
+@njit(cache=True, fastmath=_FAST)
+def normal_blocks(
+    counts: Int16, scale: Float32, x0: Int32, y0: Int32, weight: Float32, out: Float64
+) -> None:  # pragma: no cover
+    """N_l = P_l' W P_l in lower band form: out (n, BAND, m), out[l, d, k] = N[k + d, k]."""
+    n, m = scale.shape
+    weighted = np.zeros((HIGH, 3 * ROW), np.float32)
+    shapes = np.empty((m, HIGH, ROW), np.float32)
     for lens in range(n):
-        left = x0[lens]
+        _unpack(counts[lens], scale[lens], shapes)
         for k in range(m):
-            top = y0[lens, k]
-            for j in range(HIGH):
-                for i in range(WIDE):
-                    inside = 0 <= top + j < ny and 0 <= left + i < nx
-                    weighted[j, i] = values[lens, k, j, i] * weight[top + j, left + i] if inside else np.float32(0)
+            _weigh(counts[lens, k], scale[lens, k], x0[lens], y0[lens, k], weight, weighted)
             for d in range(BAND):
-                total = 0.0
                 if k + d < m:
-                    shift = y0[lens, k + d] - top
-                    for j in range(max(0, shift), min(HIGH, HIGH + shift)):
-                        row = np.float32(0.0)
-                        for i in range(WIDE):
-                            row += weighted[j, i] * values[lens, k + d, j - shift, i]
-                        total += float(row)
-                out[lens, d, k] = total
+                    out[lens, d, k] = _overlap(weighted, shapes[k + d], y0[lens, k + d] - y0[lens, k], 0)
+                else:
+                    out[lens, d, k] = 0.0
 
 
 @njit(cache=True, fastmath=_FAST)
 def cross_blocks(
-    values: Float32, x0: Int32, y0: Int32, weight: Float32, pairs: Int32, first: Int16, out: Float32
+    counts: Int16,
+    scale: Float32,
+    x0: Int32,
+    y0: Int32,
+    weight: Float32,
+    pairs: Int32,
+    first: Int16,
+    out: Float32,
 ) -> None:  # pragma: no cover
     """P_l' W P_l' of overlapping neighbours: out (n, t, m, WIDTH), channel first[l, t, k] + b of lenslet pairs[l, t].
 
     `pairs` (n, t) neighbour or -1; `first` (n, t, m) is filled too.
     """
-    n, m = values.shape[:2]
-    ny, nx = weight.shape
-    weighted = np.empty((HIGH, WIDE), np.float32)
+    n, m = scale.shape
+    weighted = np.zeros((m, HIGH, 3 * ROW), np.float32)
+    shapes = np.empty((m, HIGH, ROW), np.float32)
     for lens in range(n):
-        left = x0[lens]
+        for k in range(m):
+            _weigh(counts[lens, k], scale[lens, k], x0[lens], y0[lens, k], weight, weighted[k])
         for t in range(pairs.shape[1]):
             for k in range(m):
                 first[lens, t, k] = 0
                 for b in range(WIDTH):
                     out[lens, t, k, b] = 0.0
-        for k in range(m):
-            top = y0[lens, k]
-            for j in range(HIGH):
-                for i in range(WIDE):
-                    inside = 0 <= top + j < ny and 0 <= left + i < nx
-                    weighted[j, i] = values[lens, k, j, i] * weight[top + j, left + i] if inside else np.float32(0)
-            for t in range(pairs.shape[1]):
-                other = pairs[lens, t]
-                if other < 0:
-                    continue
-                across = x0[other] - left
+            other = pairs[lens, t]
+            if other < 0:
+                continue
+            across = x0[other] - x0[lens]
+            if across <= -ROW or across >= ROW:
+                continue
+            _unpack(counts[other], scale[other], shapes)
+            for k in range(m):
+                top = y0[lens, k]
                 start = 0
                 while start < m and y0[other, start] < top - BAND + 1:
                     start += 1
@@ -94,20 +142,43 @@ def cross_blocks(
                     shift = y0[other, start + b] - top
                     if shift >= BAND:
                         break
-                    total = 0.0
-                    for j in range(max(0, shift), min(HIGH, HIGH + shift)):
-                        row = np.float32(0.0)
-                        for i in range(max(0, across), min(WIDE, WIDE + across)):
-                            row += weighted[j, i] * values[other, start + b, j - shift, i - across]
-                        total += float(row)
-                    out[lens, t, k, b] = total
+                    out[lens, t, k, b] = _overlap(weighted[k], shapes[start + b], shift, across)
 
 
 @njit(cache=True)
-def factorise(normal: Float64, mu: float, prior: Float64, out: Float64, strength: Float64) -> None:  # pragma: no cover
-    """Banded Cholesky factors of A_l = N_l + mu m_l D2' D2 (D2 acting on s / prior); out is overwritten.
+def _cholesky(
+    normal: Float64, strength: float, prior: Float64, hold: Float64, out: Float64
+) -> None:  # pragma: no cover
+    """Banded Cholesky factor of one lenslet's N + strength D2' D2 + diag(hold)."""
+    band, m = normal.shape
+    out[:] = normal
+    for k in range(m - 2):
+        c0, c1, c2 = 1.0 / prior[k], -2.0 / prior[k + 1], 1.0 / prior[k + 2]
+        out[0, k] += strength * c0 * c0
+        out[1, k] += strength * c0 * c1
+        out[2, k] += strength * c0 * c2
+        out[0, k + 1] += strength * c1 * c1
+        out[1, k + 1] += strength * c1 * c2
+        out[0, k + 2] += strength * c2 * c2
+    for k in range(m):
+        pivot = np.sqrt(max(out[0, k] + hold[k], 1e-30))
+        out[0, k] = pivot
+        last = min(band, m - k)
+        for d in range(1, last):
+            out[d, k] /= pivot
+        for d in range(1, last):
+            for e in range(d, last):
+                out[e - d, k + d] -= out[d, k] * out[e, k]
 
-    `strength` (n,) receives mu m_l. Channels with next to no information (edge of the detector) are held by a ridge.
+
+@njit(cache=True)
+def factorise(
+    normal: Float64, mu: float, prior: Float64, out: Float64, strength: Float64, hold: Float64
+) -> None:  # pragma: no cover
+    """Banded Cholesky factors of A_l = N_l + mu m_l D2' D2 + diag(hold) (D2 acts on s / prior); out is overwritten.
+
+    `strength` (n,) receives mu m_l; `hold` (n, m) the weak pull to zero of channels with next to no information (edge
+    of the detector, bad pixels only).
     """
     n, band, m = normal.shape
     means = np.empty(n)
@@ -115,83 +186,95 @@ def factorise(normal: Float64, mu: float, prior: Float64, out: Float64, strength
         means[lens] = np.mean(normal[lens, 0])
     typical = np.median(means)
     for lens in range(n):
-        mean = means[lens]
-        strength[lens] = mu * mean
-        for d in range(band):
-            for k in range(m):
-                out[lens, d, k] = normal[lens, d, k]
-        for k in range(m - 2):
-            c0, c1, c2 = 1.0 / prior[k], -2.0 / prior[k + 1], 1.0 / prior[k + 2]
-            s = strength[lens]
-            out[lens, 0, k] += s * c0 * c0
-            out[lens, 1, k] += s * c0 * c1
-            out[lens, 2, k] += s * c0 * c2
-            out[lens, 0, k + 1] += s * c1 * c1
-            out[lens, 1, k + 1] += s * c1 * c2
-            out[lens, 0, k + 2] += s * c2 * c2
+        strength[lens] = mu * means[lens]
         for k in range(m):
-            if normal[lens, 0, k] < 0.02 * typical:
-                out[lens, 0, k] += 0.02 * typical
-        for k in range(m):
-            pivot = np.sqrt(max(out[lens, 0, k], 1e-30))
-            out[lens, 0, k] = pivot
-            last = min(band, m - k)
-            for d in range(1, last):
-                out[lens, d, k] /= pivot
-            for d in range(1, last):
-                for e in range(d, last):
-                    out[lens, e - d, k + d] -= out[lens, d, k] * out[lens, e, k]
+            hold[lens, k] = HOLD * typical if normal[lens, 0, k] < UNSEEN * typical else 0.0
+        _cholesky(normal[lens], strength[lens], prior, hold[lens], out[lens])
 
 
-@njit(cache=True)
-def gradient(values: Float32, x0: Int32, y0: Int32, weight: Float32, residual: Float32, out: Float32) -> None:
-    """P' W r of all lenslets: residual (ny, nx, LANES) to out (n, m, LANES)."""  # pragma: no cover
-    n, m = values.shape[:2]
-    ny, nx = weight.shape
+@njit(cache=True, fastmath=_FAST)
+def _inner(shape: Float32, image: Float32, left: int, top: int) -> float:  # pragma: no cover
+    """Sum of (HIGH, ROW) shape times the image there; pixels outside the image count as zero."""
+    ny, nx = image.shape
+    row = shape.shape[1]
+    total = np.float32(0.0)
+    if 0 <= left and left + ROW <= nx:
+        for j in range(max(0, -top), min(HIGH, ny - top)):
+            one, two = shape[j], image[top + j, left : left + row]
+            part = np.float32(0.0)
+            for i in range(row):
+                part += one[i] * two[i]
+            total += part
+    else:
+        for j in range(max(0, -top), min(HIGH, ny - top)):
+            for i in range(max(0, -left), min(ROW, nx - left)):
+                total += shape[j, i] * image[top + j, left + i]
+    return float(total)
+
+
+@njit(cache=True, fastmath=_FAST)
+def _add(shape: Float32, amount: float, left: int, top: int, image: Float32) -> None:  # pragma: no cover
+    """Add `amount` times (HIGH, ROW) shape to the image; what falls outside is lost."""
+    ny, nx = image.shape
+    row = shape.shape[1]
+    a = np.float32(amount)
+    if 0 <= left and left + ROW <= nx:
+        for j in range(max(0, -top), min(HIGH, ny - top)):
+            one, two = shape[j], image[top + j, left : left + row]
+            for i in range(row):
+                two[i] += a * one[i]
+    else:
+        for j in range(max(0, -top), min(HIGH, ny - top)):
+            for i in range(max(0, -left), min(ROW, nx - left)):
+                image[top + j, left + i] += a * shape[j, i]
+
+
+@njit(cache=True, fastmath=_FAST)
+def gradient(
+    counts: Int16, scale: Float32, x0: Int32, y0: Int32, weight: Float32, residual: Float32, out: Float32
+) -> None:  # pragma: no cover
+    """P' W r of all lenslets: residual (p, ny, nx) to the first p lanes of out (n, m, LANES)."""
+    n, m = scale.shape
+    weighted = np.zeros((HIGH, 3 * ROW), np.float32)
+    shape = np.empty((HIGH, ROW), np.float32)
     for lens in range(n):
-        left = x0[lens]
         for k in range(m):
-            top = y0[lens, k]
-            a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = np.float32(0)
-            for j in range(max(0, -top), min(HIGH, ny - top)):
-                for i in range(max(0, -left), min(WIDE, nx - left)):
-                    w = values[lens, k, j, i] * weight[top + j, left + i]
-                    r = residual[top + j, left + i]
-                    a0 += w * r[0]
-                    a1 += w * r[1]
-                    a2 += w * r[2]
-                    a3 += w * r[3]
-                    a4 += w * r[4]
-                    a5 += w * r[5]
-                    a6 += w * r[6]
-                    a7 += w * r[7]
-            o = out[lens, k]
-            o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7] = a0, a1, a2, a3, a4, a5, a6, a7
+            _weigh(counts[lens, k], scale[lens, k], x0[lens], y0[lens, k], weight, weighted)
+            shape[:] = weighted[:, ROW : 2 * ROW]
+            for p in range(residual.shape[0]):
+                out[lens, k, p] = _inner(shape, residual[p], x0[lens], y0[lens, k])
 
 
-@njit(cache=True)
-def subtract_model(values: Float32, x0: Int32, y0: Int32, spectra: Float32, residual: Float32) -> None:
-    """Residual (ny, nx, LANES) -= P s, spectra (n, m, LANES)."""  # pragma: no cover
-    n, m = values.shape[:2]
-    ny, nx = residual.shape[:2]
+@njit(cache=True, fastmath=_FAST)
+def subtract_model(
+    counts: Int16, scale: Float32, x0: Int32, y0: Int32, spectra: Float32, residual: Float32
+) -> None:  # pragma: no cover
+    """Residual (p, ny, nx) -= P s, spectra (n, m, LANES)."""
+    n, m = scale.shape
+    shapes = np.empty((m, HIGH, ROW), np.float32)
     for lens in range(n):
-        left = x0[lens]
+        _unpack(counts[lens], scale[lens], shapes)
         for k in range(m):
-            top = y0[lens, k]
-            q = spectra[lens, k]
-            s0, s1, s2, s3, s4, s5, s6, s7 = q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7]
-            for j in range(max(0, -top), min(HIGH, ny - top)):
-                for i in range(max(0, -left), min(WIDE, nx - left)):
-                    v = values[lens, k, j, i]
-                    r = residual[top + j, left + i]
-                    r[0] -= v * s0
-                    r[1] -= v * s1
-                    r[2] -= v * s2
-                    r[3] -= v * s3
-                    r[4] -= v * s4
-                    r[5] -= v * s5
-                    r[6] -= v * s6
-                    r[7] -= v * s7
+            for p in range(residual.shape[0]):
+                _add(shapes[k], -spectra[lens, k, p], x0[lens], y0[lens, k], residual[p])
+
+
+@njit(cache=True, fastmath=_FAST)
+def gather_squares(
+    counts: Int16, scale: Float32, x0: Int32, y0: Int32, images: Float32, out: Float32
+) -> None:  # pragma: no cover
+    """Sums of template squared times images (p, ny, nx): out (n, m, p or more) is overwritten."""
+    n, m = scale.shape
+    square = np.empty((HIGH, ROW), np.float32)
+    for lens in range(n):
+        for k in range(m):
+            flat, shape = square.reshape(-1), counts[lens, k].reshape(-1)
+            s = scale[lens, k]
+            for i in range(flat.size):
+                v = s * np.float32(shape[i])
+                flat[i] = v * v
+            for p in range(images.shape[0]):
+                out[lens, k, p] = _inner(square, images[p], x0[lens], y0[lens, k])
 
 
 @njit(cache=True)
@@ -199,6 +282,7 @@ def sweep(
     normal: Float32,
     factor: Float32,
     strength: Float64,
+    hold: Float32,
     prior: Float64,
     cross: Float32,
     first: Int16,
@@ -209,14 +293,14 @@ def sweep(
     spectra: Float32,
     sigma: Float32,
 ) -> float:  # pragma: no cover
-    """One Gauss-Seidel sweep; returns the root mean square step in units of `sigma` (n, m).
+    """One Gauss-Seidel sweep; returns the root mean square step in units of `sigma` (n, m), held channels left out.
 
     grad (n, m, LANES) = P' W (d - P s) and spectra are kept in step; `back` (n, t) is the lenslet whose neighbour t
     this one is, or -1.
     """
-    m = spectra.shape[1]
-    step = np.empty((m, LANES), np.float32)
-    scaled = np.empty((m, LANES), np.float32)
+    m, lanes = spectra.shape[1:]
+    step = np.empty((m, lanes), np.float32)
+    scaled = np.empty((m, lanes), np.float32)
     inverse = np.empty(m, np.float32)
     total, count = 0.0, 0
     for k in range(m):
@@ -225,44 +309,46 @@ def sweep(
         lens = order[index]
         s = np.float32(strength[lens])
         for k in range(m):
-            for p in range(LANES):
-                step[k, p] = grad[lens, k, p]
+            for p in range(lanes):
+                step[k, p] = grad[lens, k, p] - hold[lens, k] * spectra[lens, k, p]
                 scaled[k, p] = spectra[lens, k, p] * inverse[k]
         for k in range(m - 2):
-            for p in range(LANES):
+            for p in range(lanes):
                 bend = s * (scaled[k, p] - 2 * scaled[k + 1, p] + scaled[k + 2, p])
                 step[k, p] -= bend * inverse[k]
                 step[k + 1, p] += 2 * bend * inverse[k + 1]
                 step[k + 2, p] -= bend * inverse[k + 2]
         for k in range(m):
             pivot = np.float32(1.0) / factor[lens, 0, k]
-            for p in range(LANES):
+            for p in range(lanes):
                 step[k, p] *= pivot
             for d in range(1, min(BAND, m - k)):
                 f = factor[lens, d, k]
-                for p in range(LANES):
+                for p in range(lanes):
                     step[k + d, p] -= f * step[k, p]
         for k in range(m - 1, -1, -1):
             for d in range(1, min(BAND, m - k)):
                 f = factor[lens, d, k]
-                for p in range(LANES):
+                for p in range(lanes):
                     step[k, p] -= f * step[k + d, p]
             pivot = np.float32(1.0) / factor[lens, 0, k]
-            for p in range(LANES):
+            for p in range(lanes):
                 step[k, p] *= pivot
         for k in range(m):
-            for p in range(LANES):
+            for p in range(lanes):
                 spectra[lens, k, p] += step[k, p]
-                move = step[k, p] / sigma[lens, k]
-                total += move * move
-            count += LANES
+            if hold[lens, k] == 0.0:
+                for p in range(lanes):
+                    move = step[k, p] / sigma[lens, k]
+                    total += move * move
+                count += lanes
             for d in range(1, min(BAND, m - k)):
                 f = normal[lens, d, k]
-                for p in range(LANES):
+                for p in range(lanes):
                     grad[lens, k + d, p] -= f * step[k, p]
                     grad[lens, k, p] -= f * step[k + d, p]
             f = normal[lens, 0, k]
-            for p in range(LANES):
+            for p in range(lanes):
                 grad[lens, k, p] -= f * step[k, p]
         for t in range(pairs.shape[1]):
             other = pairs[lens, t]
@@ -271,7 +357,7 @@ def sweep(
                     start = first[lens, t, k]
                     for b in range(min(WIDTH, m - start)):
                         f = cross[lens, t, k, b]
-                        for p in range(LANES):
+                        for p in range(lanes):
                             grad[other, start + b, p] -= f * step[k, p]
             other = back[lens, t]
             if other >= 0:
@@ -279,45 +365,84 @@ def sweep(
                     start = first[other, t, k]
                     for b in range(min(WIDTH, m - start)):
                         f = cross[other, t, k, b]
-                        for p in range(LANES):
+                        for p in range(lanes):
                             grad[other, k, p] -= f * step[start + b, p]
     return float(np.sqrt(total / max(count, 1)))
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=_FAST)
+def _inverse(factor: Float64, out: Float64) -> None:  # pragma: no cover
+    """Inverse (m, m) of one lenslet's A from its banded factor."""
+    band, m = factor.shape
+    out[:] = 0.0
+    for k in range(m):
+        out[k, k] = 1.0
+    for k in range(m):
+        pivot = 1.0 / factor[0, k]
+        for c in range(m):
+            out[k, c] *= pivot
+        for d in range(1, min(band, m - k)):
+            f = factor[d, k]
+            for c in range(m):
+                out[k + d, c] -= f * out[k, c]
+    for k in range(m - 1, -1, -1):
+        for d in range(1, min(band, m - k)):
+            f = factor[d, k]
+            for c in range(m):
+                out[k, c] -= f * out[k + d, c]
+        pivot = 1.0 / factor[0, k]
+        for c in range(m):
+            out[k, c] *= pivot
+
+
+@njit(cache=True, fastmath=_FAST)
+def _times(normal: Float64, inverse: Float64, out: Float64) -> None:  # pragma: no cover
+    """N A^-1 of one lenslet (m, m)."""
+    band, m = normal.shape
+    for k in range(m):
+        f = normal[0, k]
+        for c in range(m):
+            out[k, c] = f * inverse[k, c]
+    for k in range(m):
+        for d in range(1, min(band, m - k)):
+            f = normal[d, k]
+            for c in range(m):
+                out[k, c] += f * inverse[k + d, c]
+                out[k + d, c] += f * inverse[k, c]
+
+
+@njit(cache=True, fastmath=_FAST)
 def sandwich(normal: Float64, factor: Float64, out: Float64) -> None:  # pragma: no cover
     """Covariance A^-1 N A^-1 of each lenslet for weights 1 / variance: out (n, lags, m) with lag d at [d, k]."""
-    n, band, m = normal.shape
-    lags = out.shape[1]
-    inverse = np.empty((m, m))
-    product = np.empty((m, m))
+    n, _, m = normal.shape
+    inverse, product = np.empty((m, m)), np.empty((m, m))
     for lens in range(n):
-        for column in range(m):
+        _inverse(factor[lens], inverse)
+        _times(normal[lens], inverse, product)
+        for d in range(out.shape[1]):
             for k in range(m):
-                inverse[k, column] = 1.0 if k == column else 0.0
-            for k in range(column, m):
-                inverse[k, column] /= factor[lens, 0, k]
-                for d in range(1, min(band, m - k)):
-                    inverse[k + d, column] -= factor[lens, d, k] * inverse[k, column]
-            for k in range(m - 1, -1, -1):
-                for d in range(1, min(band, m - k)):
-                    inverse[k, column] -= factor[lens, d, k] * inverse[k + d, column]
-                inverse[k, column] /= factor[lens, 0, k]
+                out[lens, d, k] = np.nan
+        for d in range(out.shape[1]):
+            for k in range(m - d):
+                out[lens, d, k] = 0.0
+            for j in range(m):
+                for k in range(m - d):
+                    out[lens, d, k] += inverse[j, k + d] * product[j, k]
+
+
+@njit(cache=True)
+def resolution_rows(normal: Float64, factor: Float64, out: Float64) -> None:  # pragma: no cover
+    """Rows of R = A^-1 N of each lenslet: out (n, m, 2 h + 1), the share of channel k + o - h in channel k at offset o.
+
+    NaN where that channel does not exist. E[estimate] = R truth (notes/ifs 6.8).
+    """
+    n, _, m = normal.shape
+    half = out.shape[2] // 2
+    inverse, product = np.empty((m, m)), np.empty((m, m))
+    for lens in range(n):
+        _inverse(factor[lens], inverse)
+        _times(normal[lens], inverse, product)
         for k in range(m):
-            for column in range(m):
-                total = normal[lens, 0, k] * inverse[k, column]
-                for d in range(1, band):
-                    if k + d < m:
-                        total += normal[lens, d, k] * inverse[k + d, column]
-                    if k - d >= 0:
-                        total += normal[lens, d, k - d] * inverse[k - d, column]
-                product[k, column] = total
-        for d in range(lags):
-            for k in range(m):
-                if k + d < m:
-                    total = 0.0
-                    for j in range(m):
-                        total += inverse[k + d, j] * product[j, k]
-                    out[lens, d, k] = total
-                else:
-                    out[lens, d, k] = np.nan
+            for o in range(out.shape[2]):
+                other = k + o - half
+                out[lens, k, o] = product[other, k] if 0 <= other < m else np.nan

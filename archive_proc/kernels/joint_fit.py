@@ -1,4 +1,8 @@
-"""Spectra, residual and covariance of planes that share weights: the joint fit as one call."""
+"""Spectra, residual and covariance of planes that share weights: the joint fit, set up once and solved for many planes.
+
+Setting up (own blocks, factors, blocks shared with neighbours, covariance) costs as much as solving some twenty planes;
+it depends on templates and weights alone, so that all planes of one DIT and shift share it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from archive_proc.kernels.extraction import (
     factorise,
     gradient,
     normal_blocks,
+    resolution_rows,
     sandwich,
     subtract_model,
     sweep,
@@ -24,6 +29,8 @@ from archive_proc.kernels.microspectra import Templates
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+Int16 = NDArray[np.int16]
+Int32 = NDArray[np.int32]
 
 LAGS = 4
 """Variance and covariances with the next three channels."""
@@ -41,16 +48,132 @@ class FitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Equations:
+    """The joint fit's equations of n lenslets and m channels, for one map of weights."""
+
+    templates: Templates
+    weight: Float32
+    """(ny, nx) inverse variance, 0 for bad pixels."""
+    mu: float
+    prior: Float64
+    """(m,) expected shape of the spectra."""
+    normal: Float32
+    """(n, BAND, m) own blocks N_l, lower bands."""
+    factor: Float32
+    """(n, BAND, m) Cholesky factors of A_l."""
+    strength: Float64
+    """(n,) of the smoothness prior."""
+    hold: Float32
+    """(n, m) pull to zero of channels that are not seen."""
+    cross: Float32
+    first: Int16
+    pairs: Int32
+    back: Int32
+    order: Int32
+    covariance: Float32
+    """(n, LAGS, m) of channels k and k + lag, if the weights are 1 / variance; NaN past the last channel."""
+
+    @property
+    def place(self) -> tuple[Int16, Float32, Int32, Int32]:
+        """The templates as the loops take them."""
+        one = self.templates
+        return one.counts, one.scale, one.x0, one.y0
+
+
+def joint_equations(
+    weight: Float32, templates: Templates, lenslets: Lenslets, *, mu: float = 0.1, prior: Float64 | None = None
+) -> Equations:
+    """Set up the fit of `lenslets` with these templates and weights; `prior` (m,) positive, flat if None."""
+    n, m = templates.y0.shape
+    shape = np.ones(m) if prior is None else np.asarray(prior, np.float64)
+    place = (templates.counts, templates.scale, templates.x0, templates.y0)
+    normal = np.empty((n, BAND, m))
+    normal_blocks(*place, weight, normal)
+    factor, strength, hold = np.empty_like(normal), np.empty(n), np.empty((n, m))
+    factorise(normal, mu, shape, factor, strength, hold)
+    covariance = np.empty((n, LAGS, m))
+    sandwich(normal, factor, covariance)
+    normal, factor = normal.astype(np.float32), factor.astype(np.float32)
+    pairs = lenslets.steps(OVERLAPPING)
+    cross, first = np.empty((n, pairs.shape[1], m, WIDTH), np.float32), np.zeros((n, pairs.shape[1], m), np.int16)
+    cross_blocks(*place, weight, pairs, first, cross)
+    back = np.full_like(pairs, -1)
+    for step in range(pairs.shape[1]):
+        there = np.flatnonzero(pairs[:, step] >= 0)
+        back[pairs[there, step], step] = there
+    # Neighbours on the detector follow each other, so that what they share stays in the cache.
+    order = np.lexsort((templates.y0[:, m // 2], templates.x0 // 8)).astype(np.int32)
+    return Equations(
+        templates,
+        weight,
+        mu,
+        shape,
+        normal,
+        factor,
+        strength,
+        hold.astype(np.float32),
+        cross,
+        first,
+        pairs,
+        back,
+        order,
+        covariance.astype(np.float32),
+    )
+
+
+def relax(equations: Equations, residual: Float32, flux: Float32, sweeps: int) -> float:
+    """Improve `flux` (n, m, LANES) in place, given `residual` (p, ny, nx) of data minus its model.
+
+    The residual is not brought up to date (`refresh_residual`). Returns the last sweep's root mean square step in
+    claimed sigma.
+    """
+    left = np.zeros_like(flux)
+    gradient(*equations.place, equations.weight, residual, left)
+    sigma = np.sqrt(np.maximum(equations.covariance[:, 0], np.float32(1e-30)))
+    last = np.inf
+    for _ in range(sweeps):
+        last = sweep(
+            equations.normal,
+            equations.factor,
+            equations.strength,
+            equations.hold,
+            equations.prior,
+            equations.cross,
+            equations.first,
+            equations.pairs,
+            equations.back,
+            equations.order,
+            left,
+            flux,
+            sigma,
+        )
+    return float(last)
+
+
+def region_resolution(equations: Equations, regions: list[NDArray[np.intp]], half: int = 4) -> Float32:
+    """(regions, m, 2 half + 1) mean resolution matrix of some lenslets of each region, about the diagonal."""
+    m = equations.normal.shape[2]
+    found = np.full((len(regions), m, 2 * half + 1), np.nan, np.float32)
+    for number, members in enumerate(regions):
+        if members.size:
+            rows = np.empty((members.size, m, 2 * half + 1))
+            normal = equations.normal[members].astype(np.float64)
+            resolution_rows(normal, equations.factor[members].astype(np.float64), rows)
+            found[number] = rows.mean(axis=0)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class Spectra:
     """n lenslets, m channels, p planes."""
 
     flux: Float32
     """(n, m, p), the unit of the data."""
-    covariance: Float64
+    covariance: Float32
     """(n, LAGS, m): of channels k and k + lag, for weights that are 1 / variance; NaN past the last channel."""
     residual: Float32
-    """(ny, nx, p) data minus model."""
-    information: Float64
+    """(p, ny, nx) data minus model."""
+    information: Float32
     """(n, m) sum of weight times template squared: 0 where a channel is not seen."""
     last_step: float
     """Root mean square of the last sweep's steps in claimed sigma."""
@@ -66,43 +189,21 @@ def fit_spectra(
 ) -> Spectra:
     """Fit all lenslets of up to eight planes at once.
 
-    `data` (ny, nx, p) float32, background off; `weight` (ny, nx) inverse variance, 0 for bad pixels, the same for all
+    `data` (p, ny, nx) float32, background off; `weight` (ny, nx) inverse variance, 0 for bad pixels, the same for all
     planes; `templates` of the same `lenslets`; `prior` (m,) expected shape of the spectra, positive (flat if None).
     Raises ValueError for more planes than are solved together.
     """
     settings = settings or FitSettings()
-    n, m = templates.y0.shape
-    planes = data.shape[2]
+    planes = len(data)
     if planes > LANES:
         raise ValueError(f"{planes} planes, {LANES} at most are solved together")
-    shape = np.ones(m) if prior is None else np.asarray(prior, np.float64)
-    place = (templates.values, templates.x0, templates.y0)
-    normal = np.empty((n, BAND, m))
-    normal_blocks(*place, weight, normal)
-    factor, strength = np.empty_like(normal), np.empty(n)
-    factorise(normal, settings.mu, shape, factor, strength)
-    covariance = np.empty((n, LAGS, m))
-    sandwich(normal, factor, covariance)
-    sigma = np.sqrt(np.maximum(covariance[:, 0], 1e-30)).astype(np.float32)
-    pairs = lenslets.steps(OVERLAPPING)
-    cross, first = np.empty((n, pairs.shape[1], m, WIDTH), np.float32), np.zeros((n, pairs.shape[1], m), np.int16)
-    cross_blocks(*place, weight, pairs, first, cross)
-    back = np.full_like(pairs, -1)
-    for step in range(pairs.shape[1]):
-        there = np.flatnonzero(pairs[:, step] >= 0)
-        back[pairs[there, step], step] = there
-    # Neighbours on the detector follow each other, so that what they share stays in the cache.
-    order = np.lexsort((templates.y0[:, m // 2], templates.x0 // 8)).astype(np.int32)
-    blocks = (normal.astype(np.float32), factor.astype(np.float32), strength, shape, cross, first, pairs, back, order)
-    lanes = np.zeros((*data.shape[:2], LANES), np.float32)
-    lanes[:, :, :planes] = data
-    residual = lanes.copy()
-    flux, left = np.zeros((n, m, LANES), np.float32), np.empty((n, m, LANES), np.float32)
+    equations = joint_equations(weight, templates, lenslets, mu=settings.mu, prior=prior)
+    residual = np.array(data, np.float32)
+    flux = np.zeros((*templates.y0.shape, LANES), np.float32)
     last = np.inf
     for _ in range(settings.rounds):
-        gradient(*place, weight, residual, left)
-        for _ in range(settings.sweeps):
-            last = sweep(*blocks, left, flux, sigma)
-        residual[:] = lanes
-        subtract_model(*place, flux, residual)
-    return Spectra(flux[:, :, :planes], covariance, residual[:, :, :planes], normal[:, 0].copy(), float(last))
+        last = relax(equations, residual, flux, settings.sweeps)
+        residual[:] = data
+        subtract_model(*equations.place, flux, residual)
+    found = equations.normal[:, 0].copy()
+    return Spectra(flux[:, :, :planes], equations.covariance, residual, found, last)

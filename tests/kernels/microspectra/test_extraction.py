@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import small_spectrograph
 
-from archive_proc.kernels.extraction import BAND, normal_blocks
+from archive_proc.kernels.extraction import BAND, HOLD, UNSEEN, normal_blocks
 from archive_proc.kernels.joint_fit import FitSettings, fit_spectra
 from archive_proc.kernels.microspectra import build_templates
 from archive_proc.kernels.psflets import WINDOW, stamp
@@ -69,13 +69,12 @@ def solved(scene):
     truth = rng.uniform(500, 1500, (n, m, 3)).cumsum(axis=1) / 4
     weight = (rng.uniform(0.5, 2.0, (SIZE, SIZE)) * (rng.random((SIZE, SIZE)) > 0.03) / 100).astype(np.float32)
     image = (matrix @ truth.reshape(n * m, 3)).reshape(SIZE, SIZE, 3)
-    data = np.zeros((SIZE, SIZE, 3), np.float32)
-    data[:, :, :3] = image + rng.normal(0, 10, image.shape)
+    data = np.moveaxis(image + rng.normal(0, 10, image.shape), 2, 0).astype(np.float32)
 
     prior = np.linspace(1.0, 2.0, m)
-    found = fit_spectra(data[:, :, :3], weight, templates, lenslets, prior, FitSettings(rounds=4))
+    found = fit_spectra(data, weight, templates, lenslets, prior, FitSettings(rounds=4))
     normal = np.empty((n, BAND, m))
-    normal_blocks(templates.values, templates.x0, templates.y0, weight, normal)
+    normal_blocks(templates.counts, templates.scale, templates.x0, templates.y0, weight, normal)
     return matrix, weight, data, normal, prior, found
 
 
@@ -95,16 +94,16 @@ def test_sweeps_reach_the_joint_weighted_least_squares_solution(solved):
     for lens in range(n):
         some = slice(lens * m, (lens + 1) * m)
         left[some, some] += prior_matrix(m, strength[lens], prior)
-        held = normal[lens, 0] < 0.02 * np.median(normal[:, 0].mean(axis=1))
-        left[some, some][held, held] += 0.02 * np.median(normal[:, 0].mean(axis=1))
-    right = matrix.T @ (weight.reshape(-1, 1) * data.reshape(-1, 3))
+        held = normal[lens, 0] < UNSEEN * np.median(normal[:, 0].mean(axis=1))
+        left[some, some][held, held] += HOLD * np.median(normal[:, 0].mean(axis=1))
+    right = matrix.T @ (weight.reshape(-1, 1) * data.reshape(3, -1).T)
     joint = np.linalg.solve(left, right).reshape(n, m, 3)
     inside = (normal[:, 0] > 0.3 * np.median(normal[:, 0])).all(axis=1)
     assert inside.sum() > 5
     assert np.abs((found.flux[inside] - joint[inside]) / sigma[inside, :, None]).max() < 0.05
     assert found.last_step < 0.01
-    model = (matrix @ found.flux.reshape(n * m, 3)).reshape(SIZE, SIZE, 3)
-    assert np.abs(data[:, :, :3] - model - found.residual).max() < 0.01
+    model = (matrix @ found.flux.reshape(n * m, 3)).T.reshape(3, SIZE, SIZE)
+    assert np.abs(data - model - found.residual).max() < 0.01
 
 
 def test_blocks_are_those_of_the_dense_matrix(solved):
@@ -133,4 +132,4 @@ def test_the_claimed_variance_is_the_sandwich(solved):
 def test_more_planes_than_lanes_are_refused(scene):
     lenslets, _, _, templates = scene
     with pytest.raises(ValueError, match="9 planes"):
-        fit_spectra(np.zeros((4, 4, 9), np.float32), np.ones((4, 4), np.float32), templates, lenslets)
+        fit_spectra(np.zeros((9, 4, 4), np.float32), np.ones((4, 4), np.float32), templates, lenslets)

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from archive_proc.kernels.microspectra import HIGH, ROW, WIDE
+from archive_proc.kernels.microspectra import HIGH, ROW
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -44,7 +44,7 @@ def _weigh(counts: Int16, scale: float, left: int, top: int, weight: Float32, ou
     ny, nx = weight.shape
     row = counts.shape[1]
     s = np.float32(scale)
-    if 0 <= top and top + HIGH <= ny and 0 <= left and left + ROW <= nx:
+    if min(top, left) >= 0 and top + HIGH <= ny and left + ROW <= nx:
         for j in range(HIGH):
             target, shape, w = out[j, ROW : ROW + row], counts[j], weight[top + j, left : left + row]
             for i in range(row):
@@ -180,7 +180,7 @@ def factorise(
     `strength` (n,) receives mu m_l; `hold` (n, m) the weak pull to zero of channels with next to no information (edge
     of the detector, bad pixels only).
     """
-    n, band, m = normal.shape
+    n, _, m = normal.shape
     means = np.empty(n)
     for lens in range(n):
         means[lens] = np.mean(normal[lens, 0])
@@ -198,7 +198,7 @@ def _inner(shape: Float32, image: Float32, left: int, top: int) -> float:  # pra
     ny, nx = image.shape
     row = shape.shape[1]
     total = np.float32(0.0)
-    if 0 <= left and left + ROW <= nx:
+    if left >= 0 and left + ROW <= nx:
         for j in range(max(0, -top), min(HIGH, ny - top)):
             one, two = shape[j], image[top + j, left : left + row]
             part = np.float32(0.0)
@@ -218,7 +218,7 @@ def _add(shape: Float32, amount: float, left: int, top: int, image: Float32) -> 
     ny, nx = image.shape
     row = shape.shape[1]
     a = np.float32(amount)
-    if 0 <= left and left + ROW <= nx:
+    if left >= 0 and left + ROW <= nx:
         for j in range(max(0, -top), min(HIGH, ny - top)):
             one, two = shape[j], image[top + j, left : left + row]
             for i in range(row):

@@ -93,7 +93,6 @@ def joint_equations(
     factorise(normal, mu, shape, factor, strength, hold)
     covariance = np.empty((n, LAGS, m))
     sandwich(normal, factor, covariance)
-    normal, factor = normal.astype(np.float32), factor.astype(np.float32)
     pairs = lenslets.steps(OVERLAPPING)
     cross, first = np.empty((n, pairs.shape[1], m, WIDTH), np.float32), np.zeros((n, pairs.shape[1], m), np.int16)
     cross_blocks(*place, weight, pairs, first, cross)
@@ -108,8 +107,8 @@ def joint_equations(
         weight,
         mu,
         shape,
-        normal,
-        factor,
+        normal.astype(np.float32),
+        factor.astype(np.float32),
         strength,
         hold.astype(np.float32),
         cross,

@@ -149,7 +149,7 @@ def _fill(
             for i in range(source.size):
                 rounded = np.int32(np.rint(source[i] * factor))
                 kept[i] = rounded
-                counted += rounded
+                counted += int(rounded)
             scale[lens, k] = 1.0 / counted if counted > 0 else 0.0
 
 

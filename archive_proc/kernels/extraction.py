@@ -29,7 +29,7 @@ WIDTH = 25
 """Channels of a neighbour that one channel may overlap."""
 UNSEEN = 0.02
 """Information, relative to the typical channel's, below which a channel is held."""
-HOLD = 1e-3
+HOLD = 1e-5
 """Strength of that hold, relative to the same: far weaker than the smoothness prior, which fills the channel."""
 _FAST = {"reassoc", "contract"}
 # Sums may be re-ordered and fused; NaN and infinity keep their meaning, which a blanket fastmath would take away.

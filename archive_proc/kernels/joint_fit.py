@@ -32,8 +32,8 @@ Float64 = NDArray[np.float64]
 Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
 
-LAGS = 4
-"""Variance and covariances with the next three channels."""
+LAGS = 7
+"""Variance and covariances with the next six channels: the prior makes noise swing over five (notes/ifs 6.8)."""
 
 
 @dataclass(frozen=True, slots=True)

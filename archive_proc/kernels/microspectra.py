@@ -159,11 +159,13 @@ def build_templates(
     positions: Float64,
     wavelengths: Float64,
     weight: Float64,
+    windows: Templates | None = None,
 ) -> Templates:
     """Templates of all channels of n lenslets.
 
     `lenslets` x and y (n,), pitches; `positions` (2, n, m, s) detector x and y of the steps' wavelengths; `wavelengths`
-    (m, s) um; `weight` (m, s) relative flux density of the steps, which the template averages over.
+    (m, s) um; `weight` (m, s) relative flux density of the steps, which the template averages over. `windows`:
+    templates of the same lenslets some tenths of a pixel away, whose windows are kept so that both can be compared.
     """
     n, m, _ = positions.shape[1:]
     weight = weight / weight.sum(axis=1, keepdims=True)
@@ -171,6 +173,8 @@ def build_templates(
     y = np.einsum("nms,ms->nm", positions[1], weight)
     x0 = (np.floor(x.mean(axis=1) + 0.5) - _HALF_WIDE).astype(np.int32)
     y0 = (np.floor(y + 0.5) - _HALF_HIGH).astype(np.int32)
+    if windows is not None:
+        x0, y0 = windows.x0, windows.y0
     colour = np.sum(model.colour(wavelengths) * weight, axis=1)
     counts, scale = np.empty((n, m, HIGH, ROW), np.int16), np.empty((n, m), np.float32)
     for first in range(0, n, 512):

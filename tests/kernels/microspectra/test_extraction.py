@@ -7,7 +7,7 @@ import pytest
 import small_spectrograph
 
 from archive_proc.kernels.extraction import BAND, HOLD, UNSEEN, normal_blocks
-from archive_proc.kernels.joint_fit import FitSettings, fit_spectra
+from archive_proc.kernels.joint_fit import LAGS, FitSettings, fit_spectra
 from archive_proc.kernels.microspectra import build_templates
 from archive_proc.kernels.psflets import WINDOW, stamp
 
@@ -125,7 +125,7 @@ def test_the_claimed_variance_is_the_sandwich(solved):
     own = own + np.tril(own, -1).T
     inverse = np.linalg.inv(own + prior_matrix(m, strength[lens], prior))
     expected = inverse @ own @ inverse
-    for lag in range(4):
+    for lag in range(LAGS):
         assert covariance[lens, lag, : m - lag] == pytest.approx(np.diag(expected, -lag), rel=1e-3)
 
 

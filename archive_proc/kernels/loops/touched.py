@@ -1,0 +1,378 @@
+"""Compiled loops: pixels that disagree with a plane's model, and the lenslets they touch fitted again without them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from archive_proc.kernels.extraction import BAND, _add, _cholesky, _inner, _inverse, _overlap, _times, _unpack, _weigh
+from archive_proc.kernels.microspectra import HIGH, ROW
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int16 = NDArray[np.int16]
+Int32 = NDArray[np.int32]
+UInt8 = NDArray[np.uint8]
+
+
+@njit(cache=True)
+def outlying(
+    light: Float32,
+    residual: Float32,
+    floor: Float32,
+    response: Float32,
+    good: UInt8,
+    error: float,
+    limits: tuple[float, float, float],
+    out: UInt8,
+) -> int:  # pragma: no cover
+    """Mark pixels of one plane beyond limits[0] sigma in out (ny, nx); their number.
+
+    The model is light - residual; sigma^2 = floor + model / response + (error x brightest model within a pixel)^2.
+    Those beyond limits[1] take neighbours beyond limits[2] with them. Bad pixels are left out.
+    """
+    ny, nx = residual.shape
+    level = np.zeros((ny, nx), np.uint8)
+    count = 0
+    for y in range(ny):
+        for x in range(nx):
+            out[y, x] = 0
+            if not good[y, x]:
+                continue
+            r2 = residual[y, x] * residual[y, x]
+            variance = floor[y, x] + max(light[y, x] - residual[y, x], np.float32(0.0)) / response[y, x]
+            if r2 <= limits[2] * limits[2] * variance:
+                continue
+            bright = np.float32(0.0)
+            for yy in range(max(0, y - 1), min(ny, y + 2)):
+                for xx in range(max(0, x - 1), min(nx, x + 2)):
+                    bright = max(bright, light[yy, xx] - residual[yy, xx])
+            sigma2 = variance + (error * bright) ** 2
+            if r2 > limits[2] ** 2 * sigma2:
+                level[y, x] = 1
+            if r2 > limits[0] ** 2 * sigma2:
+                level[y, x] = 2
+                out[y, x] = 1
+                count += 1
+            if r2 > limits[1] ** 2 * sigma2:
+                level[y, x] = 3
+    if count == 0:
+        return count
+    for y in range(ny):
+        for x in range(nx):
+            if level[y, x] == 3:
+                for yy in range(max(0, y - 1), min(ny, y + 2)):
+                    for xx in range(max(0, x - 1), min(nx, x + 2)):
+                        if level[yy, xx] >= 1 and out[yy, xx] == 0:
+                            out[yy, xx] = 1
+                            count += 1
+    return count
+
+
+@njit(cache=True)
+def plane_variances(
+    light: Float32, residual: Float32, floor: Float32, response: Float32, weight: Float32, out: Float32
+) -> None:  # pragma: no cover
+    """Weight squared times the variance of each plane's pixels by its own model: out (p, ny, nx)."""
+    for p in range(light.shape[0]):
+        for y in range(weight.shape[0]):
+            for x in range(weight.shape[1]):
+                w = weight[y, x]
+                model = max(light[p, y, x] - residual[p, y, x], np.float32(0.0))
+                out[p, y, x] = w * w * (floor[y, x] + model / response[y, x])
+
+
+@njit(cache=True)
+def chi_square(
+    light: Float32, residual: Float32, floor: Float32, response: Float32, weight: Float32, missing: UInt8, level: float
+) -> tuple[float, int]:  # pragma: no cover
+    """Mean of squared residual over variance of one plane's pixels with more model light than `level`, capped at 25.
+
+    Also their number. The cap keeps what is left of cosmic rays from deciding.
+    """
+    total, count = 0.0, 0
+    for y in range(weight.shape[0]):
+        for x in range(weight.shape[1]):
+            if weight[y, x] <= 0 or missing[y, x]:
+                continue
+            model = light[y, x] - residual[y, x]
+            if model > level:
+                total += min(residual[y, x] ** 2 / (floor[y, x] + model / response[y, x]), 25.0)
+                count += 1
+    return total / max(count, 1), count
+
+
+@njit(cache=True)
+def row_offsets(
+    light: Float32, residual: Float32, floor: Float32, response: Float32, good: UInt8, width: int, out: Float64
+) -> None:  # pragma: no cover
+    """Clipped weighted mean residual of each row's read-out outputs of equal parity: out (ny, 2); `width` px an output.
+
+    Shrunk by its own error against the scatter that the rows show: rows without enough pixels are left alone.
+    """
+    ny, nx = residual.shape
+    error = np.zeros((ny, 2))
+    for y in range(ny):
+        sums, weights = np.zeros(2), np.zeros(2)
+        for x in range(nx):
+            if not good[y, x]:
+                continue
+            r = residual[y, x]
+            v = floor[y, x] + max(light[y, x] - r, np.float32(0.0)) / response[y, x]
+            # Three sigma, and no pixel whose light is far above the noise: the model's error would speak there.
+            if r * r < 9.0 * v and v < 4.0 * floor[y, x]:
+                parity = (x // width) % 2
+                sums[parity] += r / v
+                weights[parity] += 1.0 / v
+        for parity in range(2):
+            out[y, parity] = sums[parity] / weights[parity] if weights[parity] > 0 else 0.0
+            error[y, parity] = 1.0 / weights[parity] if weights[parity] > 0 else 1e30
+    for parity in range(2):
+        spread, typical = np.mean(out[:, parity] ** 2), np.median(error[:, parity])
+        real = max(spread - typical, 0.0)
+        for y in range(ny):
+            out[y, parity] *= real / (real + error[y, parity]) if real > 0 else 0.0
+
+
+@njit(cache=True)
+def subtract_rows(offsets: Float64, width: int, image: Float32) -> None:  # pragma: no cover
+    """Take row offsets (ny, 2) off an image."""
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            image[y, x] -= np.float32(offsets[y, (x // width) % 2])
+
+
+@njit(cache=True)
+def touched_lenslets(
+    counts: Int16,
+    scale: Float32,
+    x0: Int32,
+    y0: Int32,
+    weight: Float32,
+    missing: UInt8,
+    residual: Float32,
+    normal: Float32,
+    lost: Float32,
+    pull: Float32,
+) -> None:  # pragma: no cover
+    """What missing pixels are to every channel; 0 where none is near.
+
+    lost (n, m): share of the channel's information that they hold; pull (n,): how many sigma they would move a channel
+    at most if they counted with this residual. A hot pixel beside a trace has no share to speak of, yet pulls.
+    """
+    n, m = scale.shape
+    ny, nx = weight.shape
+    pulled = np.empty(m)
+    for lens in range(n):
+        first, last = max(0, y0[lens, 0]), min(ny, y0[lens, m - 1] + HIGH)
+        left, right = max(0, x0[lens]), min(nx, x0[lens] + ROW - 1)
+        found = False
+        for y in range(first, last):
+            for x in range(left, right):
+                if missing[y, x]:
+                    found = True
+                    break
+            if found:
+                break
+        pull[lens] = 0.0
+        for k in range(m):
+            lost[lens, k] = 0.0
+            pulled[k] = 0.0
+        if not found:
+            continue
+        for y in range(first, last):
+            for x in range(left, right):
+                if missing[y, x]:
+                    w = weight[y, x]
+                    r = abs(residual[y, x])
+                    for k in range(m):
+                        j = y - y0[lens, k]
+                        if 0 <= j < HIGH:
+                            v = scale[lens, k] * np.float32(counts[lens, k, j, x - x0[lens]])
+                            lost[lens, k] += v * v * w
+                            pulled[k] += v * w * r
+        for k in range(m):
+            if normal[lens, 0, k] > 0:
+                lost[lens, k] /= normal[lens, 0, k]
+                pull[lens] = max(pull[lens], pulled[k] / np.sqrt(normal[lens, 0, k]))
+
+
+@njit(cache=True)
+def fit_touched(
+    counts: Int16,
+    scale: Float32,
+    x0: Int32,
+    y0: Int32,
+    weight: Float32,
+    missing: UInt8,
+    members: Int32,
+    strength: Float64,
+    hold: Float32,
+    prior: Float64,
+    rounds: int,
+    plane: int,
+    residual: Float32,
+    flux: Float32,
+    variance: Float32,
+) -> None:  # pragma: no cover
+    """Fit some lenslets of one plane again with weight zero on missing pixels, in turn, `rounds` times.
+
+    residual (ny, nx) of data minus model and flux (n, m, LANES) are kept in step; variance (members, m) receives the
+    diagonal of the sandwich without those pixels.
+    """
+    m = scale.shape[1]
+    t = members.size
+    ny, nx = weight.shape
+    kept = weight.copy()
+    for y in range(ny):
+        for x in range(nx):
+            if missing[y, x]:
+                kept[y, x] = 0.0
+    factor = np.empty((t, BAND, m))
+    normal = np.empty((BAND, m))
+    weighted = np.zeros((HIGH, 3 * ROW), np.float32)
+    shape = np.empty((HIGH, ROW), np.float32)
+    shapes = np.empty((m, HIGH, ROW), np.float32)
+    inverse, product = np.empty((m, m)), np.empty((m, m))
+    firm = np.empty(m)
+    step = np.empty(m)
+    for index in range(t):
+        lens = members[index]
+        _unpack(counts[lens], scale[lens], shapes)
+        for k in range(m):
+            _weigh(counts[lens, k], scale[lens, k], x0[lens], y0[lens, k], kept, weighted)
+            for d in range(BAND):
+                normal[d, k] = 0.0
+                if k + d < m:
+                    normal[d, k] = _overlap(weighted, shapes[k + d], y0[lens, k + d] - y0[lens, k], 0)
+            firm[k] = hold[lens, k] + 1e-6 * strength[lens]
+        _cholesky(normal, strength[lens], prior, firm, factor[index])
+        _inverse(factor[index], inverse)
+        _times(normal, inverse, product)
+        for k in range(m):
+            total = 0.0
+            for j in range(m):
+                total += inverse[j, k] * product[j, k]
+            variance[index, k] = total
+    for _ in range(rounds):
+        for index in range(t):
+            lens = members[index]
+            _unpack(counts[lens], scale[lens], shapes)
+            for k in range(m):
+                _weigh(counts[lens, k], scale[lens, k], x0[lens], y0[lens, k], kept, weighted)
+                shape[:] = weighted[:, ROW : 2 * ROW]
+                step[k] = _inner(shape, residual, x0[lens], y0[lens, k]) - hold[lens, k] * flux[lens, k, plane]
+            s = strength[lens]
+            for k in range(m - 2):
+                bend = flux[lens, k, plane] / prior[k] - 2 * flux[lens, k + 1, plane] / prior[k + 1]
+                bend = s * (bend + flux[lens, k + 2, plane] / prior[k + 2])
+                step[k] -= bend / prior[k]
+                step[k + 1] += 2 * bend / prior[k + 1]
+                step[k + 2] -= bend / prior[k + 2]
+            for k in range(m):
+                step[k] /= factor[index, 0, k]
+                for d in range(1, min(BAND, m - k)):
+                    step[k + d] -= factor[index, d, k] * step[k]
+            for k in range(m - 1, -1, -1):
+                for d in range(1, min(BAND, m - k)):
+                    step[k] -= factor[index, d, k] * step[k + d]
+                step[k] /= factor[index, 0, k]
+            for k in range(m):
+                flux[lens, k, plane] += np.float32(step[k])
+                _add(shapes[k], -step[k], x0[lens], y0[lens, k], residual)
+
+
+@njit(cache=True)
+def witnessed(
+    planes: Float32,
+    floor: Float32,
+    good: UInt8,
+    ratio: Float32,
+    limits: tuple[float, float, float],
+    clean: Float32,
+    out: UInt8,
+) -> None:  # pragma: no cover
+    """Compare planes (p, ny, nx) with each other pixel by pixel.
+
+    `ratio` (p, by, bx) brightness of a plane over the typical one in blocks of 32 px; `floor` (ny, nx) variance without
+    source light. clean (ny, nx) receives the planes' median at ratio 1 (of two the lower one where they disagree), out
+    (p, ny, nx) marks pixels of planes brighter than that by limits[0] sigma, and neighbours beyond limits[2] sigma of
+    those beyond limits[1]. sigma^2: photons and floor, and the planes' own scatter about the median.
+    """
+    p, ny, nx = planes.shape
+    values = np.empty(p, np.float32)
+    level = np.zeros((p, ny, nx), np.uint8)
+    for y in range(ny):
+        for x in range(nx):
+            for a in range(p):
+                out[a, y, x] = 0
+                r = ratio[a, y // 32, x // 32]
+                v = planes[a, y, x] / r
+                b = a
+                while b > 0 and values[b - 1] > v:
+                    values[b] = values[b - 1]
+                    b -= 1
+                values[b] = v
+            if p > 2:
+                middle = values[p // 2] if p % 2 else np.float32(0.5) * (values[p // 2 - 1] + values[p // 2])
+            else:
+                middle = np.float32(0.5) * (values[0] + values[1])
+                if (values[1] - values[0]) ** 2 > 50.0 * (floor[y, x] + max(middle, np.float32(0.0))):
+                    middle = values[0]
+            clean[y, x] = middle
+            if not good[y, x]:
+                continue
+            light = max(middle, np.float32(0.0))
+            scatter = np.float32(0.0)
+            if p > 3:
+                # Half the range of the inner half: 1.35 sigma of a normal distribution.
+                scatter = (values[(3 * p) // 4] - values[p // 4]) / np.float32(1.35)
+            for a in range(p):
+                r = ratio[a, y // 32, x // 32]
+                away = planes[a, y, x] - r * middle
+                if away <= 0:
+                    continue
+                v = max(floor[y, x] + r * light, r * r * scatter * scatter)
+                v *= 1.0 + 1.0 / max(p - 1, 1)
+                a2 = away * away
+                if a2 > limits[2] ** 2 * v:
+                    level[a, y, x] = 1
+                if a2 > limits[0] ** 2 * v:
+                    level[a, y, x] = 2
+                    out[a, y, x] = 1
+                if a2 > limits[1] ** 2 * v:
+                    level[a, y, x] = 3
+    for a in range(p):
+        for y in range(ny):
+            for x in range(nx):
+                if level[a, y, x] == 3:
+                    for yy in range(max(0, y - 1), min(ny, y + 2)):
+                        for xx in range(max(0, x - 1), min(nx, x + 2)):
+                            if level[a, yy, xx] >= 1:
+                                out[a, yy, xx] = 1
+
+
+@njit(cache=True)
+def along_median(image: Float32, good: UInt8, half: int, out: Float32) -> None:  # pragma: no cover
+    """Running median of good pixels along y over 2 half + 1 rows; the nearest row's value where there are none."""
+    ny, nx = image.shape
+    values = np.empty(2 * half + 1, np.float32)
+    for y in range(ny):
+        for x in range(nx):
+            count = 0
+            for yy in range(max(0, y - half), min(ny, y + half + 1)):
+                if good[yy, x]:
+                    v = image[yy, x]
+                    b = count
+                    while b > 0 and values[b - 1] > v:
+                        values[b] = values[b - 1]
+                        b -= 1
+                    values[b] = v
+                    count += 1
+            if count == 0:
+                out[y, x] = out[y - 1, x] if y > 0 else np.float32(0.0)
+            elif count % 2:
+                out[y, x] = values[count // 2]
+            else:
+                out[y, x] = np.float32(0.5) * (values[count // 2 - 1] + values[count // 2])

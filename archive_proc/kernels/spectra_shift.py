@@ -1,0 +1,227 @@
+"""How far spectra stand across the dispersion from where the wavelength solution puts them (notes/ifs 6.5).
+
+Variable projection in some patches of the detector: spectra are fitted, and so is the image that a small shift would
+add; what free spectra cannot explain of that image tells the shift. Along the dispersion this says nothing, because a
+free spectrum takes most of a shift up: that one is not measured here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archive_proc.kernels.extraction import LANES, subtract_model
+from archive_proc.kernels.joint_fit import Equations, joint_equations, relax
+from archive_proc.kernels.lenslets import Lenslets
+from archive_proc.kernels.microspectra import HIGH, WIDE, Templates
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+T = TypeVar("T", bound=np.generic)
+
+CELL = 256
+"""Pixels along a side of the cells that hold one patch each, in the middle."""
+PATCH = 128
+_EDGE = 24
+_TILE = PATCH + 2 * _EDGE
+_STEP = 0.05
+"""Half of the difference, px, that derivatives are taken over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Of p planes."""
+
+    x: Float64
+    """(p,) px, NaN where it could not be measured."""
+    error: Float64
+    """(p,) standard error from the patches' scatter, px."""
+    patches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Patches of the detector side by side in a small image, and the lenslets whose light falls on them."""
+
+    members: NDArray[np.intp]
+    """(n,) positions in the full list."""
+    offset: Float64
+    """(2, n) to be added to detector places, px: whole numbers."""
+    origins: tuple[tuple[int, int], ...]
+    """(y, x) on the detector of each tile's first pixel."""
+    shape: tuple[int, int]
+    columns: int
+
+    def cut(self, image: NDArray[T], fill: float = 0.0) -> NDArray[T]:
+        """An image (..., ny, nx) as tiles (..., *shape); `fill` beyond the detector."""
+        out = np.full((*image.shape[:-2], *self.shape), fill, image.dtype)
+        ny, nx = image.shape[-2:]
+        for number, (y, x) in enumerate(self.origins):
+            ty, tx = self.place(number)
+            y0, y1, x0, x1 = max(y, 0), min(y + _TILE, ny), max(x, 0), min(x + _TILE, nx)
+            out[..., ty + y0 - y : ty + y1 - y, tx + x0 - x : tx + x1 - x] = image[..., y0:y1, x0:x1]
+        return out
+
+    def place(self, number: int) -> tuple[int, int]:
+        """(y, x) of a tile in the small image."""
+        return (number // self.columns) * _TILE, (number % self.columns) * _TILE
+
+    def inner(self, number: int) -> tuple[slice, slice]:
+        """The patch of a tile, without its edges."""
+        y, x = self.place(number)
+        return slice(y + _EDGE, y + _EDGE + PATCH), slice(x + _EDGE, x + _EDGE + PATCH)
+
+
+def choose_tiles(light: Float32, floor: Float32, good: Mask, places: Float64, most: int = 12) -> Tiles:
+    """The patches where a shift across the traces would show best.
+
+    `light` (ny, nx) e-; `places` (2, n, 2) detector x and y of the bluest and reddest light of all lenslets, px.
+    """
+    ny, nx = light.shape
+    slope = np.zeros_like(light)
+    slope[:, 1:-1] = 0.5 * (light[:, 2:] - light[:, :-2])
+    usable = good.copy()
+    usable[:, 1:-1] &= good[:, 2:] & good[:, :-2]
+    worth = np.where(usable, slope**2 / (floor + np.maximum(light, 0.0)), 0.0)
+    # No pixel may decide: hits and hot pixels have the steepest slopes.
+    worth = np.minimum(worth, np.percentile(worth[::3, ::3], 99.5))
+    scores = {}
+    for row in range(ny // CELL):
+        for column in range(nx // CELL):
+            y, x = row * CELL + (CELL - PATCH) // 2, column * CELL + (CELL - PATCH) // 2
+            scores[y - _EDGE, x - _EDGE] = float(worth[y : y + PATCH, x : x + PATCH].sum())
+    ranked = sorted(scores, key=lambda one: -scores[one])[:most]
+    chosen = tuple(sorted(one for one in ranked if scores[one] > 0.02 * scores[ranked[0]]))
+    columns = int(np.ceil(np.sqrt(len(chosen))))
+    members, offsets = [], []
+    for number, (y, x) in enumerate(chosen):
+        near = (places[0].max(axis=1) > x + _EDGE - WIDE / 2) & (places[0].min(axis=1) < x + _EDGE + PATCH + WIDE / 2)
+        near &= (places[1].max(axis=1) > y + _EDGE - HIGH / 2) & (places[1].min(axis=1) < y + _EDGE + PATCH + HIGH / 2)
+        found = np.flatnonzero(near)
+        members.append(found)
+        ty, tx = (number // columns) * _TILE, (number % columns) * _TILE
+        offsets.append(np.repeat(np.array([[tx - x], [ty - y]], np.float64), found.size, axis=1))
+    shape = (-(-len(chosen) // columns) * _TILE + 1, columns * _TILE + 24)
+    return Tiles(np.concatenate(members), np.concatenate(offsets, axis=1), chosen, shape, columns)
+
+
+Build = Callable[[NDArray[np.intp], Float64, float, Templates | None], Templates]
+"""Templates of some lenslets whose places (2, n) are moved by whole pixels and by a shift in x, in given windows."""
+
+
+def measure_shift(
+    light: Float32,
+    floor: Float32,
+    response: Float32,
+    good: Mask,
+    lenslets: Lenslets,
+    places: Float64,
+    build: Build,
+    *,
+    start: float = 0.0,
+    steps: int = 2,
+    mu: float = 0.1,
+) -> Shift:
+    """Shift in x of up to eight planes (or means of planes) against the wavelength solution.
+
+    `light` (p, ny, nx) e-, level off; `floor`, `response`, `good` as in `plane_spectra.Exposures`; `places` as in
+    `choose_tiles`. Templates of step two stand at the median of step one, which finds four fifths in speckles.
+    Raises ValueError for more planes than are solved together.
+    """
+    planes = len(light)
+    if planes > LANES:
+        raise ValueError(f"{planes} planes, {LANES} at most are solved together")
+    common = np.median(light, axis=0) if planes > 2 else light.min(axis=0)
+    tiles = choose_tiles(common, floor, good, places)
+    pixels = np.asarray(tiles.cut(light), np.float32)
+    base, sensitivity = tiles.cut(floor, 1.0), tiles.cut(response, 1.0)
+    model = np.asarray(_smooth(tiles.cut(common), tiles.cut(good.astype(np.uint8))), np.float32)
+    inside = np.zeros(tiles.shape, bool)
+    for number in range(len(tiles.origins)):
+        inside[tiles.inner(number)] = True
+    variance = base + np.maximum(model, 0.0) / sensitivity
+    weight = np.where(inside & (tiles.cut(good.astype(np.uint8)) > 0), 1.0 / variance, 0.0).astype(np.float32)
+    some = lenslets.choose(_mask(tiles.members, len(lenslets)))
+    order = np.argsort(tiles.members)
+    members, offset = tiles.members[order], tiles.offset[:, order]
+    at = start
+    found = np.full(planes, np.nan)
+    error = np.full(planes, np.nan)
+    for _ in range(steps):
+        here = build(members, offset, at, None)
+        equations = joint_equations(weight, here, some, mu=mu)
+        flux, residual = _fit(equations, pixels)
+        low, high = (build(members, offset, at + side * _STEP, here) for side in (-1.0, 1.0))
+        change = np.zeros_like(pixels)
+        for templates, sign in ((low, 1.0), (high, -1.0)):
+            place = (templates.counts, templates.scale, templates.x0, templates.y0)
+            subtract_model(*place, (sign / (2.0 * _STEP)) * flux, change)
+        _, unexplained = _fit(equations, change)
+        step, error = _regress(residual, unexplained, weight, tiles)
+        found = at + step
+        known = found[np.isfinite(found)]
+        if not known.size:
+            break
+        at = float(np.median(known))
+    return Shift(found, error, len(tiles.origins))
+
+
+def _mask(members: NDArray[np.intp], n: int) -> Mask:
+    out = np.zeros(n, bool)
+    out[members] = True
+    return out
+
+
+def _smooth(image: Float32, good: NDArray[np.uint8]) -> Float32:
+    from archive_proc.kernels.loops.touched import along_median
+
+    out = np.empty(image.shape, np.float32)
+    along_median(image, good, 3, out)
+    return out
+
+
+def _fit(equations: Equations, data: Float32) -> tuple[Float32, Float32]:
+    """Spectra (n, m, LANES) and residual (p, ny, nx)."""
+    residual = data.copy()
+    flux = np.zeros((*equations.hold.shape, LANES), np.float32)
+    for sweeps in (6, 3):
+        relax(equations, residual, flux, sweeps)
+        residual[:] = data
+        subtract_model(*equations.place, flux, residual)
+    return flux, residual
+
+
+def _regress(residual: Float32, change: Float32, weight: Float32, tiles: Tiles) -> tuple[Float64, Float64]:
+    """Weighted regression of residual on change in every patch; weighted mean and error of the patches that agree."""
+    p = len(residual)
+    step, error = np.full(p, np.nan), np.full(p, np.nan)
+    for plane in range(p):
+        tops, bottoms = [], []
+        for number in range(len(tiles.origins)):
+            where = tiles.inner(number)
+            w, r, d = weight[where].astype(np.float64), residual[plane][where], change[plane][where]
+            # Hits and new hot pixels have no say.
+            w = np.where(r * r * w < 36.0, w, 0.0)
+            tops.append(float((w * r * d).sum()))
+            bottoms.append(float((w * d * d).sum()))
+        top, bottom = np.array(tops), np.array(bottoms)
+        known = bottom > 0
+        if known.sum() < 2:
+            continue
+        value, weights = top[known] / bottom[known], bottom[known]
+        middle = np.median(value)
+        far = 4.0 * max(1.4826 * float(np.median(np.abs(value - middle))), 0.002)
+        kept = np.abs(value - middle) <= far
+        value, weights = value[kept], weights[kept]
+        # Patches differ by speckles and PSFlet errors, not by photons: none counts for more than three typical ones.
+        weights = np.minimum(weights, 3.0 * np.median(weights))
+        mean = float((weights * value).sum() / weights.sum())
+        scatter = float((weights * (value - mean) ** 2).sum() / weights.sum())
+        share = float((weights**2).sum() / weights.sum() ** 2)
+        step[plane], error[plane] = mean, np.sqrt(max(scatter * share / max(1.0 - share, 0.2), 1.0 / bottom.sum()))
+    return step, error

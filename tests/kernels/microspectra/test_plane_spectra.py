@@ -1,0 +1,165 @@
+"""Spectra of planes with cosmic rays and new hot pixels, and the shift of traces, on a small spectrograph."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import small_spectrograph
+
+from archive_proc.kernels.extraction import subtract_model
+from archive_proc.kernels.microspectra import Templates, build_templates
+from archive_proc.kernels.plane_spectra import Exposures, RobustSettings, plane_spectra
+from archive_proc.kernels.spectra_shift import measure_shift
+from archive_proc.model.flags import Flag
+
+CHANNELS, PLANES, FLOOR, READ = 30, 3, 400.0, 20.0
+EDGES = np.linspace(0.95, 1.25, CHANNELS + 1)
+STEPS = EDGES[:-1, None] + (np.arange(4) + 0.5) / 4 * np.diff(EDGES)[:, None]
+
+
+def places(lenslets, middle) -> np.ndarray:
+    first = small_spectrograph.detector_places(lenslets, middle)
+    y = first[1][:, None, None] + (STEPS - 0.95)[None] * 90.0
+    return np.stack([np.broadcast_to(first[0][:, None, None], y.shape) - (STEPS - 0.95)[None], y])
+
+
+def image_of(templates: Templates, flux: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(p, *shape) light of flux (p, n, m)."""
+    lanes = np.zeros((*flux.shape[1:], 8), np.float32)
+    lanes[:, :, : len(flux)] = np.moveaxis(flux, 0, 2)
+    out = np.zeros((len(flux), *shape), np.float32)
+    subtract_model(templates.counts, templates.scale, templates.x0, templates.y0, -lanes, out)
+    return out
+
+
+def exposures(light: np.ndarray, good: np.ndarray) -> Exposures:
+    ones = np.ones(light.shape[1:], np.float32)
+    return Exposures(light.astype(np.float32), FLOOR * ones, ones, good, 0 * ones)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """Light of every plane, its noise added, and which lenslets are whole."""
+    lenslets = small_spectrograph.few_lenslets(7.0)
+    shape = (190, 190)
+    where = places(lenslets, (92.0, 82.0))
+    model = small_spectrograph.round_psflets(lenslets)
+    templates = build_templates(model, (lenslets.x, lenslets.y), where, STEPS, np.ones(STEPS.shape))
+    rng = np.random.default_rng(5)
+    spectrum = 4000.0 * (1.0 + 0.3 * np.sin(np.arange(CHANNELS) / 4.0))
+    truth = spectrum * np.array([1.0, 1.1, 0.9])[:, None, None] * rng.uniform(0.9, 1.1, (1, len(lenslets), 1))
+    clean = image_of(templates, truth, shape)
+    light = clean + rng.normal(0.0, np.sqrt(FLOOR + np.maximum(clean, 0.0)))
+    good = rng.random(shape) > 0.01
+    light[:, ~good] = 1e5
+    ends = where[:, :, [0, -1], 0]
+    whole = (ends[0].min(axis=1) > 9) & (ends[0].max(axis=1) < 180) & (ends[1].min(axis=1) > 10)
+    whole &= ends[1].max(axis=1) < 178
+    return lenslets, templates, light, good, truth, whole
+
+
+def test_claimed_sigma_is_the_error_in_every_plane_and_in_sums_of_channels(scene):
+    lenslets, templates, light, good, truth, whole = scene
+    found = plane_spectra(exposures(light, good), templates, lenslets)
+    use = np.isfinite(found.variance) & (found.flags == 0) & whole[None, :, None]
+    use[:, :, :3] = use[:, :, -3:] = False
+    away = found.flux - truth
+    for plane in range(PLANES):
+        sigma = np.sqrt(found.variance[plane][use[plane]])
+        assert 0.9 < np.sqrt(np.mean((away[plane][use[plane]] / sigma) ** 2)) < 1.12
+    assert found.flags[:, whole].astype(bool).mean() < 0.02
+    four = slice(13, 17)
+    claimed = sum(
+        (1.0 if lag == 0 else 2.0) * found.covariance[whole, lag, k] for k in range(13, 17) for lag in range(17 - k)
+    )
+    scatter = (found.flux[1] / 1.1 - found.flux[2] / 0.9)[whole, four].sum(axis=1)
+    assert 0.85 < np.std(scatter) / np.sqrt(np.median(claimed) * (1 / 1.1 + 1 / 0.9)) < 1.15
+
+
+def test_hits_and_new_hot_pixels_leave_the_spectra_alone(scene):
+    lenslets, templates, light, good, truth, whole = scene
+    rng = np.random.default_rng(8)
+    struck = light.copy()
+    for plane in range(PLANES):
+        for y, x in rng.integers(30, 160, (12, 2)):
+            struck[plane, y, x : x + 2] += rng.uniform(2e3, 2e4)
+    for y, x in rng.integers(30, 160, (6, 2)):
+        struck[:, y, x] += 1e4
+    calm = plane_spectra(exposures(light, good), templates, lenslets)
+    found = plane_spectra(exposures(struck, good), templates, lenslets)
+    away = np.abs(found.flux - truth) / truth
+    sigma = np.sqrt(found.variance)
+    catastrophic = (away > 0.1) & (np.abs(found.flux - truth) > 6 * sigma) & (found.flags == 0)
+    assert catastrophic[:, whole].mean() < 2e-4
+    ignorant = plane_spectra(exposures(struck, good), templates, lenslets, RobustSettings(outliers=False))
+    assert (np.abs(ignorant.flux - truth) / truth > 0.1)[:, whole].sum() > 20 * max(1, catastrophic[:, whole].sum())
+    assert (found.flags[:, whole] & int(Flag.COSMIC)).any()
+    assert not (calm.flags[:, whole] & int(Flag.COSMIC)).any()
+    assert found.new_bad >= 5
+    # What is left of a struck channel's information is what its variance says.
+    struck_ones = ((found.flags & int(Flag.COSMIC)) > 0) & whole[None, :, None] & np.isfinite(sigma)
+    ratio = (found.flux - truth)[struck_ones] / sigma[struck_ones]
+    assert 0.7 < 1.4826 * np.median(np.abs(ratio)) < 1.4
+    assert np.median(found.variance[struck_ones] / calm.variance[struck_ones]) > 1.05
+
+
+def test_a_channel_on_bad_pixels_only_is_filled_and_has_no_variance(scene):
+    lenslets, templates, light, good, truth, whole = scene
+    lens = int(np.flatnonzero(whole)[len(np.flatnonzero(whole)) // 2])
+    dead = good.copy()
+    y, x = templates.y0[lens, 15] + 8, templates.x0[lens] + 7
+    dead[y - 3 : y + 4, x - 5 : x + 6] = False
+    found = plane_spectra(exposures(light, dead), templates, lenslets)
+    assert np.isnan(found.variance[:, lens, 15]).all()
+    assert (found.flags[:, lens, 15] & int(Flag.FILLED)).all()
+    assert found.flux[:, lens, 15] == pytest.approx(truth[:, lens, 15], rel=0.2)
+
+
+def test_a_saturated_pixel_has_no_say_in_its_plane(scene):
+    lenslets, templates, light, good, truth, whole = scene
+    full = np.zeros(light.shape, bool)
+    lens = int(np.flatnonzero(whole)[10])
+    y, x = templates.y0[lens, 12] + 8, templates.x0[lens] + 7
+    full[1, y, x] = True
+    worse = light.copy()
+    worse[1, y, x] = 100.0
+    one = exposures(worse, good)
+    given = Exposures(one.light, one.floor, one.response, one.good, one.background, full)
+    found = plane_spectra(given, templates, lenslets)
+    assert found.flags[1, lens, 12] & int(Flag.SATURATED)
+    assert not found.flags[0, lens, 12] & int(Flag.SATURATED)
+    assert abs(found.flux[1, lens, 12] - truth[1, lens, 12]) < 5 * np.sqrt(found.variance[1, lens, 12])
+
+
+def test_no_plane_is_refused(scene):
+    lenslets, templates, light, good, *_ = scene
+    with pytest.raises(ValueError, match="no plane"):
+        plane_spectra(exposures(light[:0], good), templates, lenslets)
+
+
+@pytest.mark.parametrize("true", [0.0, 0.13, -0.21])
+def test_the_shift_across_the_traces_is_found_to_a_hundredth_of_a_pixel(true):
+    lenslets = small_spectrograph.few_lenslets(16.0)
+    shape = (512, 512)
+    where = places(lenslets, (256.0, 240.0))
+    model = small_spectrograph.round_psflets(lenslets)
+
+    def build(members, offset, dx, windows):
+        moved = where[:, members] + offset[:, :, None, None]
+        moved[0] += dx
+        pitches = (lenslets.x[members], lenslets.y[members])
+        return build_templates(model, pitches, moved, STEPS, np.ones(STEPS.shape), windows)
+
+    everyone = np.arange(len(lenslets))
+    templates = build(everyone, np.zeros((2, len(lenslets))), true, None)
+    rng = np.random.default_rng(3)
+    # Neighbouring lenslets differ, as in speckles.
+    flux = 3000.0 * rng.uniform(0.3, 1.5, (2, len(lenslets), 1)) * np.ones(CHANNELS)
+    light = image_of(templates, flux, shape)
+    light += rng.normal(0.0, np.sqrt(FLOOR + np.maximum(light, 0.0)))
+    ones = np.ones(shape, np.float32)
+    good = rng.random(shape) > 0.01
+    light[:, ~good] = 0.0
+    found = measure_shift(light.astype(np.float32), FLOOR * ones, ones, good, lenslets, where[:, :, [0, -1], 0], build)
+    assert found.x == pytest.approx([true, true], abs=0.01)
+    assert (found.error < 0.01).all()

@@ -24,6 +24,11 @@ def reduce_by_commands(archive: Path, raw: Path, run_options: tuple[str, ...] = 
     _call("--archive", str(archive), "run", *run_options, good=FINISHED)
 
 
+def extract_by_commands(archive: Path, file_id: str) -> None:
+    """Extract one raw IFS frame on request. Raises InfraFailure AP-SIM-007 with the command that failed."""
+    _call("--archive", str(archive), "run", "--to", "ifs_spectra", file_id, good=FINISHED)
+
+
 def _call(*words: str, good: tuple[int, ...]) -> None:
     # The package may be imported from a checkout that is not installed: the child must find the same one.
     home = str(Path(__file__).resolve().parents[2])

@@ -18,6 +18,17 @@ _PACKAGES = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A figure of another reduction."""
+
+    label: str
+    """classic chain, independent lenslets, true PSFlets."""
+    value: float | None
+    invalid: bool = False
+    """A reference that does not reproduce what was published of its kind: its value is no yardstick."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """One figure of one case."""
@@ -31,6 +42,8 @@ class Figure:
     aim: float | None = None
     """Reached at or below (`at_least`: at or above); None where there is none."""
     at_least: bool = False
+    aim_from: float | None = None
+    """Reached only at or above this too: with `aim` a range."""
     reference: str = ""
     """What the reference value is: doing nothing, median sky, dither only."""
     reference_value: float | None = None
@@ -38,6 +51,8 @@ class Figure:
     """Samples behind the value."""
     spread: float | None = None
     """Scatter of the samples about their mean, or spread between seeds; same unit."""
+    beside: tuple[Beside, ...] = ()
+    """The same figure of other reductions of the same frames, in columns of their own."""
 
     @property
     def met(self) -> bool | None:
@@ -45,6 +60,8 @@ class Figure:
         if self.aim is None:
             return None
         if self.value is None or not math.isfinite(self.value):
+            return False
+        if self.aim_from is not None and self.value < self.aim_from:
             return False
         return self.value >= self.aim if self.at_least else self.value <= self.aim
 
@@ -75,11 +92,15 @@ def report_json(report: Report) -> str:
                     "unit": one.unit,
                     "aim": one.aim,
                     "aim_is": None if one.aim is None else "at least" if one.at_least else "at most",
+                    "aim_from": one.aim_from,
                     "met": one.met,
                     "reference": one.reference,
                     "reference_value": _finite(one.reference_value),
                     "n": one.n,
                     "spread": _finite(one.spread),
+                    "beside": {
+                        other.label: "invalid" if other.invalid else _finite(other.value) for other in one.beside
+                    },
                 }
                 for one in report.figures
             ],
@@ -110,14 +131,19 @@ def _finite(value: float | None) -> float | None:
 
 def table(report: Report) -> str:
     """The figures in columns under their case, one a line; a closing line counts aims and repeats the missed ones."""
-    head = ("figure", "value", "aim", "met", "reference", "n", "spread")
+    others = tuple(dict.fromkeys(other.label for one in report.figures for other in one.beside))
+    head = ("figure", "value", "aim", "met", *(others or ("reference",)), "n", "spread")
     rows = [head] + [
         (
             f"  {one.name} [{one.unit}]",
             _text(one.value),
-            "" if one.aim is None else f"{'>=' if one.at_least else '<='} {_text(one.aim)}",
+            _aim(one),
             {True: "yes", False: "NO", None: ""}[one.met],
-            f"{_text(one.reference_value)} {one.reference}".strip() if one.reference else "",
+            *(
+                [_beside(one, label) for label in others]
+                if others
+                else [f"{_text(one.reference_value)} {one.reference}".strip() if one.reference else ""]
+            ),
             str(one.n),
             _text(one.spread),
         )
@@ -135,6 +161,21 @@ def table(report: Report) -> str:
     lines += ["", *(f"missed  {one.case}: {one.name}: {_text(one.value)}" for one in report.missed)]
     lines.append(f"{len(aims) - len(report.missed)} of {len(aims)} aims met")
     return "\n".join(lines)
+
+
+def _aim(one: Figure) -> str:
+    if one.aim is None:
+        return ""
+    if one.aim_from is not None:
+        return f"{_text(one.aim_from)} - {_text(one.aim)}"
+    return f"{'>=' if one.at_least else '<='} {_text(one.aim)}"
+
+
+def _beside(one: Figure, label: str) -> str:
+    for other in one.beside:
+        if other.label == label:
+            return "invalid" if other.invalid else _text(other.value)
+    return ""
 
 
 def _text(value: float | None) -> str:
@@ -162,10 +203,22 @@ def across_seeds(case: str, runs: Sequence[Sequence[Figure]]) -> tuple[Figure, .
                 unit=first.unit,
                 aim=first.aim,
                 at_least=first.at_least,
+                aim_from=first.aim_from,
+                beside=_beside_across(same),
                 reference=first.reference,
                 reference_value=float(np.median(references)) if references else None,
                 n=sum(one.n for one in same),
                 spread=float(np.std(values)) if len(values) > 1 else None,
             )
         )
+    return tuple(found)
+
+
+def _beside_across(same: Sequence[Figure]) -> tuple[Beside, ...]:
+    """Medians over the seeds; invalid where any seed's is."""
+    found = []
+    for label in dict.fromkeys(other.label for one in same for other in one.beside):
+        those = [other for one in same for other in one.beside if other.label == label]
+        values = [one.value for one in those if one.value is not None and math.isfinite(one.value)]
+        found.append(Beside(label, float(np.median(values)) if values else None, any(one.invalid for one in those)))
     return tuple(found)

@@ -22,10 +22,11 @@ def command() -> None:
 
 
 @command.command("accuracy")
-@click.argument("arm", type=click.Choice(["irdis"]))
+@click.argument("arm", type=click.Choice(["irdis", "ifs"]))
 @click.option("--samples", metavar="DIR", help="Folders of raw frames with truth.npz, instead of own simulated nights.")
 @click.option("--seeds", metavar="1,2,3", help="Seeds of the simulated nights.")
-@click.option("--cases", metavar="h,k-few-skies", help="Cases of the simulated nights [all].")
+@click.option("--cases", metavar="h,k-few-skies", help="IRDIS: cases of the simulated nights [all].")
+@click.option("--mode", "modes", metavar="YJ,YH", help="IFS: modes of the simulated nights [both].")
 @click.option("--raw", metavar="DIR", help="Raw frames, where they do not lie beside truth.npz.")
 @click.option("--measure", metavar="ARCHIVE", help="Measure what is reduced there already; needs --samples.")
 @click.option(
@@ -41,18 +42,26 @@ def accuracy(
     raw: str | None,
     seeds: str | None,
     cases: str | None,
+    modes: str | None,
     measure: str | None,
     work: str | None,
     as_json: bool,
     strict: bool,
 ) -> None:
-    """Distance of the products from a truth that the reduction cannot see."""
+    """Distance of the products from a truth that the reduction cannot see.
+
+    IFS: two reference reductions run on the same frames; they are first held against what is published of their kind
+    on the sample set, and without --samples their values print `invalid`. With --samples own nights are made only
+    where --seeds names them.
+    """
     from archive_proc.bench.accuracy import bench_irdis, measure_archive, night_sets, sample_sets
     from archive_proc.bench.cases import DEFAULT_SEEDS, chosen_cases
     from archive_proc.bench.commands import reduce_by_commands
     from archive_proc.bench.figures import report_json, table
 
-    if measure is not None:
+    if arm == "ifs":
+        report = _ifs(samples, raw, seeds, modes, measure, work)
+    elif measure is not None:
         if samples is None:
             raise MisuseError(
                 "AP-CLI-007", "--measure needs --samples", subject="bench accuracy", remedy="give the truth's folder"
@@ -61,12 +70,7 @@ def accuracy(
             Path(measure), night_sets(Path(raw), Path(samples)) if raw else sample_sets(Path(samples))
         )
     else:
-        try:
-            numbers = tuple(int(one) for one in seeds.split(",")) if seeds else DEFAULT_SEEDS
-        except ValueError:
-            raise MisuseError(
-                "AP-CLI-007", "are not numbers", subject=f"--seeds {seeds}", remedy="--seeds 1,2,3"
-            ) from None
+        numbers = _numbers(seeds) if seeds else DEFAULT_SEEDS
         wanted = chosen_cases(cases.split(",") if cases else None)
         with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
             place = Path(work) if work else Path(temporary)
@@ -75,6 +79,39 @@ def accuracy(
     click.echo(report_json(report) if as_json else table(report))
     if strict and report.missed:
         sys.exit(4)
+
+
+def _numbers(seeds: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(one) for one in seeds.split(","))
+    except ValueError:
+        raise MisuseError("AP-CLI-007", "are not numbers", subject=f"--seeds {seeds}", remedy="--seeds 1,2,3") from None
+
+
+def _ifs(
+    samples: str | None, raw: str | None, seeds: str | None, modes: str | None, measure: str | None, work: str | None
+) -> Report:
+    from archive_proc.bench.commands import extract_by_commands, reduce_by_commands
+    from archive_proc.bench.ifs.bench import MODES, SEEDS, bench_ifs, measure_ifs, night_of
+
+    if measure is not None:
+        if samples is None:
+            raise MisuseError(
+                "AP-CLI-007",
+                "--measure needs --samples",
+                subject="bench accuracy ifs",
+                remedy="give the truth's folder",
+            )
+        return measure_ifs(Path(measure), night_of(Path(samples), Path(raw) if raw else None))
+    chosen = tuple(modes.split(",")) if modes else MODES
+    for one in chosen:
+        if one not in MODES:
+            raise MisuseError("AP-CLI-007", "no such mode", subject=f"--mode {one}", remedy=f"use {','.join(MODES)}")
+    numbers = _numbers(seeds) if seeds else () if samples else SEEDS
+    with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
+        place = Path(work) if work else Path(temporary)
+        folder = Path(samples) if samples else None
+        return bench_ifs(folder, chosen, numbers, place, reduce_by_commands, extract_by_commands, keep=work is not None)
 
 
 @command.command("throughput")

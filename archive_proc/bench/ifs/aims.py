@@ -1,0 +1,109 @@
+"""The figures of issue 5's table: unit and aim of each, by mode; and what is published of the references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+PUBLISHED_WITHIN = 0.30
+"""A reference must come this near to what the notes say of its kind (DESIGN 10)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """At or below `most`; with `least` also at or above it. None: only printed."""
+
+    unit: str
+    most: float | None = None
+    least: float | None = None
+
+
+_BOTH = {
+    "channel bias, T dwarf, rms": Aim("%", 2.2),
+    "channel bias, T dwarf, worst": Aim("%", 5.5),
+    "band flux, bias": Aim("%", 0.15),
+    "band flux, scatter of lenslets": Aim("%", 0.3),
+    "noise over photon limit, one channel": Aim("1", 1.2),
+    "noise over photon limit, 4-px sum": Aim("1", 1.28),
+    "measured over claimed sigma, one channel": Aim("1", 1.08, 0.92),
+    "measured over claimed sigma, 4-channel sum": Aim("1", 1.08, 0.92),
+    "measured over claimed sigma, band": Aim("1", 1.08, 0.92),
+    "measured over claimed sigma, aperture in the rectified cube": Aim("1", 1.08, 0.92),
+    "isolated lenslet, recovered": Aim("1", 1.008, 0.992),
+    "isolated lenslet, worst mean leak": Aim("%", 0.2),
+    "isolated lenslet, worst leak of a channel": Aim("%", 0.5),
+    "catastrophic unflagged, static and unstable": Aim("%", 0.1),
+    "catastrophic unflagged, new hot": Aim("%", 0.8),
+    "catastrophic unflagged, cosmic": Aim("%", 0.6),
+    "flagged among clean elements": Aim("%", 0.5),
+    "laser lines, offset": Aim("nm", 0.5),
+    "laser lines, scatter": Aim("nm", 0.3),
+    "laser lines, lenslets without line": Aim("%", 1.0),
+    "shift across the dispersion, worst error": Aim("px", 0.01),
+    "shift along the dispersion, worst error over 0.05 px or what is stated": Aim("1", 1.0),
+    "channel bias over that with true shift, PSFlets, bad pixels": Aim("1", 1.3),
+    "companion T 0.0003, bias": Aim("%", 0.6),
+    "companion T 0.0003, rms over channels": Aim("%", 3.0),
+    "companion L 0.003, bias": Aim("%", 0.6),
+    "companion L 0.003, rms over channels": Aim("%", 3.0),
+    "companion T 0.002, bias": Aim("%", 0.6),
+    "companion T 0.002, rms over channels": Aim("%", 3.0),
+    "centring of CENTER frames, over the cube": Aim("mas", 1.0),
+    "CPU a plane, extraction": Aim("s", 1.5),
+    "CPU a plane, raw to centred cube": Aim("s", 3.0),
+    "calibration set, CPU": Aim("s", 120.0),
+    "peak memory of any worker": Aim("GB", 1.5),
+}
+AIMS: Mapping[str, Mapping[str, Aim]] = {
+    "YJ": {
+        "channel bias, uniform field, rms": Aim("%", 2.1),
+        "channel bias, uniform field, worst": Aim("%", 5.5),
+        "channel bias, uniform field, fixed resolution, rms": Aim("%", 1.7),
+        "channel bias, uniform field, fixed resolution, worst": Aim("%", 4.0),
+        "channel bias, star x transmission as weights, rms": Aim("%", 1.5),
+        "channel bias, star x transmission as weights, worst": Aim("%", 4.5),
+        **_BOTH,
+    },
+    "YH": {
+        "channel bias, uniform field, rms": Aim("%", 4.0),
+        "channel bias, uniform field, worst": Aim("%", 8.0),
+        "channel bias, uniform field, fixed resolution, rms": Aim("%"),
+        "channel bias, uniform field, fixed resolution, worst": Aim("%"),
+        **_BOTH,
+    },
+}
+"""By mode and figure, in the order in which they are printed."""
+
+PUBLISHED: Mapping[str, Mapping[str, float]] = {
+    "classic chain": {"isolated lenslet, worst mean leak": 3.0},
+    "independent lenslets": {
+        "channel bias, uniform field, rms": 8.1,
+        "channel bias, uniform field, worst": 25.0,
+        "band flux, bias": 0.4,
+        "band flux, scatter of lenslets": 0.22,
+        "noise over photon limit, one channel": 2.5,
+        "noise over photon limit, 4-px sum": 1.6,
+        "measured over claimed sigma, one channel": 0.56,
+        "isolated lenslet, worst mean leak": 0.54,
+        "isolated lenslet, worst leak of a channel": 2.3,
+        "catastrophic unflagged, static and unstable": 9.7,
+        "catastrophic unflagged, new hot": 5.6,
+        "catastrophic unflagged, cosmic": 8.5,
+        "flagged among clean elements": 6.0,
+        "laser lines, offset": 1.7,
+        "laser lines, scatter": 0.23,
+    },
+}
+"""Figures of the notes (sections 3 and 5) for the kind of each reference, on frames of the sample set's kind.
+
+Of the classic chain they only say that each window holds a few per cent of the neighbour: taken for three.
+"""
+HEADLINES: Mapping[str, tuple[str, ...]] = {
+    "classic chain": ("isolated lenslet, worst mean leak",),
+    "independent lenslets": (
+        "channel bias, uniform field, rms",
+        "channel bias, uniform field, worst",
+        "noise over photon limit, one channel",
+    ),
+}
+"""What must be reproduced for the rows of which nothing is published."""

@@ -1,0 +1,105 @@
+"""`bench accuracy ifs`: the sample set where its folder is given, else own nights of each mode and seed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from archive_proc.bench.figures import Figure, Report, across_seeds
+from archive_proc.bench.ifs.known import is_sample, load_sample, load_simulated
+from archive_proc.bench.ifs.night import Night, measure_night, reference_values
+from archive_proc.bench.ifs.raw_set import read_raw_set
+from archive_proc.bench.ifs.values import Values
+from archive_proc.simulate.ifs.night import simulate_ifs_night
+from archive_proc.simulate.ifs.spec import scene_night
+
+MODES = ("YJ", "YH")
+SEEDS = (641,)
+"""Used by no test and no tuning."""
+SCENES = ("star", "uniform", "tdwarf", "comb")
+Reduce = Callable[[Path, Path], None]
+"""(new archive directory, raw directory): init, ingest, run, without options."""
+Extract = Callable[[Path, str], None]
+"""(archive, file id): extract one raw frame on request."""
+References = dict[str, Values]
+
+
+def sample_night(samples: Path) -> Night:
+    """The sample set, or the one in the folder's `ifs`."""
+    folder = samples if is_sample(samples) else samples / "ifs"
+    known = load_sample(folder)
+    return Night("sample set, YJ", known, read_raw_set(folder / "raw"))
+
+
+def simulated_night(raw: Path, truth: Path, case: str) -> Night:
+    """A night of the package's own simulator."""
+    files = read_raw_set(raw)
+    known = load_simulated(truth, {one.file_id: one.dit_s for one in files.files})
+    return Night(case, known, files)
+
+
+def bench_ifs(
+    samples: Path | None, modes: Sequence[str], seeds: Sequence[int], work: Path, reduce: Reduce, extract: Extract,
+    *, keep: bool = False,
+) -> Report:  # fmt: skip
+    """Reduce and measure. With `samples` the sample set, and own nights only where seeds are named too.
+
+    The references are first measured on the sample set: without it nothing shows that they are fit to compare with,
+    and their values print `invalid`.
+    """
+    figures: list[Figure] = []
+    on_sample: References | None = None
+    if samples is not None:
+        night = sample_night(samples)
+        on_sample = reference_values(night)
+        archive = work / "sample"
+        reduce(archive, _raw_folder(night))
+        _on_request(night, archive, extract)
+        figures += measure_night(night, archive, on_sample, on_sample)
+    for mode in modes if seeds else ():
+        runs = [_seed(mode, seed, work, reduce, extract, on_sample, keep) for seed in seeds]
+        listed = " ".join(str(seed) for seed in seeds)
+        figures += across_seeds(f"{mode}, seeds {listed}", runs)
+    return Report("accuracy ifs", tuple(figures))
+
+
+def _seed(
+    mode: str, seed: int, work: Path, reduce: Reduce, extract: Extract, on_sample: References | None, keep: bool
+) -> tuple[Figure, ...]:
+    place = work / f"{mode}_{seed}"
+    truth = simulate_ifs_night(place / "raw", scene_night(mode, SCENES), seed)
+    night = simulated_night(place / "raw", truth.directory, f"{mode} seed {seed}")
+    reduce(place / "archive", place / "raw")
+    _on_request(night, place / "archive", extract)
+    figures = measure_night(night, place / "archive", reference_values(night), on_sample)
+    if not keep:
+        shutil.rmtree(place)
+    return figures
+
+
+def night_of(truth: Path, raw: Path | None) -> Night:
+    """A night by the folder of its truth: the sample set's, or `<raw>.truth` of the simulator.
+
+    `raw` None: the folder beside it whose name lacks `.truth`.
+    """
+    if is_sample(truth) or is_sample(truth / "ifs"):
+        return sample_night(truth)
+    return simulated_night(raw or truth.with_name(truth.name.removesuffix(".truth")), truth, truth.name)
+
+
+def _raw_folder(night: Night) -> Path:
+    return night.raw.files[0].path.parent
+
+
+def _on_request(night: Night, archive: Path, extract: Extract) -> None:
+    """The laser frame, extracted like science."""
+    scene = night.known.scene("wave")
+    if scene is not None:
+        extract(archive, scene.file_id)
+
+
+def measure_ifs(archive: Path, night: Night, on_sample: References | None = None) -> Report:
+    """Figures of a night that was reduced in `archive`, however that was done; the references run on its raw files."""
+    references = reference_values(night)
+    return Report("accuracy ifs", measure_night(night, archive, references, on_sample))

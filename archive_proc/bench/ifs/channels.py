@@ -1,0 +1,37 @@
+"""Truth in the channels of a product, as it is or at a resolution fixed by the bench."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+FIXED_FWHM_NM = {"YJ": 16.0, "YH": 30.0}
+"""The resolution fixed by the bench: a Gaussian of this full width at half maximum."""
+_STEP_NM = 1.0
+
+
+def edges_of(wavelength_nm: Float, bandwidth_nm: Float) -> Float:
+    """(k + 1,) edges of adjoining channels, from centres and widths."""
+    low, high = wavelength_nm - 0.5 * bandwidth_nm, wavelength_nm + 0.5 * bandwidth_nm
+    return np.concatenate([low[:1], 0.5 * (low[1:] + high[:-1]), high[-1:]])
+
+
+def in_channels(flux: NDArray[np.floating], bin_edges: Float, channel_edges: Float) -> Float:
+    """(l, k) light of (l, bins) in each channel; bins that a channel's edge cuts are split linearly."""
+    total = np.concatenate([np.zeros((len(flux), 1)), np.cumsum(flux, axis=1, dtype=np.float64)], axis=1)
+    at = np.interp(channel_edges, bin_edges, np.arange(len(bin_edges)))
+    low = np.minimum(at.astype(int), len(bin_edges) - 2)
+    share = at - low
+    return np.diff(total[:, low] * (1.0 - share) + total[:, low + 1] * share, axis=1)
+
+
+def blurred(flux: NDArray[np.floating], bin_edges: Float, channel_edges: Float, fwhm_nm: float) -> Float:
+    """(l, k) the same after each wavelength's light was spread as a Gaussian of `fwhm_nm`."""
+    grid = np.arange(bin_edges[0] - 3 * fwhm_nm, bin_edges[-1] + 3 * fwhm_nm + _STEP_NM, _STEP_NM)
+    fine = in_channels(flux, bin_edges, np.clip(grid, bin_edges[0], bin_edges[-1]))
+    half = int(np.ceil(2.0 * fwhm_nm / _STEP_NM))
+    kernel = np.exp(-0.5 * (np.arange(-half, half + 1) * _STEP_NM * 2.354820 / fwhm_nm) ** 2)
+    kernel /= kernel.sum()
+    spread = np.apply_along_axis(lambda row: np.convolve(row, kernel, mode="same"), 1, fine)
+    return in_channels(spread, grid, channel_edges)

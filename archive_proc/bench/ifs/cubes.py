@@ -1,0 +1,69 @@
+"""Figures of rectified cubes: claimed errors of aperture sums, and where the star is said to be."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archive_proc.bench.ifs.evenly_lit import robust_std
+from archive_proc.bench.ifs.known import Float
+
+APERTURE_PX = 3.0
+STEP_PX = 8
+"""Between the centres of apertures."""
+
+
+def aperture_pulls(
+    flux: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    clean: NDArray[np.bool_],
+    correlation: NDArray[np.float32],
+) -> Float:
+    """Differences of aperture sums between consecutive planes over the claimed sigma; (n, ny, nx) of one channel.
+
+    The variance of a sum is the sum over pairs of pixels of sigma x sigma x `correlation` (|dy|, |dx|). Only apertures
+    without any pixel that is not `clean`.
+    """
+    reach = int(APERTURE_PX)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    inside = np.hypot(y, x) <= APERTURE_PX
+    dy, dx = y[inside], x[inside]
+    related = _related(correlation, dy[:, None] - dy, dx[:, None] - dx)
+    ny, nx = flux.shape[1:]
+    at_y, at_x = np.mgrid[reach : ny - reach : STEP_PX, reach : nx - reach : STEP_PX]
+    rows, columns = at_y.ravel()[:, None] + dy, at_x.ravel()[:, None] + dx
+    pulls = []
+    for first, second in zip(range(len(flux) - 1), range(1, len(flux)), strict=True):
+        whole = (clean[first] & clean[second])[rows, columns].all(axis=1)
+        r, c = rows[whole], columns[whole]
+        total = (flux[second] - flux[first])[r, c].sum(axis=1, dtype=np.float64)
+        claimed = np.zeros(len(r))
+        for plane in (first, second):
+            sigma = np.sqrt(variance[plane][r, c].astype(np.float64))
+            claimed += np.einsum("ai,ij,aj->a", sigma, related, sigma)
+        pulls.append(total / np.sqrt(claimed))
+    return np.concatenate(pulls) if pulls else np.empty(0)
+
+
+def _related(correlation: NDArray[np.float32], lag_y: NDArray[np.int64], lag_x: NDArray[np.int64]) -> Float:
+    row, column = np.abs(lag_y), np.abs(lag_x)
+    ny, nx = correlation.shape
+    values = correlation[np.minimum(row, ny - 1), np.minimum(column, nx - 1)]
+    return np.where((row < ny) & (column < nx), values, 0.0).astype(np.float64)
+
+
+def pulls_width(pulls: list[Float]) -> float | None:
+    """Robust width of the pulls of all channels, each about its own median; None without any."""
+    centred = [one - np.median(one) for one in pulls if len(one)]
+    return robust_std(np.concatenate(centred)) if centred else None
+
+
+def centring_error_mas(found: Float, true: Float) -> float | None:
+    """Root mean square distance (n, k, 2) of found star places from the true (n, 2), mas, over planes and channels.
+
+    None where there is no plane, or one of them has no finite place in any channel: not found is not well centred.
+    """
+    distance = np.hypot(found[..., 0] - true[:, None, 0], found[..., 1] - true[:, None, 1])
+    if not distance.size or not np.isfinite(distance).any(axis=1).all():
+        return None
+    return float(np.sqrt(np.nanmean(distance**2)))

@@ -1,0 +1,184 @@
+"""One night measured: the archive's products and the two references, beside the truth, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from archive_proc.bench.figures import Figure
+from archive_proc.bench.ifs.classic import ClassicChain
+from archive_proc.bench.ifs.compared import compare
+from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, pulls_width
+from archive_proc.bench.ifs.independent import IndependentLenslets
+from archive_proc.bench.ifs.known import Known, Scene
+from archive_proc.bench.ifs.plain_detector import plain_detector
+from archive_proc.bench.ifs.products import (
+    CENTER,
+    CUBE,
+    LINE_PRESET,
+    Archive,
+    cost_of,
+    file_of,
+    find_lamp,
+    find_spectra,
+    read_archive,
+    shifts_of,
+    to_spectra,
+)
+from archive_proc.bench.ifs.raw_set import RawSet
+from archive_proc.bench.ifs.rows import Other, rows
+from archive_proc.bench.ifs.shifts import worst_across, worst_along
+from archive_proc.bench.ifs.values import Reduced, Value, Values, values_of
+from archive_proc.simulate.ifs.facts import PITCH_MAS
+
+REFERENCES = (ClassicChain, IndependentLenslets)
+PIXEL_MAS = PITCH_MAS / np.sqrt(3.0)
+TRUE_KNOWLEDGE = "true PSFlets, bad pixels, shift"
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """Raw files of one night with their truth."""
+
+    case: str
+    known: Known
+    raw: RawSet
+
+
+def scored_scenes(known: Known) -> tuple[Scene, ...]:
+    """The files of which spectra are compared: test scenes, science of the star, the laser frame."""
+    names = ("uniform", "tdwarf", "comb", "wave")
+    chosen = [scene for name in names for scene in known.all(name)[:1]]
+    return (*chosen, *known.all("star", "OBJECT"))
+
+
+def reference_values(night: Night) -> dict[str, Values]:
+    """Figures of both references by their label, from the same raw files."""
+    detector = plain_detector(night.raw)
+    found = {}
+    for kind in REFERENCES:
+        chain = kind(night.known, detector)
+        spectra = {scene.file_id: chain.reduce(scene) for scene in scored_scenes(night.known)}
+        found[kind.label] = values_of(night.known, Reduced(chain.lamp, spectra))
+    return found
+
+
+def product_values(night: Night, archive: Archive) -> Values:
+    """Figures of what was sealed in an archive."""
+    known = night.known
+    spectra = {}
+    for scene in scored_scenes(known):
+        dataset = find_spectra(archive, scene, preset=LINE_PRESET if scene.name == "wave" else None)
+        if dataset is not None:
+            spectra[scene.file_id] = to_spectra(known, scene, dataset)
+    lamp = find_lamp(archive, night.raw, known)
+    found = dict(values_of(known, Reduced(lamp, spectra)))
+    found |= _cubes(night, archive)
+    found |= _shifts(known, archive)
+    found |= _costs(archive)
+    return found
+
+
+def _shifts(known: Known, archive: Archive) -> dict[str, Value]:
+    # A comb has too few lenslets to measure a shift by: its files borrow one.
+    scenes = [scene for scene in known.scenes if scene.frame_type == "OBJECT" and scene.name != "comb"]
+    shifts = shifts_of(archive, scenes)
+    n = len(shifts.true)
+    return {
+        "shift across the dispersion, worst error": Value(worst_across(shifts.found[:, 0], shifts.true[:, 0]), n),
+        "shift along the dispersion, worst error over 0.05 px or what is stated": Value(
+            worst_along(shifts.found[:, 1], shifts.stated[:, 1], shifts.true[:, 1]), n
+        ),
+    }
+
+
+def _costs(archive: Archive) -> dict[str, Value]:
+    cost = cost_of(archive.records)
+    peak = None if cost.peak_bytes is None else cost.peak_bytes / 1e9
+    return {
+        "CPU a plane, extraction": Value(cost.extraction_s, cost.planes),
+        "CPU a plane, raw to centred cube": Value(cost.to_centered_s, cost.planes),
+        "calibration set, CPU": Value(cost.calibration_s),
+        "peak memory of any worker": Value(peak),
+    }
+
+
+def _cubes(night: Night, archive: Archive) -> dict[str, Value]:
+    known = night.known
+    found = {}
+    uniform = known.scene("uniform")
+    if uniform is not None:
+        found["measured over claimed sigma, aperture in the rectified cube"] = _apertures(night, archive, uniform)
+    centers = known.all("star", "CENTER")
+    if centers:
+        found["centring of CENTER frames, over the cube"] = _centring(centers, archive)
+    return found
+
+
+def _apertures(night: Night, archive: Archive, scene: Scene) -> Value:
+    for product in reversed(archive.of_type(CUBE)):
+        dataset = product.open()
+        own = file_of(dataset, scene)
+        if not len(own) or "resampling_correlation" not in dataset:
+            continue
+        lamp = find_lamp(archive, night.raw, night.known)
+        spectra = find_spectra(archive, scene)
+        if lamp is None or spectra is None:
+            return Value(None)
+        core = compare(night.known, scene, to_spectra(night.known, scene, spectra), lamp).core
+        correlation = np.asarray(dataset["resampling_correlation"].values, np.float32)
+        pulls = []
+        for channel in np.flatnonzero(core):
+            flux, variance, flags = (dataset[name][own, channel].values for name in ("flux", "variance", "flags"))
+            clean = np.isfinite(flux) & np.isfinite(variance) & (flags == 0)
+            pulls.append(aperture_pulls(flux, variance, clean, correlation))
+        return Value(pulls_width(pulls), sum(len(one) for one in pulls))
+    return Value(None)
+
+
+def _centring(centers: Sequence[Scene], archive: Archive) -> Value:
+    found, true = [], []
+    for scene in centers:
+        for product in reversed(archive.of_type(CENTER)):
+            dataset = product.open()
+            own = file_of(dataset, scene)
+            if not len(own) or scene.star is None:
+                continue
+            # The field's centre is on pixel n // 2 of the rectified cube.
+            size = float(dataset.attrs.get("cube_px", 290))
+            places = np.stack([dataset["star_x"].values[own], dataset["star_y"].values[own]], axis=-1)
+            found.append((places - size // 2) * PIXEL_MAS)
+            true.append(scene.star * PITCH_MAS)
+            break
+        else:
+            return Value(None)
+    if not found:
+        return Value(None)
+    return Value(centring_error_mas(np.concatenate(found), np.concatenate(true)), sum(len(one) for one in true))
+
+
+def measure_night(
+    night: Night,
+    archive: Path,
+    references: dict[str, Values],
+    on_sample: dict[str, Values] | None,
+    truth_run: Values | None = None,
+) -> tuple[Figure, ...]:
+    """All rows of a night."""
+    ours = dict(product_values(night, read_archive(archive)))
+    others = [
+        Other(label, values, None if on_sample is None else on_sample.get(label))
+        for label, values in references.items()
+    ]
+    if truth_run is not None:
+        others.append(Other(TRUE_KNOWLEDGE, truth_run, is_reference=False))
+        name = "channel bias, uniform field, rms"
+        best, own = truth_run[name].value, ours[name].value
+        ours["channel bias over that with true shift, PSFlets, bad pixels"] = Value(
+            None if best is None or own is None or not best else own / best
+        )
+    possible = set(ours) | {name for one in others for name in one.values}
+    return tuple(rows(night.case, night.known.mode, ours, others, sorted(possible)))

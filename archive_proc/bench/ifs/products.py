@@ -1,0 +1,215 @@
+"""Products of an IFS night in an archive, opened with xarray alone, in the form that the figures take."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from archive_proc.bench.ifs.known import Float, Known, Scene
+from archive_proc.bench.ifs.raw_set import RawSet
+from archive_proc.bench.ifs.spectra import Lamp, Spectra
+from archive_proc.model.records import ProcessRecord
+from archive_proc.storage.layout import Layout
+from archive_proc.storage.records import read_record
+
+SPECTRA = "ifs_spectra"
+CUBE = "ifs_science_cube"
+CENTER = "center"
+LENSLET_FLAT = "ifs_lenslet_flat"
+LINE_PRESET = "ifs_line"
+CALIBRATIONS = (
+    "ifs_dark",
+    "ifs_instrument_background",
+    "ifs_detector_flat",
+    "ifs_spectra_positions",
+    "ifs_wave",
+    "ifs_lenslet_flat",
+)
+"""Recipes of one calibration set."""
+EXTRACTION = ("ifs_extract", "ifs_extract_frame")
+CUBES = ("ifs_tracks", "ifs_science", "ifs_centered")
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One sealed group."""
+
+    group: Path
+    record: ProcessRecord
+
+    def open(self) -> xr.Dataset:
+        """The dataset."""
+        with warnings.catch_warnings():
+            # Variable-length strings are announced as unstable by some zarr releases; nothing a reader can change.
+            warnings.simplefilter("ignore")
+            dataset: xr.Dataset = xr.open_zarr(self.group, decode_times=False, chunks=None)
+        return dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The sealed products of an archive, oldest first."""
+
+    records: tuple[ProcessRecord, ...]
+    products: tuple[Product, ...]
+
+    def of_type(self, product_type: str) -> tuple[Product, ...]:
+        """All of one type."""
+        return tuple(one for one in self.products if one.group.name == product_type)
+
+
+def read_archive(archive: Path) -> Archive:
+    """What is sealed there."""
+    records: list[ProcessRecord] = []
+    products: list[Product] = []
+    seals = sorted(Layout(archive).products.glob("*/*/seal.json"), key=lambda one: one.stat().st_mtime)
+    for seal in seals:
+        record = read_record(seal.parent)
+        records.append(record)
+        groups = sorted(path for path in (seal.parent / "product.zarr").iterdir() if path.is_dir())
+        products += [Product(group, record) for group in groups]
+    return Archive(tuple(records), tuple(products))
+
+
+def file_of(dataset: xr.Dataset, scene: Scene) -> NDArray[np.intp]:
+    """Frames of a dataset that are the scene's planes, in their order; empty unless all are there."""
+    if "file_id" not in dataset:
+        return np.empty(0, np.intp)
+    names = np.array([str(one) for one in np.atleast_1d(dataset["file_id"].values)])
+    own = np.flatnonzero(names == scene.file_id)
+    own = own[np.argsort(np.atleast_1d(dataset["plane"].values)[own])]
+    return own if len(own) == scene.planes else np.empty(0, np.intp)
+
+
+def find_spectra(archive: Archive, scene: Scene, *, preset: str | None = None) -> xr.Dataset | None:
+    """The newest spectra with all planes of a file, of a preset where one is named, else of any but `ifs_line`."""
+    for product in reversed(archive.of_type(SPECTRA)):
+        dataset = product.open()
+        own = str(dataset.attrs.get("extraction_preset", ""))
+        if (own == preset if preset is not None else own != LINE_PRESET) and len(file_of(dataset, scene)):
+            return dataset
+    return None
+
+
+def to_spectra(known: Known, scene: Scene, dataset: xr.Dataset) -> Spectra:
+    """The scene's planes in the order of truth's lenslets, in electrons per DIT."""
+    own = file_of(dataset, scene)
+    place = {
+        (int(q), int(r)): i
+        for i, (q, r) in enumerate(zip(dataset["hex_q"].values, dataset["hex_r"].values, strict=True))
+    }
+    rows = np.array([place.get((int(q), int(r)), -1) for q, r in zip(known.q, known.r, strict=True)])
+    there = rows >= 0
+    scale = np.asarray(dataset["gain"].values, np.float64)[None, None, :]
+    scale = scale * np.asarray(dataset["exposure_time"].values, np.float64)[own][:, None, None]
+    flux = _placed(np.asarray(dataset["flux"][own].values) * scale, rows, there, np.nan)
+    with np.errstate(invalid="ignore"):
+        sigma = np.sqrt(np.asarray(dataset["variance"][own].values, np.float64)) * scale
+    correlation = None
+    if "correlation" in dataset:
+        values = np.asarray(dataset["correlation"].values, np.float32)
+        correlation = np.zeros((*values.shape[:2], len(rows)), np.float32)
+        correlation[:, :, there] = np.nan_to_num(values[:, :, rows[there]])
+    flags = np.asarray(dataset["flags"][own].values) != 0
+    return Spectra(
+        flux=flux.astype(np.float32),
+        sigma=_placed(sigma, rows, there, np.nan).astype(np.float32),
+        flagged=_placed(flags, rows, there, True).astype(np.bool_),
+        wavelength_nm=1e3 * np.asarray(dataset["wavelength"].values, np.float64),
+        bandwidth_nm=1e3 * np.asarray(dataset["bandwidth"].values, np.float64),
+        correlation=correlation,
+    )
+
+
+def _placed(
+    values: NDArray[np.generic], rows: NDArray[np.int64], there: NDArray[np.bool_], empty: float | bool
+) -> NDArray[np.generic]:
+    out = np.full((values.shape[0], len(rows), values.shape[2]), empty, values.dtype)
+    out[:, there] = values[:, rows[there]]
+    return out
+
+
+def find_lamp(archive: Archive, raw: RawSet, known: Known) -> Lamp | None:
+    """The lamp in the newest lenslet flat, in electrons of its frame's exposure; None where there is no flat."""
+    found = archive.of_type(LENSLET_FLAT)
+    scene = known.scene("ifu_flat")
+    if not found or scene is None:
+        return None
+    dataset = found[-1].open()
+    gain = float(dataset.attrs.get("gain", np.nan))
+    if not np.isfinite(gain):
+        gain = raw.file(scene.file_id).gain
+    exposure = raw.file(scene.file_id).real_dit_s
+    return Lamp(
+        median=np.asarray(dataset["lamp"].values, np.float64) * gain * exposure,
+        wavelength_nm=1e3 * np.asarray(dataset["wavelength"].values, np.float64),
+        bandwidth_nm=1e3 * np.asarray(dataset["bandwidth"].values, np.float64),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shifts:
+    """Shifts of the planes of all science files that were found, and the true ones."""
+
+    found: Float
+    stated: Float
+    true: Float
+    """(n, 2) x and y, px."""
+
+
+def shifts_of(archive: Archive, scenes: Sequence[Scene]) -> Shifts:
+    """Of the OBJECT files among these scenes."""
+    found: list[Float] = []
+    stated: list[Float] = []
+    true: list[Float] = []
+    for scene in scenes:
+        dataset = find_spectra(archive, scene)
+        if scene.frame_type != "OBJECT" or dataset is None or "shift_x" not in dataset:
+            continue
+        own = file_of(dataset, scene)
+        for name, into in (("", found), ("_error", stated)):
+            both = [np.asarray(dataset[f"shift_{axis}{name}"].values, np.float64)[own] for axis in ("x", "y")]
+            into.append(np.stack(both, axis=1))
+        true.append(scene.pose[:, :2])
+    empty = [np.empty((0, 2))]
+    return Shifts(np.concatenate(found or empty), np.concatenate(stated or empty), np.concatenate(true or empty))
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU and memory on record; None where nothing of it ran."""
+
+    extraction_s: float | None
+    """A science plane."""
+    to_centered_s: float | None
+    """A science plane, from raw to centred cube."""
+    calibration_s: float | None
+    """All of one calibration set."""
+    peak_bytes: float | None
+    """Largest resident size of a worker."""
+    planes: int
+
+
+def cost_of(records: Sequence[ProcessRecord]) -> Cost:
+    """From the records of the processes that were sealed."""
+    extracted = [one for one in records if one.process.recipe in EXTRACTION]
+    cubes = [one for one in records if one.process.recipe in CUBES]
+    calibrations = [one for one in records if one.process.recipe in CALIBRATIONS]
+    main = [one for one in extracted if one.process.recipe == EXTRACTION[0]]
+    planes = sum(one.planes for one in main)
+    made = bool([one for one in cubes if one.process.recipe == CUBES[-1]])
+    every = [one for one in records if one.process.recipe in (*EXTRACTION, *CUBES, *CALIBRATIONS)]
+    spent = sum(one.cpu_s for one in main)
+    return Cost(
+        extraction_s=spent / planes if planes else None,
+        to_centered_s=(spent + sum(one.cpu_s for one in cubes)) / planes if planes and made else None,
+        calibration_s=sum(one.cpu_s for one in calibrations) if calibrations else None,
+        peak_bytes=float(max(one.peak_memory_bytes for one in every)) if every else None,
+        planes=planes,
+    )

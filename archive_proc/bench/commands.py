@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from archive_proc.errors import InfraFailure
+from archive_proc.storage.layout import Layout
 
 FINISHED = (0, 3)
 """Exit statuses of `run` after which there is something to measure: all done, or some processes failed."""
+INPUT_REJECTED, NOTHING_MATCHED = 4, 8
+"""Exit statuses of `ingest` and of `run` on nights that something is wrong with."""
 
 
 def reduce_by_commands(archive: Path, raw: Path, run_options: tuple[str, ...] = ()) -> None:
@@ -22,6 +26,19 @@ def reduce_by_commands(archive: Path, raw: Path, run_options: tuple[str, ...] = 
     _call("init", str(archive), good=(0,))
     _call("--archive", str(archive), "ingest", str(raw), good=(0,))
     _call("--archive", str(archive), "run", *run_options, good=FINISHED)
+
+
+def reduce_beside(archive: Path, raw: Path, other: Path | None) -> None:
+    """As `reduce_by_commands`; sealed products of another archive are linked in first.
+
+    What has the same process id there is not made again: the ids say that it would be the same.
+    """
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    _call("init", str(archive), good=(0,))
+    if other is not None:
+        shutil.copytree(Layout(other).products, Layout(archive).products, copy_function=os.link, dirs_exist_ok=True)
+    _call("--archive", str(archive), "ingest", str(raw), good=(0, INPUT_REJECTED))
+    _call("--archive", str(archive), "run", good=(*FINISHED, NOTHING_MATCHED))
 
 
 def extract_by_commands(archive: Path, file_id: str) -> None:

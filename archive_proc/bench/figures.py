@@ -132,18 +132,16 @@ def _finite(value: float | None) -> float | None:
 def table(report: Report) -> str:
     """The figures in columns under their case, one a line; a closing line counts aims and repeats the missed ones."""
     others = tuple(dict.fromkeys(other.label for one in report.figures for other in one.beside))
-    head = ("figure", "value", "aim", "met", *(others or ("reference",)), "n", "spread")
+    said = not others or any(one.reference for one in report.figures)
+    head = ("figure", "value", "aim", "met", *others, *(("reference",) if said else ()), "n", "spread")
     rows = [head] + [
         (
             f"  {one.name} [{one.unit}]",
             _text(one.value),
             _aim(one),
             {True: "yes", False: "NO", None: ""}[one.met],
-            *(
-                [_beside(one, label) for label in others]
-                if others
-                else [f"{_text(one.reference_value)} {one.reference}".strip() if one.reference else ""]
-            ),
+            *(_beside(one, label) for label in others),
+            *((_reference(one),) if said else ()),
             str(one.n),
             _text(one.spread),
         )
@@ -169,6 +167,12 @@ def _aim(one: Figure) -> str:
     if one.aim_from is not None:
         return f"{_text(one.aim_from)} - {_text(one.aim)}"
     return f"{'>=' if one.at_least else '<='} {_text(one.aim)}"
+
+
+def _reference(one: Figure) -> str:
+    if not one.reference:
+        return ""
+    return f"{_text(one.reference_value)} {one.reference}" if one.unit != "yes" else one.reference
 
 
 def _beside(one: Figure, label: str) -> str:

@@ -28,6 +28,13 @@ def command() -> None:
 @click.option("--cases", metavar="h,k-few-skies", help="IRDIS: cases of the simulated nights [all].")
 @click.option("--mode", "modes", metavar="YJ,YH", help="IFS: modes of the simulated nights [both].")
 @click.option("--raw", metavar="DIR", help="Raw frames, where they do not lie beside truth.npz.")
+@click.option(
+    "--bad-nights",
+    type=click.Choice(["none", "table", "all"]),
+    default="table",
+    show_default=True,
+    help="IFS: nights that something is wrong with: those of the table of aims, or bad input of every kind too.",
+)
 @click.option("--measure", metavar="ARCHIVE", help="Measure what is reduced there already; needs --samples.")
 @click.option(
     "--work",
@@ -43,6 +50,7 @@ def accuracy(
     seeds: str | None,
     cases: str | None,
     modes: str | None,
+    bad_nights: str,
     measure: str | None,
     work: str | None,
     as_json: bool,
@@ -60,7 +68,7 @@ def accuracy(
     from archive_proc.bench.figures import report_json, table
 
     if arm == "ifs":
-        report = _ifs(samples, raw, seeds, modes, measure, work)
+        report = _ifs(samples, raw, seeds, modes, bad_nights, measure, work)
     elif measure is not None:
         if samples is None:
             raise MisuseError(
@@ -89,10 +97,17 @@ def _numbers(seeds: str) -> tuple[int, ...]:
 
 
 def _ifs(
-    samples: str | None, raw: str | None, seeds: str | None, modes: str | None, measure: str | None, work: str | None
+    samples: str | None,
+    raw: str | None,
+    seeds: str | None,
+    modes: str | None,
+    bad_nights: str,
+    measure: str | None,
+    work: str | None,
 ) -> Report:
-    from archive_proc.bench.commands import extract_by_commands, reduce_by_commands
+    from archive_proc.bench.commands import extract_by_commands, reduce_beside, reduce_by_commands
     from archive_proc.bench.ifs.bench import MODES, SEEDS, bench_ifs, measure_ifs, night_of
+    from archive_proc.bench.ifs.troubles import TROUBLES
 
     if measure is not None:
         if samples is None:
@@ -111,7 +126,17 @@ def _ifs(
     with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
         place = Path(work) if work else Path(temporary)
         folder = Path(samples) if samples else None
-        return bench_ifs(folder, chosen, numbers, place, reduce_by_commands, extract_by_commands, keep=work is not None)
+        return bench_ifs(
+            folder,
+            chosen,
+            numbers,
+            place,
+            reduce_by_commands,
+            extract_by_commands,
+            bad=[one for one in TROUBLES if bad_nights == "all" or (bad_nights == "table" and one.in_table)],
+            reduce_with=reduce_beside,
+            keep=work is not None,
+        )
 
 
 @command.command("throughput")

@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from archive_proc.bench.figures import Figure, Report, across_seeds
+from archive_proc.bench.ifs.bad_nights import ReduceWith, bad_night_rows
 from archive_proc.bench.ifs.known import is_sample, load_sample, load_simulated
 from archive_proc.bench.ifs.night import Night, measure_night, reference_values
 from archive_proc.bench.ifs.raw_set import read_raw_set
+from archive_proc.bench.ifs.troubles import Trouble
 from archive_proc.bench.ifs.values import Values
 from archive_proc.simulate.ifs.night import simulate_ifs_night
 from archive_proc.simulate.ifs.spec import scene_night
+from archive_proc.simulate.ifs.truth import load_ifs_truth
 
 MODES = ("YJ", "YH")
 SEEDS = (641,)
@@ -36,17 +39,17 @@ def simulated_night(raw: Path, truth: Path, case: str) -> Night:
     """A night of the package's own simulator."""
     files = read_raw_set(raw)
     known = load_simulated(truth, {one.file_id: one.dit_s for one in files.files})
-    return Night(case, known, files)
+    return Night(case, known, files, load_ifs_truth(truth))
 
 
 def bench_ifs(
     samples: Path | None, modes: Sequence[str], seeds: Sequence[int], work: Path, reduce: Reduce, extract: Extract,
-    *, keep: bool = False,
+    *, bad: Sequence[Trouble] = (), reduce_with: ReduceWith | None = None, keep: bool = False,
 ) -> Report:  # fmt: skip
     """Reduce and measure. With `samples` the sample set, and own nights only where seeds are named too.
 
     The references are first measured on the sample set: without it nothing shows that they are fit to compare with,
-    and their values print `invalid`.
+    and their values print `invalid`. `bad`: nights that something is wrong with, of the first seed of each mode.
     """
     figures: list[Figure] = []
     on_sample: References | None = None
@@ -61,6 +64,8 @@ def bench_ifs(
         runs = [_seed(mode, seed, work, reduce, extract, on_sample, keep) for seed in seeds]
         listed = " ".join(str(seed) for seed in seeds)
         figures += across_seeds(f"{mode}, seeds {listed}", runs)
+        if bad and reduce_with is not None:
+            figures += bad_night_rows(mode, seeds[0], bad, work, reduce_with, keep=keep)
     return Report("accuracy ifs", tuple(figures))
 
 

@@ -14,6 +14,7 @@ from archive_proc.bench.ifs.compared import compare
 from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, pulls_width
 from archive_proc.bench.ifs.independent import IndependentLenslets
 from archive_proc.bench.ifs.known import Known, Scene
+from archive_proc.bench.ifs.other_runs import true_values, weighted_values
 from archive_proc.bench.ifs.plain_detector import plain_detector
 from archive_proc.bench.ifs.products import (
     CENTER,
@@ -33,10 +34,13 @@ from archive_proc.bench.ifs.rows import Other, rows
 from archive_proc.bench.ifs.shifts import worst_across, worst_along
 from archive_proc.bench.ifs.values import Reduced, Value, Values, values_of
 from archive_proc.simulate.ifs.facts import PITCH_MAS
+from archive_proc.simulate.ifs.truth import IfsTruth
 
 REFERENCES = (ClassicChain, IndependentLenslets)
 PIXEL_MAS = PITCH_MAS / np.sqrt(3.0)
 TRUE_KNOWLEDGE = "true PSFlets, bad pixels, shift"
+TRUE_PLACES = "true bad pixels, places, shift"
+"""Of the sample set, whose PSFlets are not among its truth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Night:
     case: str
     known: Known
     raw: RawSet
+    truth: IfsTruth | None = None
+    """Of the package's own simulator."""
 
 
 def scored_scenes(known: Known) -> tuple[Scene, ...]:
@@ -161,24 +167,27 @@ def _centring(centers: Sequence[Scene], archive: Archive) -> Value:
 
 
 def measure_night(
-    night: Night,
-    archive: Path,
-    references: dict[str, Values],
-    on_sample: dict[str, Values] | None,
-    truth_run: Values | None = None,
+    night: Night, archive: Path, references: dict[str, Values], on_sample: dict[str, Values] | None
 ) -> tuple[Figure, ...]:
-    """All rows of a night."""
-    ours = dict(product_values(night, read_archive(archive)))
-    others = [
-        Other(label, values, None if on_sample is None else on_sample.get(label))
-        for label, values in references.items()
-    ]
-    if truth_run is not None:
-        others.append(Other(TRUE_KNOWLEDGE, truth_run, is_reference=False))
-        name = "channel bias, uniform field, rms"
-        best, own = truth_run[name].value, ours[name].value
-        ours["channel bias over that with true shift, PSFlets, bad pixels"] = Value(
-            None if best is None or own is None or not best else own / best
+    """All rows of a night reduced in `archive`; the extraction is run again in memory with true calibrations."""
+    sealed = read_archive(archive)
+    ours = dict(product_values(night, sealed))
+    proven = on_sample or {}
+    others = [Other(label, values, proven.get(label)) for label, values in references.items()]
+    if night.known.mode == "YJ":
+        name = "channel bias, star x transmission as weights"
+        ours |= {f"{name}, {which}": Value(None) for which in ("rms", "worst")}
+        ours |= weighted_values(night.known, night.raw, archive, sealed) or {}
+    ours["channel bias over that with true shift, PSFlets, bad pixels"] = Value(None)
+    best = true_values(night.known, night.raw, night.truth, archive, sealed)
+    if best is not None:
+        others.append(Other(TRUE_KNOWLEDGE if night.truth else TRUE_PLACES, best, is_reference=False))
+        ours["channel bias over that with true shift, PSFlets, bad pixels"] = _over(
+            ours["channel bias, uniform field, rms"], best["channel bias, uniform field, rms"]
         )
     possible = set(ours) | {name for one in others for name in one.values}
     return tuple(rows(night.case, night.known.mode, ours, others, sorted(possible)))
+
+
+def _over(one: Value, other: Value) -> Value:
+    return Value(None if one.value is None or not other.value else one.value / other.value, one.n)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -34,6 +35,10 @@ CALIBRATIONS = (
 """Recipes of one calibration set."""
 EXTRACTION = ("ifs_extract", "ifs_extract_frame")
 CUBES = ("ifs_tracks", "ifs_science", "ifs_centered")
+
+
+# Any: a dataset of xarray, or a mapping of arrays of several dtypes.
+Variables = Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +82,13 @@ def read_archive(archive: Path) -> Archive:
     return Archive(tuple(records), tuple(products))
 
 
-def file_of(dataset: xr.Dataset, scene: Scene) -> NDArray[np.intp]:
-    """Frames of a dataset that are the scene's planes, in their order; empty unless all are there."""
-    if "file_id" not in dataset:
+def file_of(arrays: Variables, scene: Scene) -> NDArray[np.intp]:
+    """Frames of a product that are the scene's planes, in their order; empty unless all are there."""
+    if "file_id" not in arrays:
         return np.empty(0, np.intp)
-    names = np.array([str(one) for one in np.atleast_1d(dataset["file_id"].values)])
+    names = np.array([str(one) for one in np.atleast_1d(np.asarray(arrays["file_id"]))])
     own = np.flatnonzero(names == scene.file_id)
-    own = own[np.argsort(np.atleast_1d(dataset["plane"].values)[own])]
+    own = own[np.argsort(np.atleast_1d(np.asarray(arrays["plane"]))[own])]
     return own if len(own) == scene.planes else np.empty(0, np.intp)
 
 
@@ -97,32 +102,30 @@ def find_spectra(archive: Archive, scene: Scene, *, preset: str | None = None) -
     return None
 
 
-def to_spectra(known: Known, scene: Scene, dataset: xr.Dataset) -> Spectra:
+def to_spectra(known: Known, scene: Scene, arrays: Variables) -> Spectra:
     """The scene's planes in the order of truth's lenslets, in electrons per DIT."""
-    own = file_of(dataset, scene)
-    place = {
-        (int(q), int(r)): i
-        for i, (q, r) in enumerate(zip(dataset["hex_q"].values, dataset["hex_r"].values, strict=True))
-    }
+    own = file_of(arrays, scene)
+    pairs = zip(np.asarray(arrays["hex_q"]), np.asarray(arrays["hex_r"]), strict=True)
+    place = {(int(q), int(r)): i for i, (q, r) in enumerate(pairs)}
     rows = np.array([place.get((int(q), int(r)), -1) for q, r in zip(known.q, known.r, strict=True)])
     there = rows >= 0
-    scale = np.asarray(dataset["gain"].values, np.float64)[None, None, :]
-    scale = scale * np.asarray(dataset["exposure_time"].values, np.float64)[own][:, None, None]
-    flux = _placed(np.asarray(dataset["flux"][own].values) * scale, rows, there, np.nan)
+    scale = np.asarray(arrays["gain"], np.float64)[None, None, :]
+    scale = scale * np.asarray(arrays["exposure_time"], np.float64)[own][:, None, None]
+    flux = _placed(np.asarray(arrays["flux"][own]) * scale, rows, there, np.nan)
     with np.errstate(invalid="ignore"):
-        sigma = np.sqrt(np.asarray(dataset["variance"][own].values, np.float64)) * scale
+        sigma = np.sqrt(np.asarray(arrays["variance"][own], np.float64)) * scale
     correlation = None
-    if "correlation" in dataset:
-        values = np.asarray(dataset["correlation"].values, np.float32)
+    if "correlation" in arrays:
+        values = np.asarray(arrays["correlation"], np.float32)
         correlation = np.zeros((*values.shape[:2], len(rows)), np.float32)
         correlation[:, :, there] = np.nan_to_num(values[:, :, rows[there]])
-    flags = np.asarray(dataset["flags"][own].values) != 0
+    flags = np.asarray(arrays["flags"][own]) != 0
     return Spectra(
         flux=flux.astype(np.float32),
         sigma=_placed(sigma, rows, there, np.nan).astype(np.float32),
         flagged=_placed(flags, rows, there, True).astype(np.bool_),
-        wavelength_nm=1e3 * np.asarray(dataset["wavelength"].values, np.float64),
-        bandwidth_nm=1e3 * np.asarray(dataset["bandwidth"].values, np.float64),
+        wavelength_nm=1e3 * np.asarray(arrays["wavelength"], np.float64),
+        bandwidth_nm=1e3 * np.asarray(arrays["bandwidth"], np.float64),
         correlation=correlation,
     )
 
@@ -138,18 +141,19 @@ def _placed(
 def find_lamp(archive: Archive, raw: RawSet, known: Known) -> Lamp | None:
     """The lamp in the newest lenslet flat, in electrons of its frame's exposure; None where there is no flat."""
     found = archive.of_type(LENSLET_FLAT)
+    return to_lamp(found[-1].open(), raw, known) if found else None
+
+
+def to_lamp(arrays: Variables, raw: RawSet, known: Known) -> Lamp | None:
+    """The lamp of a lenslet flat in electrons of its frame's exposure; None where truth has no such frame."""
     scene = known.scene("ifu_flat")
-    if not found or scene is None:
+    if scene is None:
         return None
-    dataset = found[-1].open()
-    gain = float(dataset.attrs.get("gain", np.nan))
-    if not np.isfinite(gain):
-        gain = raw.file(scene.file_id).gain
-    exposure = raw.file(scene.file_id).real_dit_s
+    file = raw.file(scene.file_id)
     return Lamp(
-        median=np.asarray(dataset["lamp"].values, np.float64) * gain * exposure,
-        wavelength_nm=1e3 * np.asarray(dataset["wavelength"].values, np.float64),
-        bandwidth_nm=1e3 * np.asarray(dataset["bandwidth"].values, np.float64),
+        median=np.asarray(arrays["lamp"], np.float64) * file.gain * file.real_dit_s,
+        wavelength_nm=1e3 * np.asarray(arrays["wavelength"], np.float64),
+        bandwidth_nm=1e3 * np.asarray(arrays["bandwidth"], np.float64),
     )
 
 
@@ -194,6 +198,14 @@ class Cost:
     peak_bytes: float | None
     """Largest resident size of a worker."""
     planes: int
+
+
+def made_from(archive: Archive, recipe: str, file_id: str) -> ProcessRecord | None:
+    """The newest process of a recipe with a raw file among its main inputs."""
+    for record in reversed(archive.records):
+        if record.process.recipe == recipe and file_id in [one.input_id for one in record.process.main]:
+            return record
+    return None
 
 
 def cost_of(records: Sequence[ProcessRecord]) -> Cost:

@@ -1,0 +1,129 @@
+"""What came of a bad night: right spectra, a refusal by name, or what must not be: a traceback, a silent wrong cube."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from archive_proc.archive import Archive as Opened
+from archive_proc.bench.ifs.compared import compare
+from archive_proc.bench.ifs.defects import SIGMAS, WRONG
+from archive_proc.bench.ifs.known import Known, Scene
+from archive_proc.bench.ifs.products import (
+    SPECTRA,
+    Archive,
+    Variables,
+    file_of,
+    find_lamp,
+    read_archive,
+    to_spectra,
+)
+from archive_proc.bench.ifs.raw_set import RawSet
+from archive_proc.bench.ifs.spectra import Lamp
+from archive_proc.catalog.selection import Selection
+from archive_proc.model.events import ProcessChanged, ProcessFailed
+from archive_proc.model.processes import Cause, State
+from archive_proc.storage.journal import read_journal
+from archive_proc.storage.layout import Layout
+
+PLACED_PX = 1.0
+"""A lenslet's spectrum is where the product says when it is this near: labels that slip are 15 px off."""
+PLACED_SHARE = 0.99
+REFERENCE_UM = 1.1
+"""Of `detector_x`, `detector_y`."""
+WRONG_SHARE = 0.02
+"""More unflagged elements than this that are catastrophically wrong make a cube wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Of one night."""
+
+    acceptable: bool
+    words: str
+    """right; refused, with the codes; wrong but named, with the codes; WRONG; TRACEBACK."""
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Of the last run."""
+
+    failures: tuple[ProcessFailed, ...]
+    made: frozenset[str]
+    """Processes of its plan that have products."""
+
+
+def last_run(archive: Path) -> Events:
+    """From its journal."""
+    layout = Layout(archive)
+    runs = sorted(layout.runs.iterdir(), key=lambda one: one.stat().st_mtime)
+    events = read_journal(runs[-1] / "journal.jsonl").events
+    failures = tuple(one for one in events if isinstance(one, ProcessFailed) and one.final)
+    changed = [one for one in events if isinstance(one, ProcessChanged)]
+    made = frozenset(one.process_id for one in changed if one.state in (State.DONE, State.CACHED))
+    return Events(failures, made)
+
+
+def judge(known: Known, raw: RawSet, archive: Path) -> Verdict:
+    """Of the evenly lit scene in an archive whose last run reduced it."""
+    events = last_run(archive)
+    broken = [one for one in events.failures if one.cause is Cause.CODE]
+    if broken:
+        return Verdict(False, f"TRACEBACK in {broken[0].recipe}: {broken[0].message[:60]}")
+    sealed = read_archive(archive)
+    own = Archive(
+        tuple(one for one in sealed.records if one.process_id in events.made),
+        tuple(one for one in sealed.products if one.record.process_id in events.made),
+    )
+    refused = sorted({one.code for one in events.failures})
+    scene = known.scene("uniform")
+    assert scene is not None
+    spectra = [one for one in own.of_type(SPECTRA) if len(file_of(one.open(), scene))]
+    named = _named(archive, own, refused)
+    if not spectra:
+        return Verdict(bool(named), f"refused: {' '.join(named)}" if named else "NOTHING MADE, NOTHING SAID")
+    dataset = spectra[-1].open()
+    if not placed(known, scene, dataset):
+        return Verdict(False, "WRONG LABELS")
+    wrong = wrong_share(known, scene, find_lamp(own, raw, known), dataset)
+    if wrong is not None and wrong <= WRONG_SHARE:
+        return Verdict(True, "right" + (f"; {' '.join(named)}" if named else ""))
+    share = "scale unknown" if wrong is None else f"{100 * wrong:.0f} % of elements wrong"
+    return Verdict(bool(named), f"{share}; {' '.join(named)}" if named else f"WRONG: {share}, nothing said")
+
+
+def _named(archive: Path, own: Archive, refused: Sequence[str]) -> list[str]:
+    """Codes of failures, of remarks, of issues that warn or block, and figures beyond their limits."""
+    codes = set(refused)
+    for record in own.records:
+        codes |= {one.code for one in record.remarks}
+    codes |= {one.code for one in Opened.open(archive).check(Selection()) if one.severity != "note"}
+    return sorted(codes)
+
+
+def placed(known: Known, scene: Scene, arrays: Variables) -> bool:
+    """Whether nearly all lenslets lie where truth has the lenslet of these indices at the reference wavelength."""
+    place = {(int(q), int(r)): i for i, (q, r) in enumerate(zip(known.q, known.r, strict=True))}
+    pairs = zip(np.asarray(arrays["hex_q"]), np.asarray(arrays["hex_r"]), strict=True)
+    rows = np.array([place.get((int(q), int(r)), -1) for q, r in pairs])
+    if not rows.size:
+        return False
+    x, y = known.positions(np.array([1e3 * REFERENCE_UM]), scene.pose.mean(axis=0))
+    far = np.hypot(np.asarray(arrays["detector_x"]) - x[rows, 0], np.asarray(arrays["detector_y"]) - y[rows, 0])
+    return bool(np.mean((rows >= 0) & (far < PLACED_PX)) > PLACED_SHARE)
+
+
+def wrong_share(known: Known, scene: Scene, lamp: Lamp | None, arrays: Variables) -> float | None:
+    """Share of unflagged elements in usable planes that are catastrophically wrong; None without a lenslet flat."""
+    if lamp is None:
+        return None
+    one = compare(known, scene, to_spectra(known, scene, arrays), lamp)
+    usable = np.asarray(arrays["usable"], bool)[file_of(arrays, scene)]
+    kept = usable[:, None, None] & ~one.flagged & one.scored[None, :, None] & one.core[None, None, :]
+    if not kept.any():
+        return 0.0
+    error = np.abs(one.found - one.truth)
+    return float(np.mean(((error > WRONG * one.truth) & (error > SIGMAS * one.sigma))[kept]))

@@ -1,0 +1,101 @@
+"""Bad nights are what their names say; labels that slip and cubes that are wrong do not pass for right."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_ifs_set import BANDWIDTH_NM, WAVELENGTH_NM, lamp_of, right_spectra, small_known
+
+from archive_proc.bench.ifs.judging import placed, wrong_share
+from archive_proc.bench.ifs.raw_set import read_raw_set
+from archive_proc.bench.ifs.troubles import TROUBLES, plain_night
+from archive_proc.simulate.ifs.facts import READ_S
+from archive_proc.simulate.ifs.night import simulate_ifs_night
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    place = tmp_path_factory.mktemp("good") / "raw"
+    night = replace(plain_night("YJ"), field_pitches=8.0, calibrations=("background", "specpos", "wave"))
+    simulate_ifs_night(place, night, 3)
+    return place
+
+
+def made(good, tmp_path, name):
+    (trouble,) = (one for one in TROUBLES if one.name == name)
+    trouble.make(good, tmp_path / "raw", "YJ", 3)
+    return read_raw_set(tmp_path / "raw")
+
+
+def test_a_missing_calibration_is_missing_and_the_rest_is_linked(good, tmp_path):
+    before = read_raw_set(good)
+    after = made(good, tmp_path, "no laser frame")
+    assert not after.of_type("WAVE,LAMP")
+    assert len(after.files) == len(before.files) - 1
+    assert all((tmp_path / "raw" / one.path.name).samefile(before.file(one.file_id).path) for one in after.files)
+
+
+def test_backgrounds_go_by_their_dit(good, tmp_path):
+    after = made(good, tmp_path, "no dark of the science DIT")
+    assert [one.dit_s for one in after.of_type("DARK,BACKGROUND")] == [pytest.approx(READ_S, abs=1e-3)]
+
+
+def test_changed_files_say_and_hold_what_they_should(good, tmp_path):
+    assert made(good, tmp_path / "a", "spectra positions typed as flat").of_type("SPECPOS,LAMP") == ()
+    (wave,) = made(good, tmp_path / "b", "laser frame of the other prism").of_type("WAVE,LAMP")
+    assert wave.comb == "OBS_H"
+    dark = made(good, tmp_path / "c", "planes of zeros in science").of_type("OBJECT")[0].read()
+    assert not dark[0].any()
+    assert dark[1].any()
+    (faint,) = made(good, tmp_path / "d", "faint lamp").of_type("SPECPOS,LAMP")
+    full = read_raw_set(good).file(faint.file_id).read()
+    assert faint.read().max() == pytest.approx(0.03 * full.max(), rel=0.01)
+
+
+def test_every_trouble_has_a_name_of_its_own_and_does_something():
+    assert len({one.name for one in TROUBLES}) == len(TROUBLES) >= 24
+    for one in TROUBLES:
+        assert one.night is not None or one.without is not None or (one.changed is not None and one.by is not None)
+
+
+def arrays_of(known, step=(0, 0)):
+    scene = known.scene("uniform")
+    x, y = known.positions(np.array([1100.0]), scene.pose.mean(axis=0))
+    own = known.complete
+    right = right_spectra(known, "uniform", claimed=10.0)
+    seconds = 32.0
+    return {
+        "hex_q": known.q[own] + step[0],
+        "hex_r": known.r[own] + step[1],
+        "detector_x": x[own, 0],
+        "detector_y": y[own, 0],
+        "file_id": np.array([scene.file_id] * scene.planes),
+        "plane": np.arange(scene.planes),
+        "usable": np.ones(scene.planes, bool),
+        "exposure_time": np.full(scene.planes, seconds),
+        "gain": np.full(39, 1.8),
+        "flux": right.flux[:, own] / (1.8 * seconds),
+        "variance": right.sigma[:, own] ** 2 / (1.8 * seconds) ** 2,
+        "flags": np.zeros(right.flux[:, own].shape, np.uint16),
+        "wavelength": 1e-3 * WAVELENGTH_NM,
+        "bandwidth": 1e-3 * BANDWIDTH_NM,
+    }
+
+
+def test_labels_that_slip_by_a_lenslet_are_seen():
+    known = small_known()
+    scene = known.scene("uniform")
+    assert placed(known, scene, arrays_of(known))
+    assert not placed(known, scene, arrays_of(known, step=(1, 0)))
+
+
+def test_a_cube_that_is_wrong_in_usable_planes_is_seen():
+    known = small_known()
+    scene, lamp = known.scene("uniform"), lamp_of(known)
+    right = arrays_of(known)
+    assert wrong_share(known, scene, lamp, right) == 0.0
+    wrong = {**right, "flux": 1.3 * right["flux"]}
+    assert wrong_share(known, scene, lamp, wrong) == 1.0
+    assert wrong_share(known, scene, lamp, {**wrong, "usable": np.zeros(scene.planes, bool)}) == 0.0
+    assert wrong_share(known, scene, lamp, {**wrong, "flags": np.ones_like(right["flags"])}) == 0.0
+    assert wrong_share(known, scene, None, right) is None

@@ -63,6 +63,8 @@ def check_associations(table: AssociationsFile, frame_types: FrameTypesFile, tex
             where = (*place, "candidate", number)
             if candidate.frame_type not in names:
                 raise wrong_row(text, source, where, f"unknown frame type {candidate.frame_type}", "frame_type")
+            if candidate.stands_in_for and candidate.stands_in_for not in names:
+                raise wrong_row(text, source, where, f"unknown frame type {candidate.stands_in_for}", "stands_in_for")
             keys = (*candidate.match, *candidate.match_thermal)
             _columns_exist(keys, text, source, where, "match")
             _columns_exist(tuple(candidate.where), text, source, where, "where")
@@ -97,7 +99,8 @@ def _check_cycles(table: AssociationsFile, frame_types: FrameTypesFile, text: st
             for consumer in candidate.consumers or rule.consumers:
                 types = {"WAFFLE"} if consumer == "WAFFLE" else by_role.get(consumer, {consumer})
                 for one in types:
-                    needs.setdefault(one, {}).setdefault(candidate.frame_type, at * 1000 + number)
+                    needed = candidate.stands_in_for or candidate.frame_type
+                    needs.setdefault(one, {}).setdefault(needed, at * 1000 + number)
     for start in sorted(needs):
         stack, seen = [(start, start)], set[str]()
         while stack:

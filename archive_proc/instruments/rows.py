@@ -76,6 +76,8 @@ class CandidateRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Group keys of the candidate and their patterns."""
     consumers: tuple[str, ...] = ()
     """Only for these consumers of the rule; empty: all."""
+    stands_in_for: str = ""
+    """A frame type whose calibration it may replace: in this role it needs what that one needs, no more."""
 
 
 class MissingRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

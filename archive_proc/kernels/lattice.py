@@ -85,6 +85,12 @@ def _peak(tile: Float32, guess: Float64) -> tuple[Float64, complex, float]:
     return best, value, floor
 
 
+def pitch_and_angle(basis: Float64) -> tuple[float, float]:
+    """Pitch, px, of the regular lattice with the area of this basis (2, 2), and the angle of its first row, degree."""
+    area = abs(float(np.linalg.det(basis)))
+    return float(np.sqrt(area / np.sqrt(0.75))), float(np.degrees(np.arctan2(basis[0][1], basis[0][0])))
+
+
 def tile_phases(image: Float32, basis: Float64) -> tuple[TilePhase, ...]:
     """The lattice in overlapping tiles of a white-lamp frame.
 

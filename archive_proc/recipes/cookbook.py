@@ -10,6 +10,7 @@ from archive_proc.recipes.detector import (
     IRDIS_INSTRUMENT_BACKGROUND,
 )
 from archive_proc.recipes.ifs.detector_flat import IFS_DETECTOR_FLAT
+from archive_proc.recipes.ifs.positions import IFS_SPECTRA_POSITIONS
 from archive_proc.recipes.irdis.centered import IRDIS_CENTERED
 from archive_proc.recipes.irdis.flat import IRDIS_FLAT
 from archive_proc.recipes.irdis.science import IRDIS_SCIENCE
@@ -28,6 +29,7 @@ COOKBOOK: tuple[Recipe, ...] = (
     IFS_DARK,
     IFS_INSTRUMENT_BACKGROUND,
     IFS_DETECTOR_FLAT,
+    IFS_SPECTRA_POSITIONS,
 )
 
 LIBRARIES = ("numba", "scipy.ndimage")

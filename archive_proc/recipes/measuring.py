@@ -61,10 +61,13 @@ class Figures:
         """Those beyond a limit that decides."""
         return tuple(one for one in self._found if _broken(one, self.setup) is not None)
 
-    def expect_none_refused(self, code: str, subject: str, remedy: str, *, accept: bool = False) -> None:
+    def expect_none_refused(
+        self, code: str, subject: str, remedy: str, *, accept: bool = False, name: str = ""
+    ) -> None:
         """Go on, or raise DataFailure `code` with every figure beyond a limit that decides.
 
-        `accept`: a person said that they are good all the same; the verdict of the rows stays `refuse`.
+        `accept`: a person said that they are good all the same; the verdict of the rows stays `refuse`. `name`: what
+        astronomers call the failure, said first.
         """
         refused = self.refused()
         if not refused or accept:
@@ -82,7 +85,8 @@ class Figures:
             )
             for one in self._found
         )
-        raise DataFailure(code, "unusable: " + "; ".join(accounts), subject=subject, remedy=remedy, qc=measured)
+        what = f"{name}: unusable: " if name else "unusable: "
+        raise DataFailure(code, what + "; ".join(accounts), subject=subject, remedy=remedy, qc=measured)
 
 
 def _broken(one: QcValue, setup: QcSetup) -> float | None:

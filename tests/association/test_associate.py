@@ -265,6 +265,33 @@ def test_banned_calibration_gives_way_to_the_next_and_is_listed(make: Frames, un
     assert any((one.criterion, one.found) == ("banned", "ovr2") for one in found.found.refusals)
 
 
+def test_the_lenslet_flat_stands_in_for_spectra_positions_that_are_refused_or_missing(
+    make: Frames, understand: Understand
+) -> None:
+    facts: dict[str, object] = {"arm": Arm.IFS, "dit_s": 1.650726, "ifs_comb": "OBS_YJ"}
+    flat = make.make(EVENING, "FLAT,LAMP", dpr_tech="IFU", **facts)
+    specpos = make.make(EVENING + HOUR / 2, "SPECPOS,LAMP", dpr_tech="IFU", **facts)
+    wave = make.make(EVENING + HOUR, "WAVE,LAMP", dpr_tech="IFU", **facts)
+    first = understand([flat, specpos, wave])
+    assert first.chosen(wave, "specpos") == ["IFS_SPECPOS_RAW"]
+    without = frozenset({the(first, wave, "specpos").calib_group_id})
+    assert understand([flat, specpos, wave], refused=without).chosen(wave, "specpos") == ["IFS_FLAT_RAW"]
+    assert understand([flat, wave]).chosen(wave, "specpos") == ["IFS_FLAT_RAW"]
+    assert understand([flat, wave]).chosen(flat, "specpos") == []
+
+
+def test_all_darks_of_the_night_serve_the_bad_pixels_of_a_detector_flat(make: Frames, understand: Understand) -> None:
+    image: dict[str, object] = {"arm": Arm.IFS, "dpr_tech": "IMAGE"}
+    lamps = [make.make(EVENING + HOUR, "FLAT,LAMP", dit_s=dit, ifs_comb="CAL_BB_2_YJ", **image) for dit in (2.0, 10.0)]
+    darks = [
+        make.make(EVENING, "DARK", dit_s=1.650726, ifs_comb="OBS_YJ", **image),
+        make.make(EVENING + HOUR / 2, "DARK,BACKGROUND", dit_s=32.0, ifs_comb="OBS_YJ", **image),
+        make.make(EVENING - 24 * HOUR, "DARK,BACKGROUND", dit_s=64.0, ifs_comb="OBS_YJ", **image),
+    ]
+    found = understand([*lamps, *darks])
+    assert sorted(found.chosen(lamps[0], "darks")) == ["IFS_CAL_BACKGROUND_RAW", "IFS_DARK_RAW"]
+
+
 def test_refused_calibration_gives_way_to_the_next(make: Frames, understand: Understand) -> None:
     sky = make.sequence(kinds="S")[0]
     near, far = make.make(EVENING + 2 * HOUR, "DARK"), make.make(EVENING + 3 * DAY, "DARK")

@@ -16,7 +16,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from archive_proc.kernels.psflets import NODES, PsfletModel, spline_weights
+from archive_proc.kernels.loops.spots import spline_weights
+from archive_proc.kernels.psflets import NODES, PsfletModel
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]

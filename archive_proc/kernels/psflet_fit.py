@@ -7,18 +7,22 @@ bound, and the lenslets at the edge of the field stop, which have no neighbour.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.kernels.dispersion import field_terms, fit_field
-from archive_proc.kernels.psflet_equations import LaserEquations, Spots, batches, spot_image, spots_at
-from archive_proc.kernels.psflets import NODES, PsfletModel, field_degrees, fit_spots, orthonormal_field
+from archive_proc.kernels.psflet_equations import LaserEquations, Spots, batches, split_terms, spot_image, spots_at
+from archive_proc.kernels.psflets import NODES, PsfletModel, field_degrees, orthonormal_field
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
+_FAR: tuple[float, ...] = (16.0,)
+"""Reach of scattered light beyond the PSFlets' windows, px: two Gaussians stand for its slow decline."""
+_COARSE = 8
 _NODE = np.arange(NODES) * 0.5 - 9.5
 _RADIUS = np.hypot(_NODE[:, None], _NODE[None, :])
 
@@ -35,6 +39,10 @@ class FitPlan:
     """Weight of second differences between nodes, growing with radius, relative to a node's information."""
     negative: float = 1e-3
     """Weight that holds nodes beyond 3 px which came out negative."""
+    colour: float = 1e-11
+    """Weight that binds changes with colour to the PSFlet's own height: ghosts of one laser are none of another's."""
+    change: float = 0.4
+    """Of the PSFlet's height over half the range of colour, relative; its square per square of colour, and so on."""
     wing: float = 1e-9
     """Weight that binds wings to zero, times (radius - 4 px)^2."""
 
@@ -47,12 +55,26 @@ class SpotFit:
     spots: Spots
     throughput: Float64
     """(n,) of lenslets, median 1 locally: the smooth part is in the lasers' brightness."""
+    scatter: Float64
+    """(s,) shares of the light that are scattered beyond the windows, by reach."""
     residual_rms: Float64
     """(2, m) rms of single spots' places about the smooth model, px."""
     used: Float64
     """(m,) share of the spots that the smooth model kept."""
     chi: float
     """Robust width of residual over noise."""
+
+
+def _scattered(image: Float32) -> Float32:
+    """(s, ny, nx) the light of a frame spread over `_FAR` pixels."""
+    from scipy import ndimage
+
+    ny, nx = image.shape
+    by = math.gcd(math.gcd(ny, nx), _COARSE)
+    coarse = image.reshape(ny // by, by, nx // by, by).mean(axis=(1, 3))
+    spread = [ndimage.gaussian_filter(coarse, reach / by, mode="constant") for reach in _FAR]
+    zoomed = [ndimage.zoom(one, by, order=1, mode="nearest", grid_mode=True) for one in spread]
+    return np.array(zoomed, np.float32).reshape(-1, ny, nx)
 
 
 def start_model(spots: Spots) -> PsfletModel:
@@ -95,38 +117,27 @@ def fit_laser_frame(
     edge = _near(spots, lonely, data.shape)
     field = field_terms(spots.x, spots.y)
     rms, used = np.zeros((2, spots.wavelengths.size)), np.zeros(spots.wavelengths.size)
-    image = np.zeros(data.shape, np.float32)
+    image, far, scatter = np.zeros(data.shape, np.float32), np.float32(0), np.zeros(len(_FAR))
     for turn, iterations in enumerate(plan.iterations):
         model = widened(model, plan.degrees[turn])
         light = np.maximum(image, 0.0) if turn else np.maximum(data, 0.0)
         weight = (good / (light + noise + (plan.model_error * light) ** 2)).astype(np.float32)
-        image = spot_image(model, spots, data.shape)
+        image = spot_image(model, spots, data.shape) + far
         found = _corrections(model, spots, data - image, weight)
         spots, rms, used = _move(spots, found)
-        spots, throughput = _brighten(spots, found)
+        spots, throughput = _brighten(spots, found, lonely)
         information = 1.0 / np.clip(found[..., 3], 1e-12, None)
-        problem = LaserEquations(model, spots, weight, field, edge, *_bounds(model, spots, weight, plan))
-        terms, change = problem.solve(data, np.nan_to_num(information), iterations)
-        grown = spots.amplitude * (1.0 + np.stack([field @ one for one in change], axis=1))
-        total = float(terms[0].sum()) / 4.0
-        model, moved = _centred(replace(model, terms=terms / total))
-        spots = replace(spots, amplitude=grown * total, places=spots.places + moved[:, None, None])
-        image = spot_image(model, spots, data.shape)
+        scattered = _scattered(image)
+        problem = LaserEquations(model, spots, weight, field, edge, scattered, *_bounds(model, spots, weight, plan))
+        change = problem.solve(data, np.nan_to_num(information), iterations)
+        grown = spots.amplitude * (1.0 + np.stack([field @ one for one in change.brightness], axis=1))
+        model = replace(model, terms=model.terms + change.terms)
+        spots, scatter = replace(spots, amplitude=grown), change.scatter
+        far = np.tensordot(scatter.astype(np.float32), scattered, axes=1)
+        image = spot_image(model, spots, data.shape) + far
     away = ((data - image) / np.sqrt(np.maximum(image, 0.0) + noise))[good]
     chi = 1.4826 * float(np.median(np.abs(away - np.median(away))))
-    return SpotFit(model, spots, throughput, rms, used, chi)
-
-
-def _centred(model: PsfletModel) -> tuple[PsfletModel, Float64]:
-    """The model with the common PSFlet's light centre at 0, and how far (x, y) px it stood from it."""
-    from scipy import ndimage
-
-    common = model.terms[0]
-    near = np.where(_RADIUS < 4.0, common, 0.0)
-    moved = np.array([np.sum(near * _NODE[None, :]), np.sum(near * _NODE[:, None])]) / np.sum(near)
-    # Spline coefficients are sampled finely enough to be moved like an image.
-    shifted = np.stack([ndimage.shift(one, -2.0 * moved[::-1], order=3, mode="nearest") for one in model.terms])
-    return replace(model, terms=shifted), moved
+    return SpotFit(model, spots, throughput, scatter, rms, used, chi)
 
 
 def _near(spots: Spots, lonely: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -139,12 +150,15 @@ def _near(spots: Spots, lonely: NDArray[np.bool_], shape: tuple[int, ...]) -> ND
 
 def _corrections(model: PsfletModel, spots: Spots, residual: Float32, weight: Float32) -> Float64:
     """(n, m, 6) as `fit_spots`."""
+    from archive_proc.kernels.loops.spots import fit_spots
+
+    flat = split_terms(model)
     out = np.full((*spots.amplitude.shape, 6), np.nan)
     for laser, some in batches(spots):
-        shapes = model.coefficients(spots.x[some], spots.y[some], float(spots.wavelengths[laser]))
+        shapes = model.design(spots.x[some], spots.y[some], float(spots.wavelengths[laser])) @ flat
         part = np.empty((some.stop - some.start, 6))
         amplitude = np.ascontiguousarray(spots.amplitude[some, laser])
-        fit_spots(residual, weight, shapes, *spots_at(spots, some, laser), amplitude, part)
+        fit_spots(residual, weight, shapes.reshape(-1, NODES, NODES), *spots_at(spots, some, laser), amplitude, part)
         out[some, laser] = part
     return out
 
@@ -169,7 +183,7 @@ def _move(spots: Spots, found: Float64) -> tuple[Spots, Float64, Float64]:
     return replace(spots, places=places), rms, used
 
 
-def _brighten(spots: Spots, found: Float64) -> tuple[Spots, Float64]:
+def _brighten(spots: Spots, found: Float64, lonely: NDArray[np.bool_]) -> tuple[Spots, Float64]:
     """Amplitudes as throughput of the lenslet times smooth brightness of the laser."""
     raw = spots.amplitude * (1.0 + np.clip(found[..., 0], -0.9, 2.0))
     terms = field_terms(spots.x, spots.y)
@@ -177,7 +191,7 @@ def _brighten(spots: Spots, found: Float64) -> tuple[Spots, Float64]:
     for laser in range(spots.wavelengths.size):
         with np.errstate(invalid="ignore"):
             light = np.where(np.isfinite(raw[:, laser]), np.log(np.clip(raw[:, laser], 1.0, None)), np.nan)
-        coefficients, _ = fit_field(spots.x, spots.y, light)
+        coefficients, _ = fit_field(spots.x, spots.y, np.where(lonely, np.nan, light))
         smooth[:, laser] = np.exp(terms @ coefficients)
     ratio = raw / smooth
     weight = np.where(np.isfinite(ratio), 1.0 / np.clip(found[..., 3], 1e-8, None), 0.0)
@@ -189,13 +203,22 @@ def _brighten(spots: Spots, found: Float64) -> tuple[Spots, Float64]:
 def _bounds(model: PsfletModel, spots: Spots, weight: Float32, plan: FitPlan) -> tuple[Float64, Float64]:
     """Ridge (n_terms, nodes, nodes) and smoothness (nodes, nodes) of the coefficient images."""
     unit = float(np.mean(weight)) * float(np.mean(spots.amplitude**2)) * spots.amplitude.size
-    core = np.abs(model.terms[0])
-    peak = float(core.max())
-    ridge = np.zeros_like(model.terms)
-    # Deviations over field and colour: a fifth of the PSFlet where there is light, next to nothing in the wings.
-    allowed = 0.2 * core / peak + 3e-4 * np.exp(-((_RADIUS / 6.0) ** 2))
-    ridge[1:] = unit * 1e-8 / allowed**2
-    free = np.flatnonzero(model.powers[:, 0] == 0)
-    ridge[free] = unit * plan.wing * np.clip(_RADIUS - 4.0, 0.0, None) ** 2
+    profile = _profile(model.terms[0])
+    peak = float(profile.max())
+    # Deviations over the field: a fifth of the PSFlet where there is light, next to nothing in the wings.
+    allowed = 0.2 * profile / peak + 3e-4 * np.exp(-((_RADIUS / 6.0) ** 2))
+    ridge = np.broadcast_to(unit * 1e-8 / allowed**2, model.terms.shape).copy()
+    for index, (column, power) in enumerate(model.powers):
+        if column == 0:
+            ridge[index] = unit * plan.wing * np.clip(_RADIUS - 4.0, 0.0, None) ** 2
+            if power:
+                ridge[index] += unit * plan.colour / (plan.change**power * profile) ** 2
     ridge[0][(model.terms[0] < 0) & (_RADIUS > 3.0)] += unit * plan.negative
     return ridge, unit * plan.smooth * np.clip(_RADIUS / 3.0, 1.0, None) ** 3
+
+
+def _profile(image: Float64) -> Float64:
+    """(nodes, nodes) typical height of an image at each node's radius, never below 1e-5 of its peak."""
+    ring = np.rint(_RADIUS * 2.0).astype(int)
+    heights = np.array([np.median(image[np.abs(ring - one) <= (one > 4)]) for one in range(int(ring.max()) + 1)])
+    return np.maximum.accumulate(np.maximum(heights, 1e-5 * heights.max())[::-1])[::-1][ring]

@@ -97,7 +97,7 @@ class Change:
     """(s,) shares of scattered light."""
 
     def plus(self, other: Change, length: float = 1.0) -> Change:
-        """This change and `length` times another."""
+        """The sum of it and `length` times another."""
         return Change(
             self.terms + length * other.terms,
             self.brightness + length * other.brightness,
@@ -300,7 +300,7 @@ class LaserEquations:
         return _Preconditioner(factor, columns, *self.scale(information), held)
 
     def _laser_normal(self) -> tuple[Float32, Float64]:
-        """Half of the normal matrix of each laser's mean image (m nodes^2, square), and its columns of brightness and scatter.
+        """Half of the normal matrix of each laser's mean image, and its columns of brightness and scatter.
 
         Columns of the images are split.
         """

@@ -117,7 +117,8 @@ def fit_laser_frame(
     edge = _near(spots, lonely, data.shape)
     field = field_terms(spots.x, spots.y)
     rms, used = np.zeros((2, spots.wavelengths.size)), np.zeros(spots.wavelengths.size)
-    image, far, scatter = np.zeros(data.shape, np.float32), np.float32(0), np.zeros(len(_FAR))
+    image, scatter = np.zeros(data.shape, np.float32), np.zeros(len(_FAR))
+    far = np.zeros_like(image)
     for turn, iterations in enumerate(plan.iterations):
         model = widened(model, plan.degrees[turn])
         light = np.maximum(image, 0.0) if turn else np.maximum(data, 0.0)
@@ -221,4 +222,5 @@ def _profile(image: Float64) -> Float64:
     """(nodes, nodes) typical height of an image at each node's radius, never below 1e-5 of its peak."""
     ring = np.rint(_RADIUS * 2.0).astype(int)
     heights = np.array([np.median(image[np.abs(ring - one) <= (one > 4)]) for one in range(int(ring.max()) + 1)])
-    return np.maximum.accumulate(np.maximum(heights, 1e-5 * heights.max())[::-1])[::-1][ring]
+    falling = np.maximum.accumulate(np.maximum(heights, 1e-5 * heights.max())[::-1])[::-1]
+    return np.asarray(falling[ring], np.float64)

@@ -31,7 +31,7 @@ _SPLIT = np.concatenate([np.arange(0, NODES, 2), np.arange(1, NODES, 2)])
 
 
 def split_columns(images: NDArray[Number]) -> NDArray[Number]:
-    """Coefficient images (..., nodes, nodes) with even columns first, odd ones behind, as loops over spots take them."""
+    """Images (..., nodes, nodes) with even columns first and odd ones behind, as loops over spots take them."""
     return np.ascontiguousarray(images[..., _SPLIT])
 
 

@@ -175,8 +175,9 @@ def gather_squares(weight: Float32, x: Float64, y: Float64, amplitude: Float64, 
 
 @compiled
 def count_members(chosen: Int32, x: Float64, y: Float64, start: Int64) -> None:
-    """How many spots reach each chosen pixel: `chosen` (ny, nx) its number or -1, start (pixels + 1,) zeros; the
-    running sums are left in it.
+    """How many spots reach each chosen pixel: `chosen` (ny, nx) its number or -1.
+
+    `start` (pixels + 1,), zeros, receives the running sums.
     """
     ny, nx = chosen.shape
     for n in range(x.size):

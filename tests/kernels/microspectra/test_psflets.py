@@ -7,11 +7,12 @@ import pytest
 import small_spectrograph
 from scipy.interpolate import BSpline
 
+from archive_proc.kernels.dispersion import field_terms
 from archive_proc.kernels.lenslets import ADJACENT, FieldStop, all_lenslets
-from archive_proc.kernels.psflet_equations import Spots
-from archive_proc.kernels.psflet_fit import FitPlan, fit_laser_frame, widened
 from archive_proc.kernels.loops.spots import add_spots, gather_spots
-from archive_proc.kernels.psflets import NODES, WINDOW, joined_columns, split_columns, stamp
+from archive_proc.kernels.psflet_equations import Change, LaserEquations, Spots, moments, spot_image
+from archive_proc.kernels.psflet_fit import FitPlan, fit_laser_frame, widened
+from archive_proc.kernels.psflets import NODES, WINDOW, split_columns, stamp
 
 LASERS = np.array([0.98772, 1.12371, 1.30937])
 OFFSETS = np.array([[0.0, 0.0], [-0.09, 13.43], [-0.16, 28.75]])
@@ -39,6 +40,60 @@ def test_gathering_is_the_transpose_of_adding():
     gather_spots(other, x, y, amplitude, back)
     forward = float(np.vdot(image.astype(float), other))
     assert float(np.vdot(coefficients.astype(float), back)) == pytest.approx(forward, rel=1e-4)
+
+
+def test_added_spots_are_stamps_where_they_belong():
+    rng = np.random.default_rng(15)
+    coefficients = rng.normal(size=(NODES, NODES)).astype(np.float32)
+    image, out = np.zeros((60, 50), np.float32), np.empty((WINDOW, WINDOW), np.float32)
+    x, y = np.array([24.6, 3.2]), np.array([30.4, 55.9])
+    add_spots(image, split_columns(coefficients[None].repeat(2, axis=0)), x, y, np.array([2.0, 0.0]))
+    stamp(coefficients, 24.6, 30.4, out)
+    assert np.abs(image[22:39, 17:34] - 2.0 * out).max() < 1e-4
+    assert np.abs(image).sum() == pytest.approx(float(np.abs(2.0 * out).sum()), rel=1e-4)
+
+
+@pytest.fixture
+def equations():
+    """Equations of three lasers on a frame so small that all of it is in the direct solution."""
+    rng = np.random.default_rng(2)
+    lenslets = small_spectrograph.few_lenslets(4.0)
+    places = small_spectrograph.detector_places(lenslets, (90.3, 88.6))[:, :, None] + OFFSETS.T[:, None, :]
+    spots = Spots(lenslets.x, lenslets.y, LASERS, places, rng.uniform(0.5, 1.5, (len(lenslets), 3)))
+    model = widened(small_spectrograph.round_psflets(lenslets), (0, 0, 0))
+    weight = rng.uniform(0.5, 1.0, (190, 200)).astype(np.float32)
+    scattered = rng.normal(size=(1, 190, 200)).astype(np.float32)
+    edge, field = np.zeros(weight.shape, bool), field_terms(lenslets.x, lenslets.y)
+    smooth = rng.uniform(0.0, 1.0, (NODES, NODES))
+    return LaserEquations(model, spots, weight, field, edge, scattered, np.ones_like(model.terms), smooth)
+
+
+def test_the_direct_solution_undoes_what_the_frame_does_to_images_that_keep_sum_and_centre(equations):
+    rng = np.random.default_rng(3)
+    terms = rng.normal(size=equations.model.terms.shape)
+    fixed = moments().reshape(3, -1)
+    flat = terms.reshape(len(terms), -1)
+    flat -= flat @ fixed.T @ np.linalg.inv(fixed @ fixed.T) @ fixed
+    brightness = np.zeros((3, equations.field.shape[1]))
+    brightness[:, 0] = rng.normal(size=3)
+    change = Change(terms, brightness, np.array([0.7]))
+    seen = equations.adjoint(equations.weight * equations.forward(change))
+    seen = seen.plus(Change(equations.penalty(terms), np.zeros_like(brightness), np.zeros(1)))
+    back = equations.preconditioner(np.ones((len(equations.spots.x), 3))).step(seen)
+    # The direct solution is damped by a thousandth of its diagonal.
+    assert np.abs(back.terms - terms).max() < 0.05
+    assert np.abs(np.einsum("mij,kij->km", moments(), back.terms)).max() < 1e-3
+    assert back.brightness[:, 0] == pytest.approx(brightness[:, 0], abs=0.06)
+    assert back.scatter == pytest.approx([0.7], abs=0.06)
+
+
+def test_no_step_changes_an_image_s_sum_or_centre(equations):
+    image = spot_image(equations.model, equations.spots, equations.weight.shape)
+    found = equations.solve(1.3 * image, np.ones((len(equations.spots.x), 3)), 3)
+    assert np.abs(np.einsum("mij,kij->km", moments(), found.terms)).max() < 1e-3
+    state = Change(equations.model.terms + found.terms, found.brightness, found.scatter)
+    left = 1.3 * image - equations.forward(state)
+    assert np.sum(left**2) < 0.05 * np.sum((0.3 * image) ** 2)
 
 
 def lopsided(dx, dy):

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from archive_proc.bench.ifs.known import Float, Known
 from archive_proc.kernels.dispersion import Dispersion, field_terms, wavelength_terms
 from archive_proc.kernels.lenslets import Lenslets
-from archive_proc.kernels.psflets import NODES, PsfletModel, orthonormal_field, spline_weights
+from archive_proc.kernels.loops.spots import spline_weights
+from archive_proc.kernels.psflets import NODES, PsfletModel, orthonormal_field
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.ifs.solutions import Solution, psflets_content, read_psflets, read_solution, solution_content
 from archive_proc.recipes.recipe import Calibration, RecipeInputs

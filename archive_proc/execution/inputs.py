@@ -61,9 +61,11 @@ def prepare(
     recipe = cookbook.recipe(process.recipe)
     loader = _Loader(layout, cookbook, cache, clock)
     calibrations: dict[str, tuple[Calibration, ...]] = {}
+    whole = {one.role for one in recipe.inputs if one.whole}
     for entry in process.inputs:
         if entry.role != "main" and entry.kind == "product":
-            calibrations[entry.role] = (*calibrations.get(entry.role, ()), loader.calibration(entry))
+            one = loader.calibration(entry, whole=entry.role in whole)
+            calibrations[entry.role] = (*calibrations.get(entry.role, ()), one)
     parameters = recipe.parameters(
         **{name: tuple(value) if isinstance(value, list) else value for name, value in process.parameters.items()}
     )
@@ -159,15 +161,15 @@ class _Loader:
         self._layout, self._cookbook, self._cache, self._clock = layout, cookbook, cache, clock
         self.loaded_bytes = 0
 
-    def calibration(self, entry: ProcessInput) -> Calibration:
-        """The product of an input, without frame-axis pixels."""
+    def calibration(self, entry: ProcessInput, *, whole: bool = False) -> Calibration:
+        """The product of an input, with frame-axis pixels only where its role wants it `whole`."""
         process_id, product_type = split_product_id(ProductId(entry.input_id))
         path = self._layout.product_group(process_id, product_type)
         expect_whole(self._layout.product_dir(process_id), process_id, path)
         with self._clock(Phase.CALIBRATIONS):
-            product, loaded = self._cache.get(
-                entry.input_id, lambda: load_product(path, self._cookbook.form(product_type))
-            )
+            form = self._cookbook.form(product_type)
+            key = f"{entry.input_id} whole" if whole else entry.input_id
+            product, loaded = self._cache.get(key, lambda: load_product(path, form, whole=whole))
         if loaded:
             self.loaded_bytes += product.nbytes
         return Calibration(

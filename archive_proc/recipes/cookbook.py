@@ -9,8 +9,11 @@ from archive_proc.recipes.detector import (
     IRDIS_DARK,
     IRDIS_INSTRUMENT_BACKGROUND,
 )
+from archive_proc.recipes.ifs.centered import IFS_CENTERED
 from archive_proc.recipes.ifs.detector_flat import IFS_DETECTOR_FLAT
 from archive_proc.recipes.ifs.positions import IFS_SPECTRA_POSITIONS
+from archive_proc.recipes.ifs.science import IFS_SCIENCE
+from archive_proc.recipes.ifs.tracks import IFS_TRACKS
 from archive_proc.recipes.irdis.centered import IRDIS_CENTERED
 from archive_proc.recipes.irdis.flat import IRDIS_FLAT
 from archive_proc.recipes.irdis.science import IRDIS_SCIENCE
@@ -30,6 +33,9 @@ COOKBOOK: tuple[Recipe, ...] = (
     IFS_INSTRUMENT_BACKGROUND,
     IFS_DETECTOR_FLAT,
     IFS_SPECTRA_POSITIONS,
+    IFS_TRACKS,
+    IFS_SCIENCE,
+    IFS_CENTERED,
 )
 
 LIBRARIES = ("numba", "scipy.ndimage")

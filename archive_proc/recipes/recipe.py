@@ -206,18 +206,21 @@ class InputRole:
     """An associated input.
 
     source `association`: products of the groups that the rules of this `role` chose for the main files' groups;
-    source `subject`: a product of the same subject; source `pinned`: a library product pinned by an override.
+    source `subject`: a product of the same subject; source `pinned`: a library product pinned by an override; source
+    `frames`: products of single raw frames, of those of the observation whose role is in `for_roles`.
     """
 
     role: str
     product_types: tuple[str, ...]
-    source: Literal["association", "subject", "pinned"] = "association"
+    source: Literal["association", "subject", "pinned", "frames"] = "association"
     association_roles: tuple[str, ...] = ()
     """Rule roles to follow; empty: the role's own name."""
     required: bool = True
     """A required role that stays empty means the process is not planned (or blocked), with an issue."""
     for_roles: tuple[str, ...] = ()
     """Frame roles of the main files it serves (SCIENCE for science planes); empty: all."""
+    whole: bool = False
+    """Frame-axis pixels are loaded too: for products of a few planes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -368,8 +368,10 @@ class LoadedProduct:
         return sum(int(array.nbytes) for array in self.arrays.values())
 
 
-def load_product(group_path: Path, form: ProductForm, *, of_any_version: bool = False) -> LoadedProduct:
-    """Read a product but for its frame-axis arrays.
+def load_product(
+    group_path: Path, form: ProductForm, *, of_any_version: bool = False, whole: bool = False
+) -> LoadedProduct:
+    """Read a product but for its frame-axis arrays; with `whole` those too.
 
     `of_any_version`: arrays that its type has gained since it was made are left out, for readers that only look.
     Raises InfraFailure (AP-STO-014) naming the product when its group is missing or a checksum fails.
@@ -379,11 +381,12 @@ def load_product(group_path: Path, form: ProductForm, *, of_any_version: bool = 
         group = zarr.open_group(group_path, mode="r")
         arrays: dict[str, Array] = {}
         for name, by_block in wanted.items():
-            if not by_block and not (of_any_version and name not in group):
+            if (whole or not by_block) and not (of_any_version and name not in group):
                 values = _Stored(_member(group, name), group_path / name).read()
                 values.flags.writeable = False
                 arrays[name] = values
-        return LoadedProduct(arrays, dict(group.attrs), tuple(name for name, one in wanted.items() if one))
+        left = tuple(name for name, by_block in wanted.items() if by_block and not whole)
+        return LoadedProduct(arrays, dict(group.attrs), left)
     except (OSError, ValueError, KeyError, RuntimeError) as problem:
         raise unreadable(group_path, problem) from problem
 

@@ -46,6 +46,8 @@ class RobustSettings:
     limits: tuple[float, float, float] = (5.0, 10.0, 2.5)
     """Sigma of an outlier; of one that takes neighbours with it; of those neighbours."""
     robust_rounds: int = 3
+    most_clipped: float = 0.03
+    """Share of good pixels beyond which none is taken as an outlier (notes/ifs 8)."""
     low_weight: float = 0.4
     filled: float = 0.1
     """Shares of a channel's information that are left, below which it is flagged."""
@@ -86,6 +88,10 @@ class PlaneSpectra:
     """(p,) squared residual over variance, mean over lit pixels."""
     clipped: Float64
     """(p,) share of good pixels taken as outliers."""
+    residual: Float64
+    """(p,) rms of the residual of lit pixels over the ridge."""
+    ridge: Float64
+    """(p,) e-, 98th percentile of the model."""
     background: Float64
     """(p,) e-, median of what was taken off beyond the masters."""
     new_bad: int
@@ -177,7 +183,7 @@ class _Shard:
         self.variance = np.empty_like(self.flux)
         self.flags = np.zeros(self.flux.shape, np.uint16)
         self.chi2, self.clipped = np.zeros(self.planes), np.zeros(self.planes)
-        self.left_over = np.zeros(self.planes)
+        self.left_over, self.residual, self.ridge = np.zeros((3, self.planes))
         whole = np.empty((n, m, 1), np.float32)
         self.inverse[:, -MARGIN[1] :] = 0.0
         gather_squares(*self.equations.place, self.inverse[None], whole)
@@ -261,6 +267,12 @@ class _Shard:
                         missing,
                     )
                     missing |= self.fixed[plane]
+                share = float((missing & ~self.fixed[plane] & self.good).sum()) / self.n_good
+                self.clipped[plane] = max(self.clipped[plane], share)
+                if share > settings.most_clipped:
+                    # The model is wrong, not the pixels: the fit stands as it is, and its residual says so.
+                    missing[:] = self.fixed[plane]
+                    break
                 touched_lenslets(
                     *equations.place, equations.weight, missing, residual[index], equations.normal, lost[index], pull
                 )
@@ -282,7 +294,8 @@ class _Shard:
                 )
                 for row, lens in enumerate(members):
                     variances[index, int(lens)] = found[row]
-            self.clipped[plane] = float((missing & ~self.fixed[plane] & self.good).sum()) / self.n_good
+            if self.clipped[plane] <= settings.most_clipped:
+                self.clipped[plane] = float((missing & ~self.fixed[plane] & self.good).sum()) / self.n_good
         return lost, variances
 
     def _judge(
@@ -327,7 +340,7 @@ class _Shard:
             flags[moved & (lost[index] > 0.02)] |= np.uint16(Flag.SUSPECT)
             variance[share < settings.filled] = np.nan
             self.variance[plane] = variance
-            self.chi2[plane] = chi_square(
+            self.chi2[plane], rms, _ = chi_square(
                 light[index],
                 residual[index],
                 self.floor,
@@ -335,7 +348,10 @@ class _Shard:
                 equations.weight,
                 self.missing[plane],
                 level,
-            )[0]
+            )
+            model = light[index, ::3, ::3] - residual[index, ::3, ::3]
+            self.ridge[plane] = float(np.percentile(model[self.good[::3, ::3] > 0], 98.0))
+            self.residual[plane] = rms / max(self.ridge[plane], 1e-3)
 
     def _lost_to(self, missing: UInt8, residual: Float32) -> Float32:
         from archive_proc.kernels.loops.touched import touched_lenslets
@@ -355,6 +371,8 @@ class _Shard:
             self.equations.covariance,
             self.chi2,
             self.clipped,
+            self.residual,
+            self.ridge,
             self.left_over,
             int((often * 2 > self.planes).sum()) if self.planes > 2 else 0,
             self.last_step,

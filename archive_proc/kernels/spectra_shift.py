@@ -97,8 +97,8 @@ def choose_tiles(light: Float32, floor: Float32, good: Mask, places: Float64, mo
             scores[y - _EDGE, x - _EDGE] = float(worth[y : y + PATCH, x : x + PATCH].sum())
     ranked = sorted(scores, key=lambda one: -scores[one])[:most]
     chosen = tuple(sorted(one for one in ranked if scores[one] > 0.02 * scores[ranked[0]]))
-    columns = int(np.ceil(np.sqrt(len(chosen))))
-    members, offsets = [], []
+    columns = max(int(np.ceil(np.sqrt(len(chosen)))), 1)
+    members, offsets = [np.empty(0, np.intp)], [np.empty((2, 0))]
     for number, (y, x) in enumerate(chosen):
         near = (places[0].max(axis=1) > x + _EDGE - WIDE / 2) & (places[0].min(axis=1) < x + _EDGE + PATCH + WIDE / 2)
         near &= (places[1].max(axis=1) > y + _EDGE - HIGH / 2) & (places[1].min(axis=1) < y + _EDGE + PATCH + HIGH / 2)
@@ -138,6 +138,8 @@ def measure_shift(
         raise ValueError(f"{planes} planes, {LANES} at most are solved together")
     common = np.median(light, axis=0) if planes > 2 else light.min(axis=0)
     tiles = choose_tiles(common, floor, good, places)
+    if not tiles.origins:
+        return Shift(np.full(planes, np.nan), np.full(planes, np.nan), 0)
     pixels = np.asarray(tiles.cut(light), np.float32)
     base, sensitivity = tiles.cut(floor, 1.0), tiles.cut(response, 1.0)
     model = np.asarray(_smooth(tiles.cut(common), tiles.cut(good.astype(np.uint8))), np.float32)

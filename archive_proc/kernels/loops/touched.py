@@ -86,21 +86,24 @@ def plane_variances(
 @njit(cache=True)
 def chi_square(
     light: Float32, residual: Float32, floor: Float32, response: Float32, weight: Float32, missing: UInt8, level: float
-) -> tuple[float, int]:  # pragma: no cover
+) -> tuple[float, float, int]:  # pragma: no cover
     """Mean of squared residual over variance of one plane's pixels with more model light than `level`, capped at 25.
 
-    Also their number. The cap keeps what is left of cosmic rays from deciding.
+    Also the residual's rms there, and their number. The cap keeps what is left of cosmic rays from deciding.
     """
-    total, count = 0.0, 0
+    total, squares, count = 0.0, 0.0, 0
     for y in range(weight.shape[0]):
         for x in range(weight.shape[1]):
             if weight[y, x] <= 0 or missing[y, x]:
                 continue
             model = light[y, x] - residual[y, x]
             if model > level:
-                total += min(residual[y, x] ** 2 / (floor[y, x] + model / response[y, x]), 25.0)
+                variance = floor[y, x] + model / response[y, x]
+                square = min(residual[y, x] ** 2, np.float32(25.0) * variance)
+                total += square / variance
+                squares += square
                 count += 1
-    return total / max(count, 1), count
+    return total / max(count, 1), np.sqrt(squares / max(count, 1)), count
 
 
 @njit(cache=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +50,32 @@ class Pointing:
     remarks: tuple[Remark, ...]
 
 
-def pointing(frames: Sequence[RawFrame], planes: PlaneTable) -> Pointing:
-    """Times and angles of all planes.
+class Orientation(Protocol):
+    """Angles of one arm's images at a time: a row of `irdis.geometry` or of `ifs.orientation`."""
+
+    @property
+    def epsilon(self) -> bool:
+        """Whether the derotator's error is to be added."""
+
+    @property
+    def true_north_deg(self) -> float:
+        """Of the +y axis."""
+
+    @property
+    def pupil_offset_deg(self) -> float:
+        """Pupil tracking only."""
+
+    @property
+    def instrument_offset_deg(self) -> float:
+        """Of the arm."""
+
+
+OrientationAt = Callable[[float], Orientation]
+"""The orientation valid at a time, MJD."""
+
+
+def pointing(frames: Sequence[RawFrame], planes: PlaneTable, orientation: OrientationAt | None = None) -> Pointing:
+    """Times and angles of all planes; `orientation` of the arm, None: IRDIS.
 
     Raises DataFailure AP-IRD-011 without a position, AP-IRD-012 where the derotator's error is needed and cannot be
     known, AP-IRD-002 without a DIT.
@@ -65,9 +90,10 @@ def pointing(frames: Sequence[RawFrame], planes: PlaneTable) -> Pointing:
     length = exposure[planes.file]
     times = np.stack([start, start + 0.5 * length / angles.DAY_S, start + length / angles.DAY_S])
     parallactic, air = _parallactic(frames, planes, times)
-    track, remarks = _fault(frames)
+    oriented = orientation or load_tables().irdis.geometry
+    track, remarks = _fault(frames, oriented)
     epsilon = track.at(times) if track is not angles.NO_FAULT else np.zeros_like(times)
-    turned = _derotation(frames, planes, times, parallactic, epsilon)
+    turned = _derotation(frames, planes, times, parallactic, epsilon, oriented)
     return Pointing(
         time=times[1],
         exposure_time=length,
@@ -155,10 +181,9 @@ def _parallactic(frames: Sequence[RawFrame], planes: PlaneTable, times: Float64)
     return near, air
 
 
-def _fault(frames: Sequence[RawFrame]) -> tuple[angles.FaultTrack, tuple[Remark, ...]]:
+def _fault(frames: Sequence[RawFrame], oriented: OrientationAt) -> tuple[angles.FaultTrack, tuple[Remark, ...]]:
     """The derotator's error by date only, from files whose ALT and BEGIN belong to one instant: these IRDIS files."""
-    geometry = load_tables().irdis.geometry
-    if not frames or not geometry(frames[0].mjd_obs).epsilon:
+    if not frames or not oriented(frames[0].mjd_obs).epsilon:
         return angles.NO_FAULT, ()
     when = np.array([frame.mjd_obs for frame in frames])
     missing = float("nan")
@@ -190,12 +215,17 @@ def _fault(frames: Sequence[RawFrame]) -> tuple[angles.FaultTrack, tuple[Remark,
 
 
 def _derotation(
-    frames: Sequence[RawFrame], planes: PlaneTable, times: Float64, parallactic: Float64, epsilon: Float64
+    frames: Sequence[RawFrame],
+    planes: PlaneTable,
+    times: Float64,
+    parallactic: Float64,
+    epsilon: Float64,
+    oriented: OrientationAt,
 ) -> Float64:
     turned = np.empty_like(times)
     for number, frame in enumerate(frames):
         where = planes.file == number
-        geometry = load_tables().irdis.geometry(frame.mjd_obs)
+        geometry = oriented(frame.mjd_obs)
         north = geometry.true_north_deg + geometry.instrument_offset_deg
         if in_field_tracking(frame):
             turned[:, where] = angles.derotation_angle_in_field(int(where.sum()), frame.drot2_posang_deg or 0.0, north)

@@ -1,0 +1,344 @@
+"""The two passes that turn raw planes into spectra: the shift of every file, then the joint fit.
+
+Lamps, laser frames and science go through the same passes. Planes that share masters, DIT, kind and shift are fitted
+together; the shift that templates are built at comes in steps, so that a slow drift rebuilds them rarely, and what a
+plane gets depends on its shard alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archive_proc.instruments.tables import load_tables
+from archive_proc.kernels.extraction import LANES
+from archive_proc.kernels.joint_fit import LAGS, region_resolution
+from archive_proc.kernels.microspectra import Templates
+from archive_proc.kernels.plane_spectra import Exposures, RobustSettings, plane_spectra
+from archive_proc.kernels.spectra_shift import measure_shift
+from archive_proc.recipes.detector import true_dit
+from archive_proc.recipes.ifs.planes import (
+    BACKGROUND,
+    BAD_PIXELS,
+    DARK,
+    FLAT,
+    DetectorMasters,
+    detector_masters,
+    electrons,
+    good,
+    noise_variance,
+    saturated,
+)
+from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph, products_of, spectrograph
+from archive_proc.recipes.recipe import Arrays, Block, BlockOutput, RecipeInputs
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+SHIFT_STEP_PX = 0.02
+"""Templates stand at whole multiples of this: at most half of it from the measured shift, which costs nothing (6.5)."""
+SHIFT_Y_DOUBT_PX = 0.05
+"""Doubt of the place along the dispersion, which free spectra hide: flexure between calibrations and science."""
+REGIONS = 5
+"""Regions along a side of the field for which the resolution is kept."""
+_ROLES = (WAVE.role, PSFLETS.role, FLAT.role, BAD_PIXELS.role, DARK.role, BACKGROUND.role)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionParameters:
+    """What a user may choose (notes/ifs 6.6)."""
+
+    mu: float = 0.1
+    """Strength of the smoothness prior: less gives finer lines and more noise (0.03 for lasers)."""
+    find_outliers: bool = True
+    """False: every pixel counts but those known to be bad, as laser frames need it."""
+    measure_shift: bool = True
+    """False: the spectra are taken to stand where the wavelength solution puts them."""
+    channel_weight: tuple[float, ...] = ()
+    """Expected spectrum (star times transmission), one value a channel; shape of the prior and weight inside channels.
+    Empty: flat."""
+
+    @property
+    def robust(self) -> RobustSettings:
+        """For the kernels."""
+        return RobustSettings(mu=self.mu, outliers=self.find_outliers)
+
+    @property
+    def prior(self) -> Float64 | None:
+        """(m,) shape of the prior, None: flat."""
+        if not self.channel_weight:
+            return None
+        # Where no light is expected the prior still holds the spectrum: at a hundredth of its strength's inverse.
+        shape = np.asarray(self.channel_weight, np.float64)
+        return np.asarray(np.maximum(shape, 0.03 * shape.max()) / shape.max())
+
+
+@dataclass(slots=True)
+class Instrument:
+    """Masters, spectrograph and templates of the main files, made once a block."""
+
+    inputs: RecipeInputs
+    weight: tuple[float, ...] = ()
+    _masters: dict[tuple[object, ...], DetectorMasters] = field(default_factory=dict)
+    _spectrographs: dict[tuple[str, ...], Spectrograph] = field(default_factory=dict)
+    _templates: tuple[tuple[object, ...], Templates] | None = None
+
+    def masters(self, file: int) -> DetectorMasters:
+        """The detector for one main file."""
+        frame = self.inputs.frames[file]
+        key = (*products_of(self.inputs, file, _ROLES), frame.dit_s, frame.realdit_s, frame.gain)
+        if key not in self._masters:
+            role = BACKGROUND.role if self.inputs.serving(BACKGROUND.role, file) else DARK.role
+            self._masters[key] = detector_masters(self.inputs, file, dark_role=role)
+        return self._masters[key]
+
+    def spectrograph(self, file: int) -> Spectrograph:
+        """Where the light of one main file falls."""
+        key = products_of(self.inputs, file, (WAVE.role, PSFLETS.role))
+        if key not in self._spectrographs:
+            self._spectrographs[key] = spectrograph(self.inputs, file, self.weight)
+        return self._spectrographs[key]
+
+    def templates(self, file: int, shift_x: float) -> Templates:
+        """Templates for one main file; the last ones made are kept, for they fill half a gigabyte."""
+        key = (*products_of(self.inputs, file, (WAVE.role, PSFLETS.role)), shift_x)
+        if self._templates is None or self._templates[0] != key:
+            self._templates = None
+            self._templates = (key, self.spectrograph(file).templates(shift_x))
+        return self._templates[1]
+
+    def exposures(self, raw: Float32, file: int) -> Exposures:
+        """Raw planes (p, ny, nx) of one DIT as the fit takes them."""
+        masters = self.masters(file)
+        full = saturated(raw, masters)
+        scale = np.float32(masters.gain) / masters.response
+        return Exposures(
+            light=electrons(raw, masters),
+            floor=smooth_floor(masters),
+            response=masters.response,
+            good=good(masters),
+            background=masters.level * scale,
+            saturated=full if full.any() else None,
+        )
+
+
+def smooth_floor(masters: DetectorMasters) -> Float32:
+    """(ny, nx) e-^2 where no source light falls, of the typical pixel: one measured on few planes is too rough.
+
+    Median read noise of 64 px squares, divided by the pixel's own response.
+    """
+    exact = noise_variance(masters)
+    step = load_tables().ifs.detector.output_columns_px
+    ny, nx = exact.shape
+    if ny % step or nx % step:
+        return np.full_like(exact, np.median(exact))
+    squares = exact.reshape(ny // step, step, nx // step, step)
+    # The mean over good pixels: variances measured on two planes are right on average, and skew.
+    keep = good(masters).reshape(squares.shape)
+    limit = 8.0 * float(np.median(exact))
+    keep &= squares < limit
+    count = np.maximum(keep.sum(axis=(1, 3)), 1)
+    mean = np.where(keep, squares, 0.0).sum(axis=(1, 3)) / count
+    mean = np.where(count > step, mean, float(np.median(exact)))
+    return np.asarray(np.repeat(np.repeat(mean, step, axis=0), step, axis=1) / masters.response**2, np.float32)
+
+
+def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
+    """Shift of each file's planes in one shard: `file`, `shift`, `error`, `planes`, one row a file."""
+    parameters: ExtractionParameters = inputs.parameters
+    files = inputs.planes.file[block.planes]
+    present = np.unique(files)
+    shift, error = np.full(present.size, np.nan), np.full(present.size, np.nan)
+    counts = np.array([int((files == one).sum()) for one in present])
+    if parameters.measure_shift:
+        instrument = Instrument(inputs, parameters.channel_weight)
+        for alike in _alike(inputs, present):
+            for first in range(0, len(alike), LANES):
+                some = alike[first : first + LANES]
+                light = np.stack([_file_light(block, inputs, instrument, int(one)) for one in some])
+                found = _measure(instrument, light, int(some[0]))
+                where = np.searchsorted(present, some)
+                shift[where], error[where] = found
+    return BlockOutput({"file": present, "shift": shift, "error": error, "planes": counts})
+
+
+def _alike(inputs: RecipeInputs, files: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+    """Files grouped by masters, DIT and kind."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for file in files:
+        groups.setdefault(_kind(inputs, int(file)), []).append(int(file))
+    return [np.array(one, np.int32) for one in groups.values()]
+
+
+def _kind(inputs: RecipeInputs, file: int) -> tuple[object, ...]:
+    """What planes must share to be fitted together."""
+    frame = inputs.frames[file]
+    return (*products_of(inputs, file, _ROLES), round(true_dit(frame), 3), inputs.frame_roles[file], frame.nd_filter)
+
+
+def _file_light(block: Block, inputs: RecipeInputs, instrument: Instrument, file: int) -> Float32:
+    """Electrons per DIT of a file's planes in the block: their lower middle, which no hit reaches."""
+    files = inputs.planes.file[block.planes]
+    rows = np.flatnonzero((files == file) & inputs.planes.usable[block.planes])
+    if not rows.size:
+        rows = np.flatnonzero(files == file)
+    raw = np.asarray(block.pixels["raw"], np.float32)[rows]
+    # At most five planes tell enough, and a median of more costs.
+    raw = raw[np.linspace(0, len(raw) - 1, min(len(raw), 5)).round().astype(int)]
+    middle = np.median(raw, axis=0) if len(raw) > 2 else raw.mean(axis=0)
+    return electrons(np.asarray(middle, np.float32), instrument.masters(file))
+
+
+def _measure(instrument: Instrument, light: Float32, file: int) -> tuple[Float64, Float64]:
+    masters, where = instrument.masters(file), instrument.spectrograph(file)
+    found = measure_shift(
+        light,
+        smooth_floor(masters),
+        masters.response,
+        good(masters),
+        where.lenslets,
+        where.ends,
+        where.some_templates,
+        mu=instrument.inputs.parameters.mu,
+    )
+    return found.x, found.error
+
+
+def settle_shifts(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
+    """Shift and error of each plane, px, and the step that its templates stand at.
+
+    A file's parts are averaged by their planes. A file that could not be measured (no light, or an error above 0.05 px)
+    takes the value of the measured file nearest in time; none measured: zero, with no error known.
+    """
+    n = len(inputs.frames)
+    sums, squares, weights = np.zeros(n), np.zeros(n), np.zeros(n)
+    for one in summaries:
+        known = np.isfinite(one["shift"]) & np.isfinite(one["error"]) & (one["error"] < 0.05)
+        at, planes = one["file"][known], one["planes"][known].astype(float)
+        sums[at] += planes * one["shift"][known]
+        squares[at] += planes * one["error"][known] ** 2
+        weights[at] += planes
+    measured = weights > 0
+    shift, error = np.zeros(n), np.full(n, np.nan)
+    shift[measured] = sums[measured] / weights[measured]
+    error[measured] = np.sqrt(squares[measured] / weights[measured])
+    if measured.any():
+        times = np.array([frame.mjd_obs for frame in inputs.frames])
+        known_files = np.flatnonzero(measured)
+        for file in np.flatnonzero(~measured):
+            near = known_files[np.argmin(np.abs(times[known_files] - times[file]))]
+            # What it was not measured with itself is as uncertain as files of one night differ.
+            shift[file], error[file] = shift[near], max(error[near], SHIFT_STEP_PX)
+    planes = inputs.planes.file
+    steps = np.round(shift / SHIFT_STEP_PX) * SHIFT_STEP_PX
+    return {
+        "shift": shift[planes],
+        "shift_error": error[planes],
+        "shift_used": steps[planes],
+        "shift_measured": measured[planes],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Planes of a block that are fitted together."""
+
+    rows: NDArray[np.intp]
+    """Positions in the block."""
+    file: int
+    shift_x: float
+
+
+def groups_of(block: Block, inputs: RecipeInputs, shared: Arrays) -> list[Group]:
+    """The block's planes by kind, shift and whether they are usable, templates of equal shift after each other."""
+    found: dict[tuple[object, ...], list[int]] = {}
+    for row, plane in enumerate(block.planes):
+        file = int(inputs.planes.file[plane])
+        usable = bool(inputs.planes.usable[plane])
+        key = (float(shared["shift_used"][plane]), *_kind(inputs, file), usable)
+        found.setdefault(key, []).append(row)
+    ordered = sorted(found.items(), key=lambda one: (one[0][0], one[1][0]))
+    return [
+        Group(np.array(rows), int(inputs.planes.file[block.planes[rows[0]]]), float(str(key[0])))
+        for key, rows in ordered
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSpectra:
+    """Spectra of a block's planes in order; complete lenslets only, electrons per DIT."""
+
+    flux: Float32
+    """(p, lenslets, m)"""
+    variance: Float32
+    flags: NDArray[np.uint16]
+    chi2: Float64
+    clipped: Float64
+    background: Float64
+    residual: Float64
+    """(p,) rms of the residual of lit pixels over the ridge of the spectra."""
+    ridge: Float64
+    """(p,) e-, 98th percentile of the model."""
+    saturated: Float64
+    """(p,) share of pixels."""
+    correlation: Float32
+    """(LAGS - 1, m, lenslets) of the first group."""
+    resolution: Float32
+    """(regions, m, offsets) of the first group."""
+
+
+def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument: Instrument) -> BlockSpectra:
+    """Fit all planes of a block."""
+    parameters: ExtractionParameters = inputs.parameters
+    complete = np.flatnonzero(instrument.spectrograph(0).solution.complete)
+    m = instrument.spectrograph(0).edges_um.size - 1
+    p = len(block.planes)
+    flux = block.room.array("flux", (p, complete.size, m), np.float32)
+    variance = block.room.array("variance", (p, complete.size, m), np.float32)
+    flags = block.room.array("flags", (p, complete.size, m), np.uint16)
+    columns = {name: np.zeros(p) for name in ("chi2", "clipped", "background", "residual", "ridge", "saturated")}
+    correlation = np.full((LAGS - 1, m, complete.size), np.nan, np.float32)
+    resolution = np.full((REGIONS**2, m, 9), np.nan, np.float32)
+    for number, group in enumerate(groups_of(block, inputs, shared)):
+        raw = np.asarray(block.pixels["raw"], np.float32)[group.rows]
+        given = instrument.exposures(raw, group.file)
+        where = instrument.spectrograph(group.file)
+        found = plane_spectra(
+            given,
+            instrument.templates(group.file, group.shift_x),
+            where.lenslets,
+            parameters.robust,
+            parameters.prior,
+        )
+        flux[group.rows] = found.flux[:, complete]
+        variance[group.rows] = found.variance[:, complete]
+        flags[group.rows] = found.flags[:, complete]
+        for name in ("chi2", "clipped", "background", "residual", "ridge"):
+            columns[name][group.rows] = getattr(found, name)
+        if given.saturated is not None:
+            columns["saturated"][group.rows] = given.saturated.mean(axis=(1, 2))
+        if number == 0:
+            correlation[:] = correlations(found.covariance[complete])
+            resolution[:] = region_resolution(found.equations, field_regions(where, complete))
+    return BlockSpectra(flux, variance, flags, correlation=correlation, resolution=resolution, **columns)
+
+
+def correlations(covariance: Float32) -> Float32:
+    """(LAGS - 1, m, n) correlation of a channel's noise with that of redder ones; NaN past the last channel."""
+    n, lags, m = covariance.shape
+    out = np.full((lags - 1, m, n), np.nan, np.float32)
+    sigma = np.sqrt(np.maximum(covariance[:, 0], 1e-30))
+    for lag in range(1, lags):
+        out[lag - 1, : m - lag] = (covariance[:, lag, : m - lag] / (sigma[:, : m - lag] * sigma[:, lag:])).T
+    return out
+
+
+def field_regions(where: Spectrograph, complete: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Every sixth complete lenslet of each of 5 x 5 equal regions of the field, rows of regions first."""
+    x, y = where.lenslets.x[complete], where.lenslets.y[complete]
+    column = np.clip(((x - x.min()) / max(float(np.ptp(x)), 1e-9) * REGIONS).astype(int), 0, REGIONS - 1)
+    row = np.clip(((y - y.min()) / max(float(np.ptp(y)), 1e-9) * REGIONS).astype(int), 0, REGIONS - 1)
+    return [complete[row * REGIONS + column == region][::6] for region in range(REGIONS**2)]

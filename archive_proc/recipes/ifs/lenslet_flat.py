@@ -1,0 +1,170 @@
+"""The lenslet flat: how much of the lamp each lenslet lets through, from spectra extracted like science.
+
+First pass: the frames' shift against the wavelength solution. Second pass: the joint fit. Closing takes the median
+spectrum of the complete lenslets as the lamp and compares each lenslet with it (notes/ifs 6.10). No smooth illumination
+is divided out: nothing here tells the lamp's from the instrument's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archive_proc.kernels.lenslet_throughput import lenslet_throughput
+from archive_proc.model.flags import Flag
+from archive_proc.model.frames import Arm
+from archive_proc.model.processes import Remark
+from archive_proc.recipes.detector import true_dit
+from archive_proc.recipes.ifs.extraction import (
+    ExtractionParameters,
+    Instrument,
+    extract_block,
+    settle_shifts,
+    shift_block,
+)
+from archive_proc.recipes.ifs.planes import BAD_PIXELS, DARK, FLAT
+from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE
+from archive_proc.recipes.measuring import Figures
+from archive_proc.recipes.recipe import (
+    Arrays,
+    Block,
+    BlockOutput,
+    Cost,
+    Pass,
+    ProductContent,
+    RawMain,
+    Recipe,
+    RecipeInputs,
+    RecipeResult,
+    TableRead,
+)
+
+Float64 = NDArray[np.float64]
+
+PRODUCT = "ifs_lenslet_flat"
+MODEL_ERROR = 1e-3
+"""Relative error of a throughput that no photon noise shows: PSFlets, pixel response (notes/ifs 6.10)."""
+
+
+def flat_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
+    """Sums over the block's usable planes: light and variance in ADU/s, and every plane's figures."""
+    instrument = Instrument(inputs, inputs.parameters.channel_weight)
+    found = extract_block(block, inputs, shared, instrument)
+    rows = np.flatnonzero(inputs.planes.usable[block.planes])
+    files = inputs.planes.file[block.planes]
+    factor = np.array([1.0 / (instrument.masters(int(one)).gain * true_dit(inputs.frames[int(one)])) for one in files])
+    useful = np.isfinite(found.variance[rows]) & ((found.flags[rows] & int(Flag.FILLED | Flag.SATURATED)) == 0)
+    flux = found.flux[rows].astype(np.float64) * factor[rows, None, None]
+    variance = found.variance[rows].astype(np.float64) * factor[rows, None, None] ** 2
+    gain = np.array([instrument.masters(int(one)).gain for one in files])
+    return BlockOutput(
+        {
+            "flux": np.where(useful, flux, 0.0).sum(axis=0),
+            "variance": np.where(useful, variance, 0.0).sum(axis=0),
+            "count": useful.sum(axis=0),
+            "correlation": found.correlation,
+            "figures": np.stack([found.ridge / gain, found.residual, found.saturated, found.chi2, found.clipped]),
+            **({"shift": shared["shift"], "shift_error": shared["shift_error"]} if block.first == 0 else {}),
+        }
+    )
+
+
+def gather_flat(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
+    """Mean light and its variance over all usable planes, figures of all planes."""
+    flux, variance = (np.sum([one[name] for one in summaries], axis=0) for name in ("flux", "variance"))
+    count = np.sum([one["count"] for one in summaries], axis=0)
+    seen = np.maximum(count, 1)
+    return {
+        "flux": np.where(count > 0, flux / seen, np.nan),
+        "variance": np.where(count > 0, variance / seen**2, np.nan),
+        "correlation": summaries[0]["correlation"],
+        "figures": np.concatenate([one["figures"] for one in summaries], axis=1),
+        "shift": shared["shift"],
+        "shift_error": shared["shift_error"],
+    }
+
+
+def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
+    """The product `ifs_lenslet_flat`.
+
+    Raises DataFailure AP-IFS-062 where the lamp is faint, saturated or off, AP-IFS-063 where the fit leaves too much of
+    the light unexplained.
+    """
+    frame = inputs.frames[0]
+    where = Instrument(inputs).spectrograph(0)
+    ridge, residual, saturated, chi2, clipped = shared["figures"]
+    figures = Figures(inputs)
+    figures.add(PRODUCT, "lamp_ridge", float(np.median(ridge)), "adu")
+    figures.add(PRODUCT, "saturated_fraction", float(np.max(saturated)))
+    figures.expect_none_refused(
+        "AP-IFS-062", frame.file_id, "quarantine the file: the next flat of the mode is taken, or the nearest night's"
+    )
+    figures.add(PRODUCT, "flat_residual", float(np.median(residual)))
+    figures.add(PRODUCT, "flat_chi2", float(np.median(chi2)))
+    figures.add(PRODUCT, "clipped_fraction", float(np.median(clipped)))
+    figures.add(PRODUCT, "shift_x", float(np.median(shared["shift"])), "pixel")
+    found = lenslet_throughput(shared["flux"], shared["variance"], shared["correlation"])
+    complete = np.flatnonzero(where.solution.complete)
+    scatter = 1.4826 * float(np.nanmedian(np.abs(found.throughput - 1.0)))
+    figures.add(PRODUCT, "throughput_scatter", scatter)
+    figures.add(PRODUCT, "unknown_fraction", float(np.isnan(found.throughput).mean()))
+    figures.expect_none_refused(
+        "AP-IFS-063",
+        frame.file_id,
+        "look at the wavelength solution and the PSFlets of the night: `explain` the file; another solution is taken "
+        "when they are refused",
+    )
+    known = np.isfinite(found.throughput)
+    flags = np.where(known, 0, int(Flag.FILLED)).astype(np.uint16)
+    lenslets = where.lenslets
+    edges = where.edges_um
+    arrays: Arrays = {
+        "hex_q": lenslets.q[complete],
+        "hex_r": lenslets.r[complete],
+        "lenslet_x": lenslets.x[complete],
+        "lenslet_y": lenslets.y[complete],
+        # A lenslet without measurement lets through what the typical one does.
+        "throughput": np.where(known, found.throughput, 1.0),
+        "variance": np.where(known, found.variance + MODEL_ERROR**2, np.nan),
+        "flags": flags,
+        "lamp": found.lamp,
+        "wavelength": 0.5 * (edges[1:] + edges[:-1]),
+        "bandwidth": np.diff(edges),
+    }
+    error = float(np.nanmedian(shared["shift_error"])) if np.isfinite(shared["shift_error"]).any() else None
+    attrs = {
+        "mode": where.solution.mode,
+        "shift_x_px": float(np.median(shared["shift"])),
+        "shift_x_error_px": error,
+        "model_error": MODEL_ERROR,
+        "core_channels": [int(one) for one in np.flatnonzero(found.core)],
+    }
+    return RecipeResult({PRODUCT: ProductContent(arrays, attrs)}, figures.values, _remarks(known))
+
+
+def _remarks(known: NDArray[np.bool_]) -> tuple[Remark, ...]:
+    if known.all():
+        return ()
+    return (Remark("AP-IFS-064", f"{int((~known).sum())} complete lenslets have no measured throughput: 1 is assumed"),)
+
+
+IFS_LENSLET_FLAT = Recipe(
+    name="ifs_lenslet_flat",
+    version="1.0.0",
+    arm=Arm.IFS,
+    subject_kind="group",
+    main=RawMain(frame_types=("IFS_FLAT_RAW",)),
+    inputs=(DARK, FLAT, BAD_PIXELS, WAVE, PSFLETS),
+    outputs=(PRODUCT,),
+    parameters=ExtractionParameters,
+    tables=(
+        TableRead("ifs.detector"),
+        TableRead("ifs.channels"),
+        TableRead("qc.ifs_lenslet_flat"),
+    ),
+    passes=(Pass("shift", shift_block, settle_shifts), Pass("extract", flat_block, gather_flat)),
+    close=close_flat,
+    cost=Cost(cpu_s=20.0, cpu_s_per_plane=2.0, memory_gb=1.6, bytes_out=2_000_000, bytes_out_per_plane=0),
+)

@@ -1,0 +1,105 @@
+"""How the light of every lenslet and channel reaches the detector, put together from a file's calibrations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archive_proc.errors import DataFailure
+from archive_proc.instruments.tables import load_tables
+from archive_proc.kernels.lenslets import Lenslets
+from archive_proc.kernels.microspectra import Templates, build_templates
+from archive_proc.kernels.psflets import PsfletModel
+from archive_proc.recipes.ifs.solutions import Solution, read_psflets, read_solution
+from archive_proc.recipes.recipe import Calibration, InputRole, RecipeInputs
+
+Float64 = NDArray[np.float64]
+
+WAVE = InputRole("wave", ("ifs_wavelength_solution",))
+PSFLETS = InputRole("psflets", ("ifs_psflets",), association_roles=("wave",))
+"""Roles of recipes that extract spectra."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrograph:
+    """Wavelength solution, PSFlets and channels of one mode; n lenslets, m channels."""
+
+    solution: Solution
+    psflets: PsfletModel
+    edges_um: Float64
+    """(m + 1,)"""
+    places: Float64
+    """(2, n, m, steps) detector x and y, px, of wavelengths inside the channels, by the solution."""
+    wavelengths_um: Float64
+    """(m, steps)"""
+    weight: Float64
+    """(m, steps) relative flux density that templates average over."""
+
+    @property
+    def lenslets(self) -> Lenslets:
+        """All that reach the detector."""
+        return self.solution.lenslets
+
+    @property
+    def ends(self) -> Float64:
+        """(2, n, 2) places of the bluest and the reddest light."""
+        return np.stack([self.places[:, :, 0, 0], self.places[:, :, -1, -1]], axis=2)
+
+    def templates(self, shift_x: float = 0.0) -> Templates:
+        """Of all lenslets, moved across the dispersion by this many pixels."""
+        everyone = np.arange(len(self.lenslets))
+        return self.some_templates(everyone, np.array([[0.0], [0.0]]), shift_x, None)
+
+    def some_templates(
+        self, members: NDArray[np.intp], offset: Float64, shift_x: float, windows: Templates | None
+    ) -> Templates:
+        """Of some lenslets; `offset` (2, n or 1) px is added to their places (`spectra_shift.Build`)."""
+        places = self.places[:, members] + offset[:, :, None, None]
+        places[0] += shift_x
+        where = (self.lenslets.x[members], self.lenslets.y[members])
+        return build_templates(self.psflets, where, places, self.wavelengths_um, self.weight, windows)
+
+
+def spectrograph(inputs: RecipeInputs, file: int, channel_weight: Sequence[float] = ()) -> Spectrograph:
+    """What serves one main file; `channel_weight` (m,) expected spectrum, flat if empty.
+
+    Inside a channel the weight follows the straight lines between the channels' values. Raises DataFailure AP-IFS-060
+    without wavelength solution or PSFlets, AP-IFS-061 for weights that do not fit the channels.
+    """
+    frame = inputs.frames[file]
+    for role in (WAVE.role, PSFLETS.role):
+        if not inputs.serving(role, file):
+            raise DataFailure(
+                "AP-IFS-060",
+                f"no {role} serves this file: where its light falls is not known",
+                subject=frame.file_id,
+                remedy=f"`explain` it: role {role} lists the candidates and why each was refused",
+            )
+    solution = read_solution(inputs.serving(WAVE.role, file)[0])
+    edges = np.array(load_tables().ifs.channels(solution.mode).edges_um)
+    places, wavelengths = solution.channel_steps(edges)
+    weight = np.ones(wavelengths.shape)
+    if channel_weight:
+        middles = 0.5 * (edges[1:] + edges[:-1])
+        if len(channel_weight) != middles.size or min(channel_weight) < 0 or max(channel_weight) <= 0:
+            raise DataFailure(
+                "AP-IFS-061",
+                f"{len(channel_weight)} channel weights for {middles.size} channels, or negative ones",
+                subject=frame.file_id,
+                remedy="give one weight a channel (parameter channel_weight), none below zero",
+            )
+        # No step without weight: a template needs light to have a shape.
+        least = 1e-3 * max(channel_weight)
+        weight = np.maximum(np.interp(wavelengths, middles, np.asarray(channel_weight, np.float64)), least)
+    return Spectrograph(
+        solution, read_psflets(inputs.serving(PSFLETS.role, file)[0]), edges, places, wavelengths, weight
+    )
+
+
+def products_of(inputs: RecipeInputs, file: int, roles: Sequence[str]) -> tuple[str, ...]:
+    """The ids of what serves a main file in these roles: files with equal ones share masters and spectrograph."""
+    found: list[Calibration] = [one for role in roles for one in inputs.serving(role, file)]
+    return tuple(one.product_id for one in found)

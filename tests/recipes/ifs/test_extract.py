@@ -1,0 +1,224 @@
+"""Lenslet flat and spectra of a small IFS whose truth is known, as recipes make them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from running import blocks, raw_inputs
+from small_ifs import CHANNELS, EDGES, GAIN, SIZE, SmallIfs, small_frame, small_ifs
+
+from archive_proc.errors import DataFailure
+from archive_proc.model.flags import Flag
+from archive_proc.recipes.ifs.extract import IFS_EXTRACT, IFS_EXTRACT_FRAME
+from archive_proc.recipes.ifs.lenslet_flat import IFS_LENSLET_FLAT
+from archive_proc.recipes.recipe import Calibration
+
+MIDDLE = 0.5 * (EDGES[1:] + EDGES[:-1])
+LAMP = 5000.0 * np.exp(-(((MIDDLE - 1.15) / 0.2) ** 4))
+STAR = 4000.0 * np.exp(-(((MIDDLE - 1.1) / 0.22) ** 4)) * (1.0 - 0.3 * np.exp(-(((MIDDLE - 1.13) / 0.02) ** 2)))
+SHIFT = 0.067
+
+
+@pytest.fixture(scope="module")
+def ifs() -> SmallIfs:
+    return small_ifs()
+
+
+@pytest.fixture(scope="module")
+def lenslet_flat(ifs: SmallIfs) -> Calibration:
+    light = ifs.image(np.broadcast_to(LAMP, (1, len(ifs.lenslets), CHANNELS)))
+    raw = ifs.raw(light, np.random.default_rng(1))
+    ran = ifs.run(IFS_LENSLET_FLAT, [small_frame("2017-05-14T19:18:00.000", dpr_type="FLAT,LAMP")], raw)
+    return ran.calibration("ifs_lenslet_flat")
+
+
+@pytest.fixture(scope="module")
+def science(ifs: SmallIfs, lenslet_flat: Calibration):
+    """Two files of two planes, shifted, the second file twice as bright: frames, raw planes, truth, result."""
+    rng = np.random.default_rng(4)
+    pattern = rng.uniform(0.6, 1.4, (1, len(ifs.lenslets), 1))
+    truth = pattern * STAR * np.array([1.0, 1.0, 2.0, 2.0])[:, None, None]
+    raw = ifs.raw(ifs.image(truth, SHIFT), rng)
+    for plane in range(4):
+        for y, x in rng.integers(60, 450, (25, 2)):
+            raw[plane, y, x : x + 2] += rng.uniform(2000, 20000)
+    frames = [small_frame("2017-05-15T04:50:00.000", 2), small_frame("2017-05-15T04:52:00.000", 2)]
+    more = {"lenslet_flat": [lenslet_flat]}
+    ran = ifs.run(IFS_EXTRACT, frames, raw, more, roles=("OBJECT", "OBJECT"))
+    return frames, raw, truth, ran
+
+
+def test_the_lenslet_flat_is_each_lenslets_throughput_with_its_error(ifs: SmallIfs, lenslet_flat: Calibration):
+    complete = ifs.solution.complete
+    found = lenslet_flat.arrays["throughput"]
+    true = ifs.throughput[complete] / np.median(ifs.throughput[complete])
+    assert lenslet_flat.arrays["hex_q"].tolist() == ifs.lenslets.q[complete].tolist()
+    sigma = np.sqrt(lenslet_flat.arrays["variance"])
+    assert 0.6 < 1.4826 * np.median(np.abs(found - true) / sigma) < 1.4
+    assert np.std(found - true) < 0.004
+    inside = 0.2 * LAMP.max() < LAMP
+    assert lenslet_flat.arrays["lamp"][inside] * GAIN * 10.0 == pytest.approx(LAMP[inside], rel=0.03)
+
+
+@pytest.mark.parametrize("factor", [0.001, 40.0])
+def test_a_flat_without_light_or_with_too_much_is_refused_by_name(ifs: SmallIfs, factor: float):
+    light = ifs.image(np.broadcast_to(factor * LAMP, (1, len(ifs.lenslets), CHANNELS)))
+    raw = np.minimum(ifs.raw(light, np.random.default_rng(1)), np.float32(65535.0))
+    with pytest.raises(DataFailure) as refused:
+        ifs.run(IFS_LENSLET_FLAT, [small_frame("2017-05-14T19:18:00.000")], raw)
+    assert refused.value.code == "AP-IFS-062"
+
+
+@pytest.mark.parametrize("moved", [(3, 2), (0, 1), (5, 0)])
+def test_a_flat_of_another_grid_is_refused_by_name(ifs: SmallIfs, moved: tuple[int, int]):
+    light = ifs.image(np.broadcast_to(LAMP, (1, len(ifs.lenslets), CHANNELS)))
+    raw = ifs.raw(np.roll(light, moved, axis=(1, 2)), np.random.default_rng(1))
+    with pytest.raises(DataFailure) as refused:
+        ifs.run(IFS_LENSLET_FLAT, [small_frame("2017-05-14T19:18:00.000")], raw)
+    assert refused.value.code == "AP-IFS-063"
+
+
+def test_spectra_are_the_light_of_the_lenslets_whatever_their_throughput_and_shift(ifs: SmallIfs, science):
+    _, _, truth, ran = science
+    found = ran.products["ifs_spectra"]
+    assert found["shift_x"] == pytest.approx(SHIFT, abs=0.01)
+    assert (found["shift_x_error"] < 0.02).all()
+    complete = ifs.solution.complete
+    true = truth[:, complete] / (GAIN * 10.0) / np.median(1.0 / ifs.throughput[complete])
+    core = (MIDDLE > 0.98) & (MIDDLE < 1.27)
+    ratio = found["flux"][:, :, core].sum(axis=2) / true[:, :, core].sum(axis=2)
+    assert np.median(ratio, axis=1) == pytest.approx(1.0, abs=0.003)
+    assert 1.4826 * np.median(np.abs(ratio - np.median(ratio))) < 0.008
+
+
+def test_claimed_variance_is_the_scatter_between_planes(science):
+    found = science[3].products["ifs_spectra"]
+    for first in (0, 2):
+        sigma = np.sqrt(found["variance"][first] + found["variance"][first + 1])
+        away = (found["flux"][first + 1] - found["flux"][first]) / sigma
+        use = ((found["flags"][first] | found["flags"][first + 1]) == 0) & np.isfinite(away)
+        assert 0.92 < np.std(away[use]) < 1.08
+
+
+def test_a_sum_over_channels_has_the_variance_that_the_correlations_give(science):
+    found = science[3].products["ifs_spectra"]
+    channels = slice(10, 14)
+    total = found["flux"][0, :, channels].sum(axis=1) - found["flux"][1, :, channels].sum(axis=1)
+    claimed = np.zeros(total.size)
+    for plane in (0, 1):
+        sigma = np.sqrt(found["variance"][plane, :, channels])
+        claimed += (sigma**2).sum(axis=1)
+        for lag in (1, 2, 3):
+            along = found["correlation"][lag - 1, 10 : 14 - lag].T
+            claimed += 2.0 * (along * sigma[:, : 4 - lag] * sigma[:, lag:]).sum(axis=1)
+    use = (found["flags"][:2, :, channels] == 0).all(axis=(0, 2))
+    assert 0.9 < np.std(total[use] / np.sqrt(claimed[use])) < 1.1
+
+
+def test_hits_are_flagged_and_leave_no_catastrophe(ifs: SmallIfs, science):
+    _, _, truth, ran = science
+    found = ran.products["ifs_spectra"]
+    complete = ifs.solution.complete
+    true = truth[:, complete] / (GAIN * 10.0)
+    core = (MIDDLE > 0.98) & (MIDDLE < 1.27)
+    away = np.abs(found["flux"] - true)
+    bad = (away > 0.1 * true) & (away > 6 * np.sqrt(found["variance"])) & (found["flags"] == 0)
+    assert bad[:, :, core].mean() < 3e-4
+    assert (found["flags"] & int(Flag.COSMIC)).any(axis=(1, 2)).all()
+    assert (found["clipped"] > 0).all()
+    assert (found["clipped"] < 0.003).all()
+
+
+def test_an_unusable_plane_is_extracted_and_has_no_say_in_the_others(ifs: SmallIfs, science, lenslet_flat):
+    frames, raw, _, ran = science
+    more = {"lenslet_flat": [lenslet_flat]}
+    worse = raw.copy()
+    worse[3] = 0.0
+    again = ifs.run(IFS_EXTRACT, frames, worse, more, roles=("OBJECT", "OBJECT"), unusable={(1, 1): "by override"})
+    found = again.products["ifs_spectra"]
+    assert np.isfinite(found["flux"]).all()
+    assert found["usable"].tolist() == [True, True, True, False]
+    whole = ran.products["ifs_spectra"]
+    use = whole["flags"][2] == 0
+    sigma = np.sqrt(whole["variance"][2])
+    change = ((found["flux"][2] - whole["flux"][2]) / sigma)[use]
+    assert 1.4826 * np.median(np.abs(change)) < 0.3
+
+
+def test_every_block_variable_and_coordinate_of_the_product_type_is_there(science):
+    from archive_proc.instruments.tables import load_tables
+
+    wanted = {one.name for one in load_tables().product_types["ifs_spectra"].variables}
+    assert wanted == set(science[3].products["ifs_spectra"])
+
+
+def test_a_lamp_frame_is_extracted_like_science_without_angles(ifs: SmallIfs, lenslet_flat: Calibration):
+    light = ifs.image(np.broadcast_to(LAMP, (1, len(ifs.lenslets), CHANNELS)))
+    raw = ifs.raw(light, np.random.default_rng(6))
+    frame = small_frame("2017-05-14T19:21:00.000", drot2_ra=None, drot2_dec=None)
+    ran = ifs.run(
+        IFS_EXTRACT_FRAME,
+        [frame],
+        raw,
+        {"lenslet_flat": [lenslet_flat], "background": ()},
+        roles=("CALIB",),
+        mu=0.03,
+        find_outliers=False,
+    )
+    found = ran.products["ifs_spectra"]
+    assert np.isnan(found["derotation_angle"]).all()
+    assert found["frame_type"].tolist() == ["CALIB"]
+    inside = 0.3 * LAMP.max() < LAMP
+    assert np.median(found["flux"][0][:, inside] / (LAMP[inside] / (GAIN * 10))) == pytest.approx(1.0, abs=0.02)
+    assert not (found["flags"] & int(Flag.COSMIC)).any()
+
+
+def test_a_file_without_wavelength_solution_is_named(ifs: SmallIfs):
+    raw = np.zeros((1, SIZE, SIZE), np.float32)
+    with pytest.raises(DataFailure) as refused:
+        ifs.run(IFS_EXTRACT, [small_frame("2017-05-15T04:50:00.000")], raw, {"wave": ()}, roles=("OBJECT",))
+    assert refused.value.code == "AP-IFS-060"
+
+
+def test_channel_weights_that_do_not_fit_are_named(ifs: SmallIfs):
+    raw = np.zeros((1, SIZE, SIZE), np.float32)
+    frames = [small_frame("2017-05-15T04:50:00.000")]
+    with pytest.raises(DataFailure) as refused:
+        ifs.run(IFS_EXTRACT, frames, raw, roles=("OBJECT",), channel_weight=(1.0, 2.0))
+    assert refused.value.code == "AP-IFS-061"
+
+
+def test_planes_of_zeros_give_spectra_without_light_and_no_shift(ifs: SmallIfs):
+    raw = np.zeros((2, SIZE, SIZE), np.float32)
+    frame = small_frame("2017-05-15T04:50:00.000", 2)
+    ran = ifs.run(IFS_EXTRACT, [frame], raw, roles=("OBJECT",))
+    found = ran.products["ifs_spectra"]
+    assert np.isfinite(found["flux"]).all()
+    assert {one.code for one in ran.result.remarks} >= {"AP-IFS-067"}
+
+
+def test_blocks_are_shards_so_that_chunks_change_nothing(ifs: SmallIfs, lenslet_flat: Calibration):
+    """Twenty planes are two blocks: the second one's planes come out as in a run of their own."""
+    rng = np.random.default_rng(9)
+    truth = np.broadcast_to(STAR, (1, len(ifs.lenslets), CHANNELS))
+    light = ifs.image(truth)
+    raw = np.concatenate([ifs.raw(light, rng) for _ in range(20)])
+    frames = [small_frame("2017-05-15T04:50:00.000", 20)]
+    inputs = raw_inputs(
+        IFS_EXTRACT,
+        frames,
+        roles=("OBJECT",),
+        calibrations={**ifs.calibrations, "lenslet_flat": (lenslet_flat,)},
+    )
+    first, second = IFS_EXTRACT.passes
+    shared = first.reduce(
+        [first.block(one, inputs, {}).summary for one in blocks(IFS_EXTRACT, first, inputs, {"raw": raw})], inputs, {}
+    )
+    parts = blocks(IFS_EXTRACT, second, inputs, {"raw": raw})
+    assert len(parts) == 2
+    again = [second.block(replace(one), inputs, shared).planes["ifs_spectra"]["flux"].copy() for one in parts[::-1]]
+    once = [second.block(one, inputs, shared).planes["ifs_spectra"]["flux"].copy() for one in parts]
+    for one, other in zip(once, again[::-1], strict=True):
+        assert np.array_equal(one, other)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from archive_proc.flow.intake import Intake
     from archive_proc.flow.reporting import WrittenReport
     from archive_proc.flow.status import RunStatus
-    from archive_proc.model.ids import ObsId, PlanId, RunId
+    from archive_proc.model.ids import FileId, ObsId, PlanId, RunId
     from archive_proc.model.observations import Issue
     from archive_proc.model.processes import Plan
     from archive_proc.storage.snapshots import Snapshot
@@ -221,8 +221,23 @@ class Archive:
     # -- work -------------------------------------------------------------------------------------------------------
 
     def plan(self, selection: Selection, to: Sequence[str] = ()) -> Plan:
-        """What would be done, why and at what cost: a value, saved under `plans/` only by `save_plan` and `run`."""
-        return self.campaign.plan(self.select(selection), to, selection.words)
+        """What would be done, why and at what cost: a value, saved under `plans/` only by `save_plan` and `run`.
+
+        A raw file named by its id stands for itself where one of the types is made of single frames, else for the
+        observation it is of.
+        """
+        self.refresh()
+        wanted, files = self._chosen(selection, to)
+        return self.campaign.plan(wanted, to, selection.words, file_ids=files)
+
+    def _chosen(self, selection: Selection, to: Sequence[str]) -> tuple[tuple[ObsId, ...], tuple[FileId, ...]]:
+        """Observations and single frames of a selection, given the product types wanted."""
+        from archive_proc.catalog.selection import named_files, select
+
+        if not self.campaign.makes_of_frames(to):
+            return select(self.layout, selection), ()
+        files, others = named_files(self.layout, selection)
+        return () if others is None else select(self.layout, others), files
 
     def save_plan(self, plan: Plan) -> Path:
         """Write the plan, so that `run` executes exactly it."""
@@ -252,7 +267,6 @@ class Archive:
 
         Raises LockedError AP-RUN-001 while another driver lives, PreconditionError before work starts.
         """
-        from archive_proc.catalog.selection import select
         from archive_proc.execution.lock import acquire
         from archive_proc.flow.running import Order, run_selection
 
@@ -266,8 +280,8 @@ class Archive:
         with answering(self.root), acquire(self.layout, f"run {selection.words}") as lease:
             # Inside the lease: nobody can ingest between what is read here and what is run.
             self._publish()
-            wanted = select(self.layout, selection)
-            return run_selection(self.campaign, wanted, to, selection.words, order, lease)
+            wanted, files = self._chosen(selection, to)
+            return run_selection(self.campaign, wanted, to, selection.words, order, lease, files)
 
     def run_plan(self, plan: Plan, *, site: SiteProfile | None = None, progress: bool = False) -> RunOutcome:
         """Execute a saved plan exactly."""

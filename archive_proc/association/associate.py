@@ -114,7 +114,8 @@ def choose(rule: RuleRow, consumer: Consumer, index: GroupIndex) -> Chosen:
             away = abs(group.mjd_mid - consumer.mjd)
             if _too_far(rule, candidate, away):
                 break
-            if group.group_id == consumer.group.group_id or not index.passes(rule, candidate, consumer, group):
+            own = group.group_id == consumer.group.group_id and not rule.of_frames
+            if own or not index.passes(rule, candidate, consumer, group):
                 continue
             scope = index.scope_rank(candidate.scope, consumer, group) if candidate.scope else 0
             level = level_of(rule, candidate, scope, away)
@@ -206,7 +207,8 @@ def _issues(
         if severity == "none":
             return []
         return [_issue(missing.code, severity, consumer, index, _lack(rule, consumer, refusals, index), missing.remedy)]
-    if found.method != "match":
+    # Who wants a single frame reads its plan; the night's list is of what its masters and observations lack.
+    if found.method != "match" and not rule.of_frames:
         dits = ", ".join(f"{_dit(group, index):g} s" for group, *_ in found.groups)
         message = f"{rule.role}{_of(consumer)}: none at this DIT; level and rate from DITs {dits} ({found.method})"
         return [_issue("AP-CAL-010", "warning", consumer, index, message, missing.remedy)]
@@ -218,7 +220,7 @@ def _crowded(rule: RuleRow, found: Chosen, index: GroupIndex) -> dict[tuple[Grou
 
     A note and no cut: a master is one for all its consumers, and which files it is made of cannot hang on one of them.
     """
-    if rule.max_files is None:
+    if rule.max_files is None or rule.of_frames:
         return {}
     return {
         (group.group_id, rule.id): Issue(

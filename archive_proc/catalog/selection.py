@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import duckdb
 
@@ -14,7 +14,7 @@ from archive_proc.catalog.connection import check_select, open_catalog, sql_erro
 from archive_proc.catalog.identify import Identifier, identify
 from archive_proc.errors import MisuseError, NotFoundError
 from archive_proc.model.frames import Arm
-from archive_proc.model.ids import ObsId
+from archive_proc.model.ids import FileId, ObsId
 from archive_proc.storage.layout import Layout
 
 _SEEN = (
@@ -76,6 +76,20 @@ def select(layout: Layout, selection: Selection) -> tuple[ObsId, ...]:
         if found or selection.allow_empty:
             return found
         raise _nothing(connection, selection, conditions)
+
+
+def named_files(layout: Layout, selection: Selection) -> tuple[tuple[FileId, ...], Selection | None]:
+    """The raw files that a selection names by id, and what it asks for beside them (None: nothing else).
+
+    Raises as `select` for ids that are unknown or ambiguous.
+    """
+    if not selection.ids:
+        return (), selection
+    with open_catalog(layout) as connection:
+        found = [identify(connection, text, tuple(_OF_KIND)) for text in selection.ids]
+    files = tuple(dict.fromkeys(FileId(one.value) for one in found if one.kind == "file"))
+    others = tuple(text for text, one in zip(selection.ids, found, strict=True) if one.kind != "file")
+    return files, replace(selection, ids=others) if others or not files else None
 
 
 def identified(layout: Layout, text: str) -> Identifier:

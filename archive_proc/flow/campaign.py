@@ -120,19 +120,32 @@ class Campaign:
             recipes=self.cookbook,
         )
 
+    def makes_of_frames(self, product_types: Iterable[str]) -> bool:
+        """Whether a recipe makes one of these types of a single raw frame."""
+        made = {one for recipe in self.cookbook if recipe.subject_kind == "frame" for one in recipe.outputs}
+        return not made.isdisjoint(product_types)
+
     def plan(
-        self, obs_ids: Iterable[ObsId], product_types: Sequence[str] = (), words: str = "", *, retry: bool = False
+        self,
+        obs_ids: Iterable[ObsId],
+        product_types: Sequence[str] = (),
+        words: str = "",
+        *,
+        file_ids: Iterable[FileId] = (),
+        retry: bool = False,
     ) -> Plan:
         """The plan of some observations: equal input gives equal bytes. Refused calibrations give way to the next.
 
-        `retry`: those refused before are tried again. Observations that overrides took away meanwhile are left out.
+        `file_ids`: raw frames of which the types are wanted by themselves. `retry`: those refused before are tried
+        again. Observations and files that overrides took away meanwhile are left out.
 
         Raises MisuseError AP-CLI-010 for a product type that no recipe makes.
         """
         self._expect_known(product_types)
         present = {one.obs_id for one in self.observations}
         wanted = [one for one in obs_ids if one in present]
-        return self._settled(wanted, product_types, words, self._standing(retry=retry))[0]
+        files = [one for one in file_ids if one in self.frames]
+        return self._settled(wanted, product_types, words, self._standing(retry=retry), files)[0]
 
     def _standing(self, *, retry: bool) -> Standing:
         found = standing(self.layout, self.as_of.isoformat())
@@ -151,7 +164,12 @@ class Campaign:
                 )
 
     def _settled(
-        self, obs_ids: Iterable[ObsId], product_types: Sequence[str], words: str, stands: Standing
+        self,
+        obs_ids: Iterable[ObsId],
+        product_types: Sequence[str],
+        words: str,
+        stands: Standing,
+        file_ids: Iterable[FileId] = (),
     ) -> tuple[Plan, frozenset[GroupId]]:
         pinned: dict[tuple[GroupId, str, GroupId], str] = {}
 
@@ -173,7 +191,12 @@ class Campaign:
         full = group(self.classified, self.tables) if self.decisions.quarantined else ()
         effects = effects_of(self.decisions, universe(frozenset()), raw, pinned, full_groups=full)
         rulebook = make_rulebook(self.cookbook, self.tables, preset_of(self.settings), effects)
-        selection = Selection(obs_ids=frozenset(obs_ids), product_types=tuple(product_types), words=words)
+        selection = Selection(
+            obs_ids=frozenset(obs_ids),
+            file_ids=frozenset(file_ids),
+            product_types=tuple(product_types),
+            words=words,
+        )
         return make_settled_plan(universe, selection, rulebook, stands)
 
     def explain_observation(self, obs_id: ObsId) -> Explanation:

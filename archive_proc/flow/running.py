@@ -15,7 +15,7 @@ from archive_proc.execution.outcome import EarlierFailure, RunOptions, RunOutcom
 from archive_proc.flow.campaign import Campaign
 from archive_proc.flow.publish import publish
 from archive_proc.model.events import ProcessChanged, ProcessFailed
-from archive_proc.model.ids import ObsId, PlanId, ProcessId, RunId
+from archive_proc.model.ids import FileId, ObsId, PlanId, ProcessId, RunId
 from archive_proc.model.processes import Cause, Plan, State
 from archive_proc.planning.text import plan_from_json, plan_to_json
 from archive_proc.settings import SiteProfile
@@ -63,10 +63,11 @@ def run_selection(
     words: str,
     order: Order,
     lease: Lease,
+    file_ids: Iterable[FileId] = (),
 ) -> tuple[Plan, tuple[RunOutcome, ...]]:
     """Plan and run; where a calibration refused itself, plan again with the next candidate, at most three rounds."""
-    wanted = tuple(obs_ids)
-    plan = campaign.plan(wanted, product_types, words, retry=order.retry)
+    wanted, files = tuple(obs_ids), tuple(file_ids)
+    plan = campaign.plan(wanted, product_types, words, file_ids=files, retry=order.retry)
     outcomes: list[RunOutcome] = []
     while True:
         save_plan(campaign.layout, plan)
@@ -75,7 +76,7 @@ def run_selection(
         refused = any(one.qc and one.cause is Cause.DATA and one.earlier_run is None for one in last.failures)
         if last.stopped or not refused or len(outcomes) == ROUNDS:
             break
-        again = campaign.plan(wanted, product_types, words)
+        again = campaign.plan(wanted, product_types, words, file_ids=files)
         if again.plan_id == plan.plan_id:
             break
         plan = again

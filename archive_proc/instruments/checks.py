@@ -95,7 +95,7 @@ def _check_cycles(table: AssociationsFile, frame_types: FrameTypesFile, text: st
     # A waffle sequence is science: nothing is made from it for others.
     needs: dict[str, dict[str, int]] = {}
     for at, rule in enumerate(table.rule):
-        for number, candidate in enumerate(rule.candidate):
+        for number, candidate in enumerate(() if rule.of_frames else rule.candidate):
             for consumer in candidate.consumers or rule.consumers:
                 types = {"WAFFLE"} if consumer == "WAFFLE" else by_role.get(consumer, {consumer})
                 for one in types:

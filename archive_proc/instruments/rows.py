@@ -110,6 +110,9 @@ class RuleRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     fallback: Literal["", "rate_from_other_dits"] = ""
     fallback_thermal: bool = False
     """Whether the fallback may stand in where the consumer's filter is thermal."""
+    of_frames: bool = False
+    """For products of single frames on request: the calibration may be of the frame's own group, and is needed by no
+    group's product (no cycle)."""
     coronagraphic_only: bool = False
     """Only frames behind an occulting mask need it."""
     on_missing: MissingRow

@@ -21,8 +21,9 @@ from archive_proc.model.processes import NotPlanned, Process, ProcessInput, Subj
 from archive_proc.planning.dead_ends import by_issue, circle, no_calibration, no_recipe, nothing_left
 from archive_proc.planning.keys import MAIN, Ingredients, ordered_inputs, process_id
 from archive_proc.planning.links import Link
-from archive_proc.planning.mains import SCIENCE_ROLES, MainFile, main_files, science_groups, unreadable
+from archive_proc.planning.mains import MainFile, main_files, science_groups, unreadable
 from archive_proc.planning.makers import Makers
+from archive_proc.planning.material import Material, stand_ins
 from archive_proc.planning.preset import parameters_of
 from archive_proc.planning.rulebook import Rulebook, Work
 from archive_proc.planning.universe import Universe
@@ -71,18 +72,6 @@ def cascade(
         not_planned=tuple(missing),
         refused_groups=frozenset(run.refused_groups),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Material:
-    """Main inputs of a process in the making."""
-
-    files: tuple[MainFile, ...]
-    inputs: tuple[ProcessInput, ...]
-    first: RawFrame | None
-    """First raw frame at the root of the main input: picks the instrument-table rows."""
-    consumers: tuple[GroupId, ...]
-    """Groups whose associations serve it."""
 
 
 class _Cascade:
@@ -155,7 +144,7 @@ class _Cascade:
                 return material
             links: list[tuple[InputRole, list[Link]]] = []
             for role in recipe.inputs:
-                found = self._role(recipe, role, subject, product_type, material)
+                found = self._role(role, subject, product_type, material, fallbacks)
                 if isinstance(found, NotPlanned):
                     return found
                 some, lacking = found
@@ -170,7 +159,7 @@ class _Cascade:
 
     def _material(
         self, recipe: Recipe, subject: Subject, product_type: str, left_out: set[FileId], fallbacks: list[str]
-    ) -> _Material | NotPlanned:
+    ) -> Material | NotPlanned:
         if isinstance(recipe.main, ProductMain):
             made = self._product(subject, recipe.main.product_type)
             if isinstance(made, NotPlanned):
@@ -182,7 +171,7 @@ class _Cascade:
             elif subject.kind == "group":
                 consumers = (GroupId(subject.subject_id),)
             entry = ProcessInput(MAIN, "product", product, product)
-            return _Material((), (entry,), self.first_frame[made.process_id], consumers)
+            return Material((), (entry,), self.first_frame[made.process_id], consumers)
         files = []
         for one in main_files(self.universe, subject, recipe.main):
             why = "" if one.file_id in left_out else self._why_not(one)
@@ -195,7 +184,7 @@ class _Cascade:
             return nothing_left(self.universe, recipe.main, subject, product_type, fallbacks)
         inputs = tuple(one.as_input(self.universe.frames[one.file_id].content_id) for one in files)
         consumers = tuple(dict.fromkeys(one.group_id for one in files))
-        return _Material(tuple(files), inputs, self.universe.frames[files[0].file_id], consumers)
+        return Material(tuple(files), inputs, self.universe.frames[files[0].file_id], consumers)
 
     def _why_not(self, one: MainFile) -> str:
         """Why a file is left out before any role is looked at."""
@@ -206,7 +195,7 @@ class _Cascade:
         return why
 
     def _role(
-        self, recipe: Recipe, role: InputRole, subject: Subject, product_type: str, material: _Material
+        self, role: InputRole, subject: Subject, product_type: str, material: Material, fallbacks: list[str]
     ) -> tuple[list[Link], list[int]] | NotPlanned:
         """Products of a role, and positions of main files (never science) that a required role leaves without."""
         if role.source == "pinned":
@@ -215,6 +204,8 @@ class _Cascade:
             return no_calibration(self.universe, role, subject, product_type, material.consumers)
         if role.source == "subject":
             return self._own(role, subject)
+        if role.source == "frames":
+            return self._frames(role, subject, product_type, material, fallbacks)
         needing = [n for n, one in enumerate(material.files) if not role.for_roles or one.is_one_of(role.for_roles)]
         links, cause = self._associated(role, material, needing)
         if not role.required:
@@ -242,8 +233,49 @@ class _Cascade:
             return first
         return [], []
 
+    def _frames(
+        self, role: InputRole, subject: Subject, product_type: str, material: Material, fallbacks: list[str]
+    ) -> tuple[list[Link], list[int]] | NotPlanned:
+        """Products of single frames of the observation; what each frame that is left out lacks is named."""
+        place = {one.file_id: position for position, one in enumerate(material.files)}
+        links: list[Link] = []
+        first: NotPlanned | None = None
+        for one in main_files(self.universe, subject, RawMain(roles=role.for_roles)):
+            made, made_type, why = self._frame(one, role, subject)
+            if isinstance(made, Process):
+                found = Link(made, made_type, one.association)
+                found.positions |= {place[one.file_id]} if one.file_id in place else set()
+                found.level = one.association.level if one.association else 0
+                links.append(found)
+                continue
+            first = first or made
+            fallbacks.append(f"{one.file_id} left out of {role.role}: {why}")
+        if links or not role.required:
+            return links, []
+        if first is not None:
+            return replace(first, subject=subject, product_type=product_type)
+        return no_calibration(self.universe, role, subject, product_type, material.consumers)
+
+    def _frame(self, one: MainFile, role: InputRole, subject: Subject) -> tuple[Process | NotPlanned | None, str, str]:
+        """The product of one frame, its type, and why there is none."""
+        why = self._why_not(one)
+        if why:
+            return None, "", why
+        of_frame = Subject("frame", one.file_id, subject.arm)
+        first: NotPlanned | None = None
+        for made_type in role.product_types:
+            made = self._product(of_frame, made_type)
+            if isinstance(made, NotPlanned):
+                first = first or made
+            elif made.process_id in self.refused and not any(each in self.on_refused for each in made.sources):
+                # Nothing stands in for a frame: the sequence goes on without it.
+                return None, "", f"{made.recipe} refused it"
+            else:
+                return made, made_type, ""
+        return first, "", f"{first.code} {first.message}" if first else "nothing is made of it"
+
     def _associated(
-        self, role: InputRole, material: _Material, needing: Sequence[int]
+        self, role: InputRole, material: Material, needing: Sequence[int]
     ) -> tuple[list[Link], NotPlanned | None]:
         """Products of the groups chosen for the main files, each once, and why the first that cannot be made cannot."""
         positions_of: defaultdict[GroupId, dict[FileId, int]] = defaultdict(dict)
@@ -291,7 +323,7 @@ class _Cascade:
         self,
         recipe: Recipe,
         subject: Subject,
-        material: _Material,
+        material: Material,
         roles: Sequence[tuple[InputRole, Sequence[Link]]],
         left_out: set[FileId],
         fallbacks: Sequence[str],
@@ -351,19 +383,5 @@ class _Cascade:
                 (*(one.level for one in inputs), *(self.by_id[ProcessId(one)].level for one in sources)), default=0
             ),
             override_ids=tuple(sorted(effect.override_ids)),
-            fallbacks=tuple(dict.fromkeys((*fallbacks, *self._words(recipe, material, roles)))),
+            fallbacks=tuple(dict.fromkeys((*fallbacks, *stand_ins(recipe, material, roles)))),
         )
-
-    def _words(
-        self, recipe: Recipe, material: _Material, roles: Sequence[tuple[InputRole, Sequence[Link]]]
-    ) -> list[str]:
-        """What stood in for what was missing."""
-        words = []
-        if isinstance(recipe.main, RawMain):
-            there = {one.frame_role for one in material.files}
-            words += [f"no {one} frames" for one in recipe.main.roles if one not in {*there, *SCIENCE_ROLES}]
-        for role, some in roles:
-            if not some:
-                words.append(f"no {role.role}")
-            words += [f"{role.role}: {one.fallback}" for one in some if one.fallback]
-        return words

@@ -50,8 +50,10 @@ def main_files(universe: Universe, subject: Subject, main: RawMain) -> tuple[Mai
         found = _of_group(universe, GroupId(subject.subject_id), science=True)
     elif subject.kind == "frame":
         file_id = FileId(subject.subject_id)
+        group_id = universe.group_of.get(file_id)
         role = universe.classified[file_id].role
-        found = [MainFile(file_id, universe.group_of[file_id], role, science=True)]
+        # A file that the rules put into no group has no calibrations either.
+        found = [] if group_id is None else [MainFile(file_id, group_id, role, science=True)]
     else:
         found = _of_observation(universe, ObsId(subject.subject_id), main.roles)
     once = {one.file_id: one for one in reversed(found)}

@@ -54,8 +54,10 @@ def _head(plan: Plan, asked: Demand) -> str:
     arms = sorted({str(one.subject.arm) for one in processes}, reverse=True)
     where = ", ".join(filter(None, (_span([f"P{one}" for one in periods]), "+".join(reversed(arms)))))
     cached = len(processes) - asked.to_run
+    frames = {one.subject.subject_id for one in processes if one.subject.kind == "frame"}
+    single = f"{_count(len(frames), 'single frame')}, " if frames else ""
     counts = (
-        f"{_count(len(observations), 'observation')}, {_count(len(processes), 'process')} "
+        f"{_count(len(observations), 'observation')}, {single}{_count(len(processes), 'process')} "
         f"({_number(cached)} cached, {_number(asked.to_run)} to run)"
     )
     return "   ".join(filter(None, (shown("plan", plan.plan_id), where, counts)))

@@ -207,7 +207,8 @@ class InputRole:
 
     source `association`: products of the groups that the rules of this `role` chose for the main files' groups;
     source `subject`: a product of the same subject; source `pinned`: a library product pinned by an override; source
-    `frames`: products of single raw frames, of those of the observation whose role is in `for_roles`.
+    `frames`: a product of each raw frame of the observation whose role is one of `for_roles`, made for that frame alone
+    (`subject_kind` frame). Frames of which none can be made, or whose product was refused, are left out and named.
     """
 
     role: str
@@ -218,7 +219,8 @@ class InputRole:
     required: bool = True
     """A required role that stays empty means the process is not planned (or blocked), with an issue."""
     for_roles: tuple[str, ...] = ()
-    """Frame roles of the main files it serves (SCIENCE for science planes); empty: all."""
+    """Frame roles of the main files it serves (SCIENCE for science planes); empty: all. Source `frames`: of the
+    observation's files that it is made of."""
     whole: bool = False
     """Frame-axis pixels are loaded too: for products of a few planes."""
 

@@ -280,6 +280,17 @@ def test_the_lenslet_flat_stands_in_for_spectra_positions_that_are_refused_or_mi
     assert understand([flat, wave]).chosen(flat, "specpos") == []
 
 
+def test_a_lamp_frame_on_request_takes_calibrations_of_its_own_group(make: Frames, understand: Understand) -> None:
+    facts: dict[str, object] = {"arm": Arm.IFS, "dit_s": 1.650726, "ifs_comb": "OBS_YJ", "dpr_tech": "IFU"}
+    flat = make.make(EVENING, "FLAT,LAMP", **facts)
+    wave = make.make(EVENING + HOUR, "WAVE,LAMP", **facts)
+    found = understand([flat, wave])
+    assert the(found, wave, "wave").calib_group_id == found.group_of(wave).group_id
+    assert the(found, flat, "lenslet_flat").calib_group_id == found.group_of(flat).group_id
+    assert the(found, wave, "lenslet_flat").calib_group_id == found.group_of(flat).group_id
+    assert the(found, flat, "wave").calib_group_id == found.group_of(wave).group_id
+
+
 def test_all_darks_of_the_night_serve_the_bad_pixels_of_a_detector_flat(make: Frames, understand: Understand) -> None:
     image: dict[str, object] = {"arm": Arm.IFS, "dpr_tech": "IMAGE"}
     lamps = [make.make(EVENING + HOUR, "FLAT,LAMP", dit_s=dit, ifs_comb="CAL_BB_2_YJ", **image) for dit in (2.0, 10.0)]

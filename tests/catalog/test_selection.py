@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import making
 import pytest
 
-from archive_proc.catalog.selection import Selection, identified, select
+from archive_proc.catalog.selection import Selection, identified, named_files, select
 from archive_proc.catalog.show import show
 from archive_proc.errors import MisuseError, NotFoundError
 
@@ -39,6 +39,20 @@ if TYPE_CHECKING:
 )
 def test_selection_finds_the_observation(published: Published, given: dict[str, object]) -> None:
     assert select(published.layout, Selection(**given)) == (making.OBS,)  # type: ignore[arg-type]
+
+
+def test_files_named_by_id_are_told_from_all_else(published: Published) -> None:
+    file_id = making.FRAMES[3].file_id
+    assert named_files(published.layout, Selection(ids=(file_id,))) == ((file_id,), None)
+    mixed = Selection(ids=(file_id, f"obs:{making.OBS[:12]}"), night="2015-09-24")
+    files, others = named_files(published.layout, mixed)
+    assert files == (file_id,)
+    assert others is not None
+    assert (others.ids, others.night) == ((f"obs:{making.OBS[:12]}",), "2015-09-24")
+    everything = Selection(arm="IRDIS")
+    assert named_files(published.layout, everything) == ((), everything)
+    with pytest.raises(NotFoundError, match="AP-CAT-005"):
+        named_files(published.layout, Selection(ids=("SPHER.2099",)))
 
 
 def test_ids_of_processes_and_products_select_their_observation(published: Published) -> None:

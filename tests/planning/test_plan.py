@@ -10,7 +10,7 @@ import toy
 
 from archive_proc.errors import MisuseError
 from archive_proc.model.frames import Arm
-from archive_proc.model.ids import FileId, GroupId, ProcessId
+from archive_proc.model.ids import FileId, GroupId, ObsId, ProcessId
 from archive_proc.model.processes import Plan, Process, Reason
 from archive_proc.planning.known import KnownProcess, KnownProducts, Slot
 from archive_proc.planning.plan import NOT_NEEDED, Selection, Standing, make_plan, make_settled_plan
@@ -496,6 +496,88 @@ def test_a_single_frame_is_planned_by_itself() -> None:
     rulebook = replace(toy.RULEBOOK, cookbook=(*toy.COOKBOOK, single))
     plan = make_plan(universe, Selection(file_ids=frozenset({file_id})), rulebook)
     assert [one.input_id for one in of(plan, "toy_frame").main] == [file_id]
+
+
+SINGLE = toy.recipe(
+    "toy_frame", RawMain(("CENTER", "FLUX", "DARK")), ["spectra"], subject_kind="frame", inputs=toy.FLAT_ROLES[:1]
+)
+"""Makes a product of any one CENTER, FLUX or DARK frame."""
+FRAMES = toy.recipe(
+    "toy_places",
+    ProductMain("science_cube"),
+    ["places"],
+    subject_kind="observation",
+    inputs=(
+        InputRole("waffle", ("spectra",), source="frames", for_roles=("CENTER",)),
+        InputRole("star", ("spectra",), source="frames", for_roles=("FLUX",), required=False),
+    ),
+    modes=("dual_band",),
+)
+WITH_FRAMES = replace(toy.RULEBOOK, cookbook=(*toy.COOKBOOK, SINGLE, FRAMES), finals={Arm.IRDIS: ("places",)})
+
+
+def test_products_of_single_frames_are_inputs_of_their_observation() -> None:
+    universe = toy.universe(toy.plain_night(n_observations=2))
+    plan = plan_of(universe, WITH_FRAMES)
+    for one in (each.process for each in plan.processes if each.process.recipe == "toy_places"):
+        mine = universe.observations[ObsId(one.subject.subject_id)]
+        for role, frame_role in (("waffle", "CENTER"), ("star", "FLUX")):
+            (given,) = [each for each in one.inputs if each.role == role]
+            source = next(each.process for each in plan.processes if each.process.process_id == given.input_id[:32])
+            assert source.subject.kind == "frame"
+            assert [each.file_id for each in mine.files if each.role == frame_role] == [source.subject.subject_id]
+    assert sum(one.process.recipe == "toy_frame" for one in plan.processes) == 4
+    assert not plan.not_planned
+
+
+def test_a_center_frame_of_another_ob_brings_its_product_with_the_links_level() -> None:
+    night = toy.plain_night()
+    (mine,) = night.observations
+    other = night.group("CENTER", "CENTER", 1, dit_ms=16000)
+    night.associate(other, "flat", next(one for one in night.groups if one.frame_type == "FLAT"))
+    consumer = next(one for one in night.groups if one.frame_type == "OBJECT")
+    night.associate(consumer, "center", other, level=1)
+    plan = plan_of(toy.universe(night), WITH_FRAMES)
+    places = of(plan, "toy_places")
+    assert places.subject.subject_id == mine.obs_id
+    assert sorted(one.level for one in places.inputs if one.role == "waffle") == [0, 1]
+
+
+def test_a_refused_frame_is_left_out_and_named_and_without_any_nothing_is_planned() -> None:
+    night = toy.plain_night()
+    first = plan_of(toy.universe(night), WITH_FRAMES)
+    of_frame = {one.process.subject.subject_id: one.process for one in first.processes}
+    flux = next(one for one in night.groups if one.frame_type == "FLUX").file_ids[0]
+    center = next(one for one in night.groups if one.frame_type == "CENTER").file_ids[0]
+    universe, selection = toy.universe(night), Selection(obs_ids=frozenset(one.obs_id for one in night.observations))
+    without = make_plan(universe, selection, WITH_FRAMES, Standing(refused=frozenset({of_frame[flux].process_id})))
+    places = of(without, "toy_places")
+    assert not [one for one in places.inputs if one.role == "star"]
+    assert any(flux in word and "refused" in word for word in places.fallbacks)
+    lost = make_plan(universe, selection, WITH_FRAMES, Standing(refused=frozenset({of_frame[center].process_id})))
+    assert [one.product_type for one in lost.not_planned] == ["places"]
+
+
+def test_frames_without_what_their_recipe_needs_are_the_root_cause() -> None:
+    night = toy.plain_night()
+    center = next(one for one in night.groups if one.frame_type == "CENTER")
+    night.associations = [
+        one for one in night.associations if not (one.consumer_group_id == center.group_id and one.role == "flat")
+    ]
+    plan = plan_of(toy.universe(night), WITH_FRAMES)
+    assert [(one.product_type, one.code) for one in plan.not_planned] == [("places", "AP-PLN-006")]
+    assert "flat" in plan.not_planned[0].message
+
+
+def test_a_frame_that_is_in_no_group_is_named() -> None:
+    night = toy.plain_night()
+    alone = night.frame("DARK", "CALIB")
+    plan = make_plan(
+        toy.universe(night),
+        Selection(file_ids=frozenset({alone.frame.file_id}), product_types=("spectra",)),
+        WITH_FRAMES,
+    )
+    assert [one.code for one in plan.not_planned] == ["AP-PLN-005"]
 
 
 def test_two_makers_of_one_product_are_a_mistake_of_the_cookbook() -> None:

@@ -55,3 +55,32 @@ def fit_field(
         sigma = max(1.4826 * float(np.median(np.abs(residual[keep]))), 1e-4)
         keep = np.isfinite(value) & (np.abs(residual) < clip * sigma)
     return coefficients, keep
+
+
+def laser_positions(found: Float64, lasers: tuple[int, ...], offsets: Float64) -> Float64:
+    """(2, field terms, m) positions of all m lasers of a mode from those of the k that burn, (2, field terms, k) px.
+
+    `lasers` (k,) which burn; `offsets` (m, 2) the mode's nominal places from the first laser: its prism's law. Two
+    lasers give that law a scale and an offset that vary over the field, one an offset; k = m changes nothing.
+    """
+    out = np.empty((*found.shape[:2], len(offsets)))
+    out[:, :, list(lasers)] = found
+    first, last = lasers[0], lasers[-1]
+    for one in sorted(set(range(len(offsets))) - set(lasers)):
+        if first == last:
+            out[:, :, one] = found[:, :, 0]
+            out[:, 0, one] += offsets[one] - offsets[first]
+            continue
+        # Between the two nearest that burn, or beyond them.
+        pairs = [(a, b) for a in lasers for b in lasers if a < b]
+        a, b = min(pairs, key=lambda pair: (abs(pair[0] - one) + abs(pair[1] - one), pair))
+        share = (offsets[one, 1] - offsets[a, 1]) / (offsets[b, 1] - offsets[a, 1])
+        out[:, :, one] = out[:, :, a] + share * (out[:, :, b] - out[:, :, a])
+        out[:, 0, one] += offsets[one] - offsets[a] - share * (offsets[b] - offsets[a])
+    return out
+
+
+def exact_law(positions: Float64, wavelengths: Float64) -> Dispersion:
+    """The dispersion of order m - 1 in ln wavelength through the positions (2, field terms, m) of m lasers, um."""
+    turn = np.linalg.inv(wavelength_terms(wavelengths, len(wavelengths) - 1))
+    return Dispersion(np.asarray(positions @ turn.T, np.float64))

@@ -23,6 +23,8 @@ Float64 = NDArray[np.float64]
 _FAR: tuple[float, ...] = (16.0,)
 """Reach of scattered light beyond the PSFlets' windows, px: two Gaussians stand for its slow decline."""
 _COARSE = 8
+_BRIGHT = 0.3
+"""Of the frame's 99th percentile: pixels near the spots' peaks."""
 _NODE = np.arange(NODES) * 0.5 - 9.5
 _RADIUS = np.hypot(_NODE[:, None], _NODE[None, :])
 
@@ -31,8 +33,9 @@ _RADIUS = np.hypot(_NODE[:, None], _NODE[None, :])
 class FitPlan:
     """Rounds of the fit: conjugate-gradient steps, and the degree of the field polynomials per power of colour."""
 
-    iterations: tuple[int, ...] = (8, 8, 10, 12, 15)
-    degrees: tuple[tuple[int, ...], ...] = ((0,), (0, 0, 0), (2, 1, 0), (2, 1, 0), (2, 1, 0))
+    iterations: tuple[int, ...] = (2, 2, 2, 3, 3)
+    degrees: tuple[tuple[int, ...], ...] = ()
+    """Empty: one image, then one a laser, then a square over the field and a plane that changes with colour."""
     model_error: float = 0.02
     """Of the brightest pixels, relative: what the model is not trusted to better."""
     smooth: float = 4e-7
@@ -47,12 +50,22 @@ class FitPlan:
     """Weight that binds wings to zero, times (radius - 4 px)^2."""
 
 
+def _degrees(plan: FitPlan, lasers: int) -> tuple[tuple[int, ...], ...]:
+    if plan.degrees:
+        return plan.degrees
+    # As many powers of colour as lasers: each has an image of its own.
+    wide = (2, 1, *(0,) * lasers)[:lasers]
+    return ((0,), (0,) * lasers, *(wide,) * max(len(plan.iterations) - 2, 0))
+
+
 @dataclass(frozen=True, slots=True)
 class SpotFit:
     """What a laser frame says."""
 
     model: PsfletModel
     spots: Spots
+    measured: Float64
+    """(2, n, m) px, where single spots are; NaN where too few good pixels tell."""
     throughput: Float64
     """(n,) of lenslets, median 1 locally: the smooth part is in the lasers' brightness."""
     scatter: Float64
@@ -63,6 +76,8 @@ class SpotFit:
     """(m,) share of the spots that the smooth model kept."""
     chi: float
     """Robust width of residual over noise."""
+    bright_residual: float
+    """Root mean square residual of bright pixels over their light."""
 
 
 def _scattered(image: Float32) -> Float32:
@@ -82,6 +97,9 @@ def start_model(spots: Spots) -> PsfletModel:
     image = np.exp(-(_RADIUS**2) / (2 * 0.95**2))
     image *= 4.0 / image.sum()
     span = (float(spots.wavelengths[0]), float(spots.wavelengths[-1]))
+    if span[0] == span[1]:
+        # One laser knows no colour; its coordinate must have a scale all the same.
+        span = (0.9 * span[0], 1.1 * span[1])
     return PsfletModel(image[None], np.zeros((1, 2), np.int64), span, orthonormal_field(spots.x, spots.y))
 
 
@@ -113,19 +131,19 @@ def fit_laser_frame(
     """
     plan = plan or FitPlan()
     model = start_model(spots)
+    degrees = _degrees(plan, spots.wavelengths.size)
     throughput = np.ones(spots.x.size)
     edge = _near(spots, lonely, data.shape)
     field = field_terms(spots.x, spots.y)
-    rms, used = np.zeros((2, spots.wavelengths.size)), np.zeros(spots.wavelengths.size)
     image, scatter = np.zeros(data.shape, np.float32), np.zeros(len(_FAR))
     far = np.zeros_like(image)
     for turn, iterations in enumerate(plan.iterations):
-        model = widened(model, plan.degrees[turn])
+        model = widened(model, degrees[turn])
         light = np.maximum(image, 0.0) if turn else np.maximum(data, 0.0)
         weight = (good / (light + noise + (plan.model_error * light) ** 2)).astype(np.float32)
         image = spot_image(model, spots, data.shape) + far
         found = _corrections(model, spots, data - image, weight)
-        spots, rms, used = _move(spots, found)
+        spots = _move(spots, found).spots
         spots, throughput = _brighten(spots, found, lonely)
         information = 1.0 / np.clip(found[..., 3], 1e-12, None)
         scattered = _scattered(image)
@@ -136,9 +154,12 @@ def fit_laser_frame(
         spots, scatter = replace(spots, amplitude=grown), change.scatter
         far = np.tensordot(scatter.astype(np.float32), scattered, axes=1)
         image = spot_image(model, spots, data.shape) + far
+    last = _move(spots, _corrections(model, spots, data - image, weight))
     away = ((data - image) / np.sqrt(np.maximum(image, 0.0) + noise))[good]
     chi = 1.4826 * float(np.median(np.abs(away - np.median(away))))
-    return SpotFit(model, spots, throughput, scatter, rms, used, chi)
+    bright = good & (image > _BRIGHT * np.percentile(image[good], 99.0))
+    poor = float(np.sqrt(np.mean(((data - image) / image)[bright] ** 2))) if bright.any() else np.inf
+    return SpotFit(model, last.spots, last.measured, throughput, scatter, last.rms, last.used, chi, poor)
 
 
 def _near(spots: Spots, lonely: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -164,9 +185,19 @@ def _corrections(model: PsfletModel, spots: Spots, residual: Float32, weight: Fl
     return out
 
 
-def _move(spots: Spots, found: Float64) -> tuple[Spots, Float64, Float64]:
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """Places after a correction, (2, n, m) px `measured`; the smooth model through them, and how well it fits."""
+
+    spots: Spots
+    measured: Float64
+    rms: Float64
+    used: Float64
+
+
+def _move(spots: Spots, found: Float64) -> _Moved:
     """Places moved to the smooth model through the corrected ones."""
-    places = spots.places.copy()
+    places, measured = spots.places.copy(), np.full_like(spots.places, np.nan)
     rms, used = np.zeros((2, spots.wavelengths.size)), np.zeros(spots.wavelengths.size)
     terms = field_terms(spots.x, spots.y)
     for laser in range(spots.wavelengths.size):
@@ -175,13 +206,14 @@ def _move(spots: Spots, found: Float64) -> tuple[Spots, Float64, Float64]:
             sound = (np.abs(one[:, 1:3]) < 1.0).all(axis=1) & (one[:, 4:6] < 0.05**2).all(axis=1)
         kept = sound.copy()
         for axis in (0, 1):
-            moved = np.where(sound, places[axis, :, laser] + one[:, 1 + axis], np.nan)
-            coefficients, near = fit_field(spots.x, spots.y, moved)
+            measured[axis, sound, laser] = places[axis, sound, laser] + one[sound, 1 + axis]
+            coefficients, near = fit_field(spots.x, spots.y, measured[axis, :, laser])
             places[axis, :, laser] = terms @ coefficients
-            rms[axis, laser] = float(np.std((moved - places[axis, :, laser])[near]))
+            away = (measured[axis, :, laser] - places[axis, :, laser])[near]
+            rms[axis, laser] = float(np.std(away)) if away.size else np.inf
             kept = kept & near
         used[laser] = float(kept.sum() / max(int(sound.sum()), 1))
-    return replace(spots, places=places), rms, used
+    return _Moved(replace(spots, places=places), measured, rms, used)
 
 
 def _brighten(spots: Spots, found: Float64, lonely: NDArray[np.bool_]) -> tuple[Spots, Float64]:

@@ -16,6 +16,7 @@ from archive_proc.recipes.ifs.lenslet_flat import IFS_LENSLET_FLAT
 from archive_proc.recipes.ifs.positions import IFS_SPECTRA_POSITIONS
 from archive_proc.recipes.ifs.science import IFS_SCIENCE
 from archive_proc.recipes.ifs.tracks import IFS_TRACKS
+from archive_proc.recipes.ifs.wave import IFS_WAVE
 from archive_proc.recipes.irdis.centered import IRDIS_CENTERED
 from archive_proc.recipes.irdis.flat import IRDIS_FLAT
 from archive_proc.recipes.irdis.science import IRDIS_SCIENCE
@@ -35,6 +36,7 @@ COOKBOOK: tuple[Recipe, ...] = (
     IFS_INSTRUMENT_BACKGROUND,
     IFS_DETECTOR_FLAT,
     IFS_SPECTRA_POSITIONS,
+    IFS_WAVE,
     IFS_TRACKS,
     IFS_SCIENCE,
     IFS_CENTERED,

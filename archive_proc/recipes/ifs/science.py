@@ -112,7 +112,7 @@ def _sizes(inputs: RecipeInputs) -> Mapping[str, Mapping[str, int]]:
 
 IFS_SCIENCE = Recipe(
     name="ifs_science",
-    version="1.0.0",
+    version="1.1.0",
     arm=Arm.IFS,
     subject_kind="observation",
     main=ProductMain("ifs_spectra"),

@@ -28,8 +28,8 @@ FROM_SPECTRA = (
 )  # fmt: skip
 """Coordinates that a cube takes over from the spectra."""
 SAID_OF_SPECTRA = (
-    "mode", "inst_filter", "coronagraph", "nd_filter", "rot_mode", "waffle_orient", "angle_convention",
-    "true_north_deg", "pupil_offset_deg", "extraction_preset", "regularisation",
+    "mode", "coronagraph", "nd_filter", "rot_mode", "waffle_orient", "angle_convention", "lenslet_flat",
+    "systematic_relative", "mu", "outliers_sought",
 )  # fmt: skip
 """Attributes that a cube takes over from the spectra, where they have them."""
 
@@ -115,7 +115,7 @@ def resampling(grid: SquareGrid) -> Float32:
 
 
 def channel_correlation(spectra: Calibration) -> list[float]:
-    """Median correlation of a channel's noise with those 1, 2, 3 channels redder; empty where the spectra say none."""
+    """Median correlation of a channel's noise with those 1, 2, ... channels redder; empty where spectra say none."""
     found = spectra.arrays.get("correlation")
     if found is None:
         return []
@@ -139,7 +139,7 @@ def attributes(spectra: Calibration, scale: Scale) -> dict[str, Any]:
         "variance_of_sum": (
             "variance of sum(w q) = sum over pixels p and lags d (both signs) of w_p w_(p+d) sqrt(v_p v_(p+d)) "
             "resampling_correlation(|dy|, |dx|); over many pixels: sum of variance times the sum of "
-            "resampling_correlation over all lags. Along channels: channel_correlation for lags 1, 2, 3, exactly in "
+            "resampling_correlation over all lags. Along channels: channel_correlation for lags 1, 2, ..., exactly in "
             "`correlation` of the spectra. variance_common is correlated in the same way"
         ),
         "channel_correlation": channel_correlation(spectra),

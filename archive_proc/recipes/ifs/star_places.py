@@ -79,8 +79,8 @@ def _mask(field: Field, rows: Arrays, patches: list[Patch]) -> Mask:
 
 
 def _symmetric(rows: Arrays) -> Float64:
-    """(m, 2) centres of symmetry of the usable science planes that show one, pixels."""
-    return np.asarray(rows["guess"][rows["usable"] & np.isfinite(rows["guess"]).all(axis=1)])
+    """(m, 2) centres of symmetry of the shards whose usable planes show one, pixels."""
+    return np.asarray(rows["guess"], np.float64)
 
 
 def place_stars(

@@ -103,16 +103,16 @@ def patch_of(field: Field, images: Planes) -> Patch:
     return high_passed(stamps, tuple(float(one) for one in field.lambda_d[field.witnesses]))
 
 
-def guess_of(field: Field, images: Planes) -> Pair | None:
-    """Where the star must be by symmetry, pixels; None where the images show nothing."""
+def guess_of(field: Field, images: Float32) -> Pair | None:
+    """Where the star must be by symmetry of the witnesses' images, pixels; None where they show nothing."""
     middle = float(field.scale.middle)
-    return symmetric_centre(images[0], (middle, middle))
+    return symmetric_centre(images, (middle, middle))
 
 
 def waffle_of(field: Field, spectra: Planes, images: Planes) -> CubeWaffle | None:
     """The star of a CENTER plane from its four spots; `images` of the witnesses."""
     middle = float(field.scale.middle)
-    guess = guess_of(field, images) or (middle, middle)
+    guess = guess_of(field, images[0]) or (middle, middle)
     x, y, angle = find_spots(images[0], field.lambda_d[field.witnesses], guess)
     start = ((x - middle) / field.pitch_px, (y - middle) / field.pitch_px, angle)
     return fit_cube_waffle(field.places, spectra[:2], field.optics, start)

@@ -18,6 +18,7 @@ from archive_proc.recipes.ifs.squares import Planes, spectra_of
 from archive_proc.recipes.ifs.track_looks import STAMP, Field, Pair, field_of, guess_of, patch_of, waffle_of
 from archive_proc.recipes.recipe import Array, Arrays, Block, BlockOutput, RecipeInputs
 
+Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -54,7 +55,7 @@ def look(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
     rows = waffle_rows(n, channels)
     usable = np.asarray(inputs.planes.usable, bool)[block.planes]
     patches: list[Patch] = []
-    guesses: list[Pair | None] = []
+    light = _Mean(field)
     with_spots = [_is_center(main.arrays["frame_type"][plane]) for plane in block.planes]
     for index in range(n):
         flux, variance, flags = (block.pixels[name][index] for name in ("flux", "variance", "flags"))
@@ -62,9 +63,11 @@ def look(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
         images = field.images(spectra, field.witnesses)
         if with_spots[index]:
             put_waffle(rows, index, waffle_of(field, spectra, images))
-        guesses.append(guess_of(field, images))
+        if usable[index]:
+            light.add(images[0])
         patches.append(patch_of(field, images))
-    star = _middle_of(guesses, usable, field)
+    guess = guess_of(field, light.value())
+    star = guess or (float(field.scale.middle), float(field.scale.middle))
     mask = registration_mask(field, star)
     members = [patch for patch, good in zip(patches, usable, strict=True) if good]
     if members and not any(with_spots):
@@ -76,7 +79,7 @@ def look(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
     rows |= {
         "planes": block.planes,
         "usable": usable,
-        "guess": np.array([one or (np.nan, np.nan) for one in guesses], np.float64).reshape(n, 2),
+        "guess": np.array([guess] if guess else [], np.float64).reshape(-1, 2),
         "shift": np.array([one.xy for one in registered.shifts]),
         "shift_error": np.array([one.error for one in registered.shifts]),
         "brightness": np.array([one.brightness for one in registered.shifts]),
@@ -91,13 +94,21 @@ def _is_center(frame_type: object) -> bool:
     return "CENTER" in str(frame_type).upper()
 
 
-def _middle_of(guesses: Sequence[Pair | None], usable: Mask, field: Field) -> Pair:
-    """Median of what usable planes say, else the field's middle."""
-    seen = np.array([one for one, good in zip(guesses, usable, strict=True) if good and one is not None])
-    if not seen.size:
-        return float(field.scale.middle), float(field.scale.middle)
-    x, y = np.median(seen, axis=0)
-    return float(x), float(y)
+class _Mean:
+    """Mean of the usable planes' witnesses, NaN where none has a value."""
+
+    def __init__(self, field: Field) -> None:
+        shape = (field.witnesses.size, field.scale.size, field.scale.size)
+        self._total, self._count = np.zeros(shape), np.zeros(shape, np.int32)
+
+    def add(self, images: Float32) -> None:
+        known = np.isfinite(images)
+        self._total += np.where(known, images, np.float32(0))
+        self._count += known
+
+    def value(self) -> Float32:
+        known = self._count > 0
+        return np.where(known, self._total / np.where(known, self._count, 1), np.nan).astype(np.float32)
 
 
 def _stars(field: Field, star: Pair) -> tuple[list[Pair], list[float]]:

@@ -173,7 +173,7 @@ def _angle_remarks(
 
 IFS_TRACKS = Recipe(
     name="ifs_tracks",
-    version="1.0.0",
+    version="1.1.0",
     arm=Arm.IFS,
     subject_kind="observation",
     main=ProductMain("ifs_spectra"),

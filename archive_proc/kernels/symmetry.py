@@ -25,8 +25,12 @@ def symmetric_centre(images: Float32, guess: tuple[float, float]) -> tuple[float
 
     Local contrast is compared, limited to +-1: neither bright sources nor bright channels rule. None without contrast.
     """
-    size = images.shape[-1]
-    y, x = np.mgrid[:size, :size]
+    reach = int(REACH + 2.0 * COARSE)
+    left, low = (max(round(one) - reach, 0) for one in guess)
+    images = images[:, low : low + 2 * reach + 1, left : left + 2 * reach + 1]
+    guess = guess[0] - left, guess[1] - low
+    size = max(images.shape[1:])
+    y, x = np.mgrid[: images.shape[1], : images.shape[2]]
     near = np.hypot(x - guess[0], y - guess[1]) < REACH
     score = np.zeros((2 * size, 2 * size))
     for image in images:
@@ -49,7 +53,7 @@ def symmetric_centre(images: Float32, guess: tuple[float, float]) -> tuple[float
         return None
     row, column = np.unravel_index(int(np.argmax(part)), part.shape)
     at = int(row) + rows.start, int(column) + columns.start
-    return _finer(score, at, 1) / 2.0, _finer(score, at, 0) / 2.0
+    return left + _finer(score, at, 1) / 2.0, low + _finer(score, at, 0) / 2.0
 
 
 def _finer(score: NDArray[np.float64], at: tuple[int, int], axis: int) -> float:

@@ -31,6 +31,8 @@ Mask = NDArray[np.bool_]
 SPOTS = 4
 SEARCH = 16.0
 """Pixels about the first guess that are searched for the pattern."""
+SEARCH_STEP = 2.0
+"""Pixels: half of what a spot is wide; the fit finds the rest."""
 ANGLE_STEP = np.radians(1.5)
 SIGNIFICANT = 5.0
 """Standard errors that a spot's amplitude must reach, over all channels."""
@@ -66,7 +68,7 @@ def find_spots(images: Float32, lambda_d: Float64, guess: tuple[float, float]) -
     score is the sum of the square roots of local contrasts in units of each image's own scatter, so that four fair
     spots beat one bright speckle or companion, and no channel rules.
     """
-    grid = np.arange(-SEARCH, SEARCH + 0.1, 1.0)
+    grid = np.arange(-SEARCH, SEARCH + 0.1, SEARCH_STEP)
     dy, dx = np.meshgrid(grid, grid, indexing="ij")
     angles = np.arange(0.0, np.pi / 2 - 1e-9, ANGLE_STEP)
     score = np.zeros((angles.size, *dx.shape))

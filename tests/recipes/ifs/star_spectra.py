@@ -75,8 +75,8 @@ class StarSpectra:
         self.lenslets = found
         self._tree = scipy.spatial.cKDTree(np.stack([found.x, found.y], axis=1))
         rng = np.random.default_rng(self.seed)
-        radius, turn = rng.uniform(3.5, 19.0, 220), rng.uniform(0, 2 * np.pi, 220)
-        bright = rng.exponential(14.0, 220) * (6.0 / (3.0 + radius))
+        radius, turn = rng.uniform(3.5, 19.0, 140), rng.uniform(0, 2 * np.pi, 140)
+        bright = rng.exponential(14.0, 140) * (6.0 / (3.0 + radius))
         # In pairs of unlike brightness on opposite sides, as speckles of phase and amplitude are.
         self._speckles = [
             (np.array([r * np.cos(t), r * np.sin(t)]) * sign, b * factor)

@@ -241,6 +241,9 @@ class _Cascade:
         links: list[Link] = []
         first: NotPlanned | None = None
         for one in main_files(self.universe, subject, RawMain(roles=role.for_roles)):
+            if one.science and subject.kind == "observation":
+                # Continuous waffle: its planes are in the observation's own product already.
+                continue
             made, made_type, why = self._frame(one, role, subject)
             if isinstance(made, Process):
                 found = Link(made, made_type, one.association)

@@ -208,7 +208,8 @@ class InputRole:
     source `association`: products of the groups that the rules of this `role` chose for the main files' groups;
     source `subject`: a product of the same subject; source `pinned`: a library product pinned by an override; source
     `frames`: a product of each raw frame of the observation whose role is one of `for_roles`, made for that frame alone
-    (`subject_kind` frame). Frames of which none can be made, or whose product was refused, are left out and named.
+    (`subject_kind` frame); science planes of that role are no such frames. Frames of which none can be made, or whose
+    product was refused, are left out and named.
     """
 
     role: str

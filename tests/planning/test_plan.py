@@ -530,6 +530,18 @@ def test_products_of_single_frames_are_inputs_of_their_observation() -> None:
     assert not plan.not_planned
 
 
+def test_science_planes_are_no_frames_beside_themselves() -> None:
+    night = toy.plain_night()
+    made = night.observations.pop()
+    # Continuous waffle: the science planes are CENTER frames.
+    files = tuple(replace(one, science=one.role == "CENTER") for one in made.files if one.role != "OBJECT")
+    night.observations.append(replace(made, files=files))
+    optional = replace(FRAMES, inputs=tuple(replace(one, required=False) for one in FRAMES.inputs))
+    rulebook = replace(WITH_FRAMES, cookbook=(*toy.COOKBOOK, SINGLE, optional))
+    places = of(plan_of(toy.universe(night), rulebook), "toy_places")
+    assert {one.role for one in places.inputs} == {"main", "star"}
+
+
 def test_a_center_frame_of_another_ob_brings_its_product_with_the_links_level() -> None:
     night = toy.plain_night()
     (mine,) = night.observations

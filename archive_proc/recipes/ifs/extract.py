@@ -217,6 +217,7 @@ def _attributes(inputs: RecipeInputs, where: Spectrograph) -> Mapping[str, Any]:
         "coronagraph": frame.coro_ir,
         "nd_filter": frame.nd_filter,
         "rot_mode": frame.rot_mode,
+        "waffle_orient": frame.waffle_orient,
         "reference_wavelength_um": REFERENCE_UM,
         "angle_convention": ANGLE_CONVENTION,
         "flux_convention": (
@@ -286,7 +287,7 @@ _COST = Cost(
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.0.0",
+    version="1.0.1",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
@@ -312,7 +313,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.0.0",
+    version="1.0.1",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),

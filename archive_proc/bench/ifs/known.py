@@ -93,6 +93,8 @@ class Known:
     read_noise: Callable[[float], float]
     """e- of a plane, by its DIT in s."""
     scenes: tuple[Scene, ...]
+    response: Float32 | None = None
+    """(2048, 2048) of the pixels, where it is known."""
 
     def scene(self, name: str, frame_type: str | None = None) -> Scene | None:
         """The first scene of a name (and frame type); None where the night has none."""
@@ -163,6 +165,7 @@ def load_simulated(folder: Path, dits: Mapping[str, float]) -> Known:
         background_e_s=truth.background_e_s,
         read_noise=lambda dit_s: read_noise_e(dit_s, factor),
         scenes=tuple(scenes),
+        response=truth.response,
     )
 
 

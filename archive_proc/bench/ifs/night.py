@@ -14,6 +14,7 @@ from archive_proc.bench.ifs.compared import compare
 from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, pulls_width
 from archive_proc.bench.ifs.independent import IndependentLenslets
 from archive_proc.bench.ifs.known import Known, Scene
+from archive_proc.bench.ifs.masters import master_values
 from archive_proc.bench.ifs.other_runs import true_values, weighted_values
 from archive_proc.bench.ifs.plain_detector import plain_detector
 from archive_proc.bench.ifs.products import (
@@ -85,6 +86,7 @@ def product_values(night: Night, archive: Archive) -> Values:
     found |= _cubes(night, archive)
     found |= _shifts(known, archive)
     found |= _costs(archive)
+    found |= master_values(known, archive)
     return found
 
 

@@ -32,7 +32,6 @@ from archive_proc.recipes.detector import join_stripes, no_planes, usable_rows
 from archive_proc.recipes.ifs.layout import Layout, layout_of
 from archive_proc.recipes.ifs.planes import (
     BAD_PIXELS,
-    COLOURED_FLATS,
     DARK,
     FLAT,
     detector_masters,
@@ -256,11 +255,11 @@ def _light(white: Float32, usable: Mask, x: Float64, y: Float64, whole: Mask) ->
 
 IFS_SPECTRA_POSITIONS = Recipe(
     name="ifs_spectra_positions",
-    version="1.0.0",
+    version="1.1.0",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_SPECPOS_RAW", "IFS_FLAT_RAW")),
-    inputs=(DARK, FLAT, BAD_PIXELS, *COLOURED_FLATS),
+    inputs=(DARK, FLAT, BAD_PIXELS),
     outputs=(PRODUCT,),
     parameters=PositionsParameters,
     tables=(

@@ -29,6 +29,9 @@ def command() -> None:
 @click.option("--mode", "modes", metavar="YJ,YH", help="IFS: modes of the simulated nights [both].")
 @click.option("--raw", metavar="DIR", help="Raw frames, where they do not lie beside truth.npz.")
 @click.option(
+    "--products-only", is_flag=True, help="IFS, with --measure: without the reductions to compare with (3 min)."
+)
+@click.option(
     "--bad-nights",
     type=click.Choice(["none", "table", "all"]),
     default="table",
@@ -51,6 +54,7 @@ def accuracy(
     cases: str | None,
     modes: str | None,
     bad_nights: str,
+    products_only: bool,
     measure: str | None,
     work: str | None,
     as_json: bool,
@@ -68,7 +72,11 @@ def accuracy(
     from archive_proc.bench.figures import report_json, table
 
     if arm == "ifs":
-        report = _ifs(samples, raw, seeds, modes, bad_nights, measure, work)
+        report = (
+            _measured_ifs(samples, raw, measure, products_only=products_only)
+            if measure is not None
+            else _ifs(samples, seeds, modes, bad_nights, work)
+        )
     elif measure is not None:
         if samples is None:
             raise MisuseError(
@@ -96,28 +104,21 @@ def _numbers(seeds: str) -> tuple[int, ...]:
         raise MisuseError("AP-CLI-007", "are not numbers", subject=f"--seeds {seeds}", remedy="--seeds 1,2,3") from None
 
 
-def _ifs(
-    samples: str | None,
-    raw: str | None,
-    seeds: str | None,
-    modes: str | None,
-    bad_nights: str,
-    measure: str | None,
-    work: str | None,
-) -> Report:
+def _measured_ifs(samples: str | None, raw: str | None, measure: str, *, products_only: bool) -> Report:
+    from archive_proc.bench.ifs.bench import measure_ifs, night_of
+
+    if samples is None:
+        raise MisuseError(
+            "AP-CLI-007", "--measure needs --samples", subject="bench accuracy ifs", remedy="name the truth's folder"
+        )
+    return measure_ifs(Path(measure), night_of(Path(samples), Path(raw) if raw else None), products_only=products_only)
+
+
+def _ifs(samples: str | None, seeds: str | None, modes: str | None, bad_nights: str, work: str | None) -> Report:
     from archive_proc.bench.commands import extract_by_commands, reduce_beside, reduce_by_commands
-    from archive_proc.bench.ifs.bench import MODES, SEEDS, bench_ifs, measure_ifs, night_of
+    from archive_proc.bench.ifs.bench import MODES, SEEDS, bench_ifs
     from archive_proc.bench.ifs.troubles import TROUBLES
 
-    if measure is not None:
-        if samples is None:
-            raise MisuseError(
-                "AP-CLI-007",
-                "--measure needs --samples",
-                subject="bench accuracy ifs",
-                remedy="give the truth's folder",
-            )
-        return measure_ifs(Path(measure), night_of(Path(samples), Path(raw) if raw else None))
     chosen = tuple(modes.split(",")) if modes else MODES
     for one in chosen:
         if one not in MODES:

@@ -9,10 +9,12 @@ from pathlib import Path
 from archive_proc.bench.figures import Figure, Report, across_seeds
 from archive_proc.bench.ifs.bad_nights import ReduceWith, bad_night_rows
 from archive_proc.bench.ifs.known import is_sample, load_sample, load_simulated
-from archive_proc.bench.ifs.night import Night, measure_night, reference_values
+from archive_proc.bench.ifs.night import Night, measure_night, product_rows, reference_values
+from archive_proc.bench.ifs.products import find_spectra, read_archive
 from archive_proc.bench.ifs.raw_set import read_raw_set
 from archive_proc.bench.ifs.troubles import Trouble
 from archive_proc.bench.ifs.values import Values
+from archive_proc.errors import InputError
 from archive_proc.simulate.ifs.night import simulate_ifs_night
 from archive_proc.simulate.ifs.spec import scene_night
 from archive_proc.simulate.ifs.truth import load_ifs_truth
@@ -104,7 +106,21 @@ def _on_request(night: Night, archive: Path, extract: Extract) -> None:
         extract(archive, scene.file_id)
 
 
-def measure_ifs(archive: Path, night: Night, on_sample: References | None = None) -> Report:
-    """Figures of a night that was reduced in `archive`, however that was done; the references run on its raw files."""
-    references = reference_values(night)
-    return Report("accuracy ifs", measure_night(night, archive, references, on_sample))
+def measure_ifs(archive: Path, night: Night, *, products_only: bool = False) -> Report:
+    """Figures of a night that was reduced in `archive`, however that was done.
+
+    `products_only`: neither the references nor anything else is run. Raises InputError AP-SIM-006 when nothing of the
+    night was extracted.
+    """
+    sealed = read_archive(archive)
+    scenes = [one for one in night.known.scenes if one.frame_type == "OBJECT"]
+    if not any(find_spectra(sealed, one) is not None for one in scenes):
+        raise InputError(
+            "AP-SIM-006",
+            "no ifs_spectra has frames of this night",
+            subject=night.case,
+            remedy="look at `check` and at the failures of the run",
+        )
+    if products_only:
+        return Report("accuracy ifs", product_rows(night, archive))
+    return Report("accuracy ifs", measure_night(night, archive, reference_values(night), None))

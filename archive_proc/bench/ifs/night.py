@@ -168,6 +168,12 @@ def _centring(centers: Sequence[Scene], archive: Archive) -> Value:
     return Value(centring_error_mas(np.concatenate(found), np.concatenate(true)), sum(len(one) for one in true))
 
 
+def product_rows(night: Night, archive: Path) -> tuple[Figure, ...]:
+    """The rows that the sealed products of a night allow, beside nothing."""
+    ours = product_values(night, read_archive(archive))
+    return tuple(rows(night.case, night.known.mode, ours, (), sorted(ours)))
+
+
 def measure_night(
     night: Night, archive: Path, references: dict[str, Values], on_sample: dict[str, Values] | None
 ) -> tuple[Figure, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,15 +14,16 @@ from archive_proc.bench.ifs.known import Float, Known, Scene
 from archive_proc.bench.ifs.products import LENSLET_FLAT, SPECTRA, Archive, made_from, to_lamp, to_spectra
 from archive_proc.bench.ifs.raw_set import RawSet
 from archive_proc.bench.ifs.rerun import run_again
-from archive_proc.bench.ifs.spectra import Lamp, Spectra
+from archive_proc.bench.ifs.spectra import Spectra
 from archive_proc.bench.ifs.true_knowledge import with_truth
 from archive_proc.bench.ifs.values import Reduced, Values, values_of
+from archive_proc.model.records import ProcessRecord
 from archive_proc.recipes.recipe import Arrays, Calibration, RecipeInputs
 from archive_proc.simulate.ifs.truth import IfsTruth
 
-EXTRACT, FLAT = "ifs_extract", "ifs_lenslet_flat"
+EXTRACT, FRAME, FLAT = "ifs_extract", "ifs_extract_frame", "ifs_lenslet_flat"
 WEIGHTED = ("channel bias, uniform field, rms", "channel bias, uniform field, worst")
-Change = Callable[[RecipeInputs, Scene], RecipeInputs]
+Change = Callable[[RecipeInputs, Sequence[Scene]], RecipeInputs]
 
 
 def true_values(known: Known, raw: RawSet, truth: IfsTruth | None, path: Path, archive: Archive) -> Values | None:
@@ -31,20 +32,21 @@ def true_values(known: Known, raw: RawSet, truth: IfsTruth | None, path: Path, a
     None where the archive holds nothing to run again.
     """
 
-    def change(inputs: RecipeInputs, scene: Scene) -> RecipeInputs:
-        better = with_truth(inputs, known, truth, scene.pose.mean(axis=0))
+    def change(inputs: RecipeInputs, scenes: Sequence[Scene]) -> RecipeInputs:
+        pose = np.concatenate([scene.pose for scene in scenes]).mean(axis=0)
+        better = with_truth(inputs, known, truth, pose)
         return replace(better, parameters=replace(better.parameters, measure_shift=False))
 
-    scenes = [scene for name in ("uniform", "tdwarf", "comb") for scene in known.all(name)[:1]]
-    again = _reduced(known, raw, path, archive, scenes, change)
+    scenes = [scene for name in ("uniform", "tdwarf", "comb", "wave") for scene in known.all(name)[:1]]
+    again = _reduced(known, raw, path, archive, [*scenes, *known.all("star", "OBJECT")], change)
     return None if again is None else values_of(known, again)
 
 
 def weighted_values(known: Known, raw: RawSet, path: Path, archive: Archive) -> Values | None:
     """Channel bias with what lamp and sky are known to be as weights inside the channels; calibrations as found."""
 
-    def change(inputs: RecipeInputs, scene: Scene) -> RecipeInputs:
-        weight = channel_weight(known, scene, _edges(archive))
+    def change(inputs: RecipeInputs, scenes: Sequence[Scene]) -> RecipeInputs:
+        weight = channel_weight(known, scenes[0], _edges(archive))
         return replace(inputs, parameters=replace(inputs.parameters, channel_weight=tuple(weight)))
 
     scene = known.scene("uniform")
@@ -69,31 +71,35 @@ def _edges(archive: Archive) -> Float:
 
 
 def _reduced(
-    known: Known, raw: RawSet, path: Path, archive: Archive, scenes: list[Scene], change: Change
+    known: Known, raw: RawSet, path: Path, archive: Archive, scenes: Sequence[Scene], change: Change
 ) -> Reduced | None:
     lamp_scene = known.scene("ifu_flat")
     record = None if lamp_scene is None else made_from(archive, FLAT, lamp_scene.file_id)
     if record is None or lamp_scene is None:
         return None
-    chosen_lamp: Scene = lamp_scene
-    flat = run_again(path, record, lambda inputs: change(inputs, chosen_lamp))
-    lamp: Lamp | None = to_lamp(flat.products[LENSLET_FLAT], raw, known)
-    spectra: dict[str, Spectra] = {}
+    lamp = [lamp_scene]
+    flat = run_again(path, record, lambda inputs: change(inputs, lamp)).products[LENSLET_FLAT]
+    by_process: dict[str, tuple[ProcessRecord, list[Scene]]] = {}
     for scene in scenes:
-        extracted = made_from(archive, EXTRACT, scene.file_id)
-        if extracted is None:
-            continue
+        recipe = FRAME if scene.frame_type == "CALIB" else EXTRACT
+        made = made_from(archive, recipe, scene.file_id)
+        if made is not None:
+            by_process.setdefault(made.process_id, (made, []))[1].append(scene)
+    spectra: dict[str, Spectra] = {}
+    for made, own in by_process.values():
 
-        def with_flat(inputs: RecipeInputs, scene: Scene = scene) -> RecipeInputs:
-            found = {
-                role: tuple(_same_or(one, flat.products[LENSLET_FLAT]) for one in given)
-                for role, given in inputs.calibrations.items()
-            }
-            return change(replace(inputs, calibrations=found), scene)
+        def with_flat(inputs: RecipeInputs, own: Sequence[Scene] = own) -> RecipeInputs:
+            return change(_given(inputs, flat), own)
 
-        again = run_again(path, extracted, with_flat)
-        spectra[scene.file_id] = to_spectra(known, scene, again.products[SPECTRA])
-    return Reduced(lamp, spectra)
+        arrays = run_again(path, made, with_flat).products[SPECTRA]
+        spectra |= {scene.file_id: to_spectra(known, scene, arrays) for scene in own}
+    return Reduced(to_lamp(flat, raw, known), spectra)
+
+
+def _given(inputs: RecipeInputs, flat: Arrays) -> RecipeInputs:
+    """The inputs with this lenslet flat in place of the one they have."""
+    found = {role: tuple(_same_or(one, flat) for one in given) for role, given in inputs.calibrations.items()}
+    return replace(inputs, calibrations=found)
 
 
 def _same_or(one: Calibration, flat: Arrays) -> Calibration:

@@ -20,7 +20,6 @@ from archive_proc.bench.ifs.plain_detector import plain_detector
 from archive_proc.bench.ifs.products import (
     CENTER,
     CUBE,
-    LINE_PRESET,
     Archive,
     cost_of,
     file_of,
@@ -78,7 +77,7 @@ def product_values(night: Night, archive: Archive) -> Values:
     known = night.known
     spectra = {}
     for scene in scored_scenes(known):
-        dataset = find_spectra(archive, scene, preset=LINE_PRESET if scene.name == "wave" else None)
+        dataset = find_spectra(archive, scene, lines=scene.name == "wave")
         if dataset is not None:
             spectra[scene.file_id] = to_spectra(known, scene, dataset)
     lamp = find_lamp(archive, night.raw, known)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from archive_proc.bench.ifs.known import Float, Known, Scene
 from archive_proc.bench.ifs.raw_set import RawSet
 from archive_proc.bench.ifs.spectra import Lamp, Spectra
+from archive_proc.model.processes import Process
 from archive_proc.model.records import ProcessRecord
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.records import read_record
@@ -92,14 +93,18 @@ def file_of(arrays: Variables, scene: Scene) -> NDArray[np.intp]:
     return own if len(own) == scene.planes else np.empty(0, np.intp)
 
 
-def find_spectra(archive: Archive, scene: Scene, *, preset: str | None = None) -> xr.Dataset | None:
-    """The newest spectra with all planes of a file, of a preset where one is named, else of any but `ifs_line`."""
+def find_spectra(archive: Archive, scene: Scene, *, lines: bool = False) -> xr.Dataset | None:
+    """The newest spectra with all planes of a file: those without outlier rejection (`ifs_line`), or all others."""
     for product in reversed(archive.of_type(SPECTRA)):
-        dataset = product.open()
-        own = str(dataset.attrs.get("extraction_preset", ""))
-        if (own == preset if preset is not None else own != LINE_PRESET) and len(file_of(dataset, scene)):
-            return dataset
+        if _is_for_lines(product.record.process) is lines:
+            dataset = product.open()
+            if len(file_of(dataset, scene)):
+                return dataset
     return None
+
+
+def _is_for_lines(process: Process) -> bool:
+    return process.preset == LINE_PRESET or process.parameters.get("find_outliers") is False
 
 
 def to_spectra(known: Known, scene: Scene, arrays: Variables) -> Spectra:

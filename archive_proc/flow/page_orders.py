@@ -11,7 +11,7 @@ from typing import Any
 from archive_proc.catalog.query import query
 from archive_proc.errors import ArchiveProcError
 from archive_proc.instruments.tables import Tables, load_tables
-from archive_proc.model.frames import RawFrame
+from archive_proc.model.frames import Arm, RawFrame
 from archive_proc.model.ids import FileId
 from archive_proc.model.processes import Plan
 from archive_proc.quality.orders import PageOrder, PlaneVerdict, QcRow, RawPlane, SourceProduct
@@ -180,6 +180,12 @@ def _raw(sources: PageSources, files: Sequence[Row]) -> tuple[RawPlane | None, s
 def _group(layout: Layout, tables: Tables, row: Row, known: _Known) -> PageOrder:
     keys = json.loads(row["keys"] or "{}")
     optics = tables.irdis.filters.get(str(keys.get("inst_filter", "")))
+    bands = () if optics is None else tuple(optics.bands)
+    ifs = row["arm"] == Arm.IFS
+    if ifs:
+        # Masters of one prism share scales; the IRDIS filter in the header of an IFS file means nothing.
+        mode = tables.ifs.mode_of(keys.get("ifs_comb")) or keys.get("ifs_mode")
+        bands = () if mode is None else (str(mode),)
     words = [_WORDS[name](value) if name in _WORDS else str(value) for name, value in keys.items() if value is not None]
     files = row["n_files"] or 0
     return PageOrder(
@@ -194,8 +200,8 @@ def _group(layout: Layout, tables: Tables, row: Row, known: _Known) -> PageOrder
         products=known.sources(layout),
         missing=known.why(),
         qc=known.figures,
-        bands=() if optics is None else tuple(optics.bands),
-        outputs=tables.irdis.detector.outputs,
+        bands=bands,
+        outputs=(tables.ifs if ifs else tables.irdis).detector.outputs,
         package_version=__version__,
     )
 

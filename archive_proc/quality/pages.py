@@ -8,8 +8,10 @@ from pathlib import Path
 
 from archive_proc.quality.canvas import save
 from archive_proc.quality.file_names import master_file, observation_file, thumbnail_file
-from archive_proc.quality.master import measure_master, scale_key
+from archive_proc.quality.master import measure_master
+from archive_proc.quality.master_kinds import kind_of
 from archive_proc.quality.master_page import draw_master
+from archive_proc.quality.master_sheet import scale_key
 from archive_proc.quality.measured import Measured, read_measured
 from archive_proc.quality.observation import measure_observation
 from archive_proc.quality.observation_page import draw_observation
@@ -76,9 +78,10 @@ def _masters(order: PageOrder, found: Measured, scales: Mapping[str, Scale]) -> 
     for product_type in sorted({*order.products, *order.missing}):
         name = master_file(product_type, order.preset)
         pages[name] = draw_master(order, found, scales, product_type)
-        for image in ("level", "response", "chi"):
-            scale = scales.get(scale_key(product_type, image, found.facts["band"]))
+        for image, scaled in kind_of(product_type).pictures:
+            scale = scales.get(scale_key(product_type, scaled, found.facts["band"]))
             small = thumbnail(found, scale, f"{product_type}|{image}")
             if small is not None:
                 pages[thumbnail_file(name)] = small
+                break
     return pages

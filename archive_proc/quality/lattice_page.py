@@ -123,11 +123,13 @@ def _detector(sheet: MasterSheet, axes: Axes) -> None:
     axes.set_ylim(-0.5, 2047.5)
     axes.set_aspect("equal")
     axes.set_title(
-        f"First laser's places of {len(q)} lenslets, {int((~lit).sum())} dark or not measured (black); labels: "
-        f"{sheet.fact('labels')}",
-        fontsize=6.0,
+        f"First laser's places of {len(q)} lenslets; labels: {sheet.fact('labels')}",
+        fontsize=6.4,
     )
-    axes.set_xlabel(f"x [pixel]      full: q a multiple of {EVERY}; dashed: r; dash-dotted: field stop")
+    axes.set_xlabel(
+        f"x [pixel]      full: q a multiple of {EVERY}; dashed: r; dash-dotted: field stop; "
+        f"black: {int((~lit).sum())} dark or not measured"
+    )
     axes.set_ylabel("y [pixel]")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -83,7 +84,7 @@ def _profile(shape: Float64) -> Float64:
 
 def _side(sheet: MasterSheet) -> int:
     """Pixels along a stamp: three, a laser, and room for the values of shades."""
-    return min(140, (1364 // len(sheet.array("laser")) - 50) // 3)
+    return min(140, (1364 // len(sheet.array("laser")) - 40) // 3)
 
 
 def psflets_height(sheet: MasterSheet) -> int:
@@ -118,7 +119,7 @@ def _nine(sheet: MasterSheet, left: float, top: float, number: int, kind: str, t
             continue
         words = f"{x:.0f}, {y:.0f}   {areas[at]:.1f} px2" if kind == "shape" else f"{x:.0f}, {y:.0f}"
         _stamp(axes, images[at], scale, words)
-        if column == 2 and row == 0:
+        if column == 2 and row == 0 and number == len(sheet.array("laser")) - 1:
             strip(sheet.page, axes, scale, "")
 
 
@@ -137,6 +138,8 @@ def _profiles(sheet: MasterSheet, axes: Axes) -> None:
         radius = (np.arange(len(profile)) + 0.5) / 2.0
         axes.plot(radius, np.where(profile > 0, profile, np.nan), label=f"{1000 * laser:.2f} nm", **look)
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_ylim(1e-6, 0.5)
     axes.set_title("Mean over rings, middle of the field (negative rings are not drawn)")
     axes.set_xlabel("radius [pixel]      ticks of the stamps: 5 pixels; titles: place [pitch], noise-equivalent area")
     axes.set_ylabel("share of the light a pixel holds")

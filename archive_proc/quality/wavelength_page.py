@@ -81,7 +81,7 @@ def _law(given: MasterReading, dispersion: Dispersion) -> None:
 
 def wavelength_height(sheet: MasterSheet) -> int:
     """Pixels that the panels need."""
-    return (len(sheet.array("laser")) + 1) * ROW
+    return (len(sheet.array("laser")) + 1) * ROW + 10
 
 
 def draw_wavelength(sheet: MasterSheet, top: float) -> None:
@@ -95,10 +95,14 @@ def draw_wavelength(sheet: MasterSheet, top: float) -> None:
     sheet.image(axes, "throughput", "throughput", frame, "Brightness of laser spots over surroundings", "")
     _stop(sheet, axes)
     axes = sheet.page.axes(84 + STEP, below, WIDTH, HEIGHT - 20)
-    show_histogram(axes, sheet.array("throughputs"), "Brightness", "1", "lenslets", limits=(0.85, 1.15))
+    show_histogram(axes, sheet.array("throughputs"), "Brightness", "1", "", limits=(0.85, 1.15))
     _curves(sheet, sheet.page.axes(84 + 2 * STEP, below, WIDTH, HEIGHT - 20), "law", "Dispersion [nm a pixel]")
     _curves(sheet, sheet.page.axes(84 + 3 * STEP, below, WIDTH, HEIGHT - 20), "lean", "Lean of the trace in x [pixel]")
-    sheet.page.text(84 + 2 * STEP, below + HEIGHT + 22, f"Drift: {sheet.fact('moved')}", fontsize=5.8)
+    words = "lines of the check: full where too red, open where too blue, by size; a cross where no line was found"
+    sheet.page.text(
+        84 + 2 * STEP, below + HEIGHT + 22, f"Drift: {sheet.fact('moved')}.  Histograms: lenslets. ", fontsize=5.8
+    )
+    sheet.page.text(84, below + HEIGHT + 34, words.capitalize() + ".", fontsize=5.8)
 
 
 def _stop(sheet: MasterSheet, axes: Axes) -> None:
@@ -114,18 +118,20 @@ def _laser_row(sheet: MasterSheet, top: float, number: int, wavelength_um: float
         title = f"{name}: spot minus solution, {axis}"
         sheet.image(axes, f"residual_{axis}_{number}", "residual", frame, title, "pixel")
         _stop(sheet, axes)
+        if column:
+            axes.set_ylabel("")
     residuals = sheet.array("residuals")[:, :, number]
     scale = sheet.scale("residual")
     axes = sheet.page.axes(84 + 2 * STEP, top, WIDTH, HEIGHT - 20)
     if scale is None:
         say_why(axes, f"{name}: residuals", "no spot was measured")
     else:
-        show_histogram(axes, residuals[0], name, "pixel", "lenslets", limits=(scale.low, scale.high),
+        show_histogram(axes, residuals[0], name, "pixel", "", limits=(scale.low, scale.high),
                        other=residuals[1], names=("x", "y"))  # fmt: skip
-    _lines(sheet, sheet.page.axes(84 + 3 * STEP, top, WIDTH, HEIGHT), number, name)
+    _lines(sheet, sheet.page.axes(84 + 3 * STEP, top, WIDTH, HEIGHT), number)
 
 
-def _lines(sheet: MasterSheet, axes: Axes, number: int, name: str) -> None:
+def _lines(sheet: MasterSheet, axes: Axes, number: int) -> None:
     """Lines of the checked lenslets: size and sense of the offset, crosses where no line was found."""
     offsets: NDArray[np.float64] = sheet.array("line_offset")[:, number]
     places = sheet.array("checked_places")
@@ -139,11 +145,11 @@ def _lines(sheet: MasterSheet, axes: Axes, number: int, name: str) -> None:
     axes.set_xlim(left, right)
     axes.set_ylim(low, high)
     axes.set_aspect("equal")
-    axes.set_xlabel("x [pitch]   full: too red, open: too blue, cross: no line")
+    axes.set_xlabel("x [pitch]")
     axes.set_ylabel("y [pitch]")
     axes.locator_params(nbins=5)
     words = f"{np.median(offsets[found]):+.2f} nm, scatter {_scatter(offsets[found]):.2f}" if found.any() else "none"
-    axes.set_title(f"{name}: line of the check, {words}, {int((~found).sum())} of {len(found)} without")
+    axes.set_title(f"Line {words}; {int((~found).sum())} of {len(found)} without")
 
 
 def _scatter(values: NDArray[np.float64]) -> float:

@@ -79,9 +79,12 @@ class Product:
 class Archive:
     """One archive on disk. Opening it reads its settings and nothing else."""
 
-    def __init__(self, root: Path, settings: ArchiveSettings, cookbook: str | None = None) -> None:
+    def __init__(
+        self, root: Path, settings: ArchiveSettings, cookbook: str | None = None, preset: str | None = None
+    ) -> None:
         self.root = root
-        self.settings = settings
+        self.preset = preset
+        self.settings = self._with_preset(settings)
         self.cookbook = cookbook
         self.layout = Layout(root)
         self._read: tuple[object, Campaign] | None = None
@@ -90,16 +93,22 @@ class Archive:
         return f"Archive({str(self.root)!r})"
 
     @classmethod
-    def open(cls, path: str | Path | None = None, *, cookbook: str | None = None) -> Archive:
+    def open(cls, path: str | Path | None = None, *, cookbook: str | None = None, preset: str | None = None) -> Archive:
         """Open the archive at `path`, else `$ARCHIVE_PROC_HOME`, else the nearest parent that is one.
 
         `cookbook`: a module whose recipes take the place of the package's (stand-ins of `bench`): its `COOKBOOK` is
-        planned with, its `recipe(name)` run. Raises NotFoundError AP-CLI-002, MisuseError AP-CLI-003 and -004 for its
-        settings.
+        planned with, its `recipe(name)` run. `preset` takes the place of that of `archive.toml`.
+
+        Raises NotFoundError AP-CLI-002, MisuseError AP-CLI-003 and -004 for its settings.
         """
         root = find_archive(path)
         settings = parse_archive_settings((root / ARCHIVE_FILE).read_text(), str(root / ARCHIVE_FILE))
-        return cls(root, settings, cookbook)
+        return cls(root, settings, cookbook, preset)
+
+    def _with_preset(self, settings: ArchiveSettings) -> ArchiveSettings:
+        import msgspec
+
+        return settings if self.preset is None else msgspec.structs.replace(settings, preset=self.preset)
 
     @classmethod
     def init(cls, path: str | Path) -> Archive:
@@ -169,7 +178,7 @@ class Archive:
 
         state = _state(self.layout)
         if self._read is None or self._read[0] != state:
-            self.settings = Archive.open(self.root).settings
+            self.settings = self._with_preset(Archive.open(self.root).settings)
             self._read = (state, open_campaign(self.layout, self.settings, self.cookbook))
         return self._read[1]
 

@@ -42,8 +42,8 @@ def reduce_beside(archive: Path, raw: Path, other: Path | None) -> None:
 
 
 def extract_by_commands(archive: Path, file_id: str) -> None:
-    """Extract one raw IFS frame on request. Raises InfraFailure AP-SIM-007 with the command that failed."""
-    _call("--archive", str(archive), "run", "--to", "ifs_spectra", file_id, good=FINISHED)
+    """Extract one laser frame like science. Raises InfraFailure AP-SIM-007 with the command that failed."""
+    _call("--archive", str(archive), "run", "--preset", "ifs_line", "--to", "ifs_spectra", file_id, good=FINISHED)
 
 
 def _call(*words: str, good: tuple[int, ...]) -> None:

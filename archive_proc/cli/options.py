@@ -61,11 +61,11 @@ def selection_options(command: Command) -> Command:
     return wrapped  # type: ignore[return-value]  # the wrapper keeps the verb's name and options, not its signature
 
 
-def opened(context: click.Context) -> Archive:
-    """The archive this call works in."""
+def opened(context: click.Context, preset: str | None = None) -> Archive:
+    """The archive this call works in; `preset` takes the place of that of `archive.toml`."""
     from archive_proc.archive import Archive
 
-    return Archive.open(context.obj["archive"], cookbook=context.obj["cookbook"])
+    return Archive.open(context.obj["archive"], cookbook=context.obj["cookbook"], preset=preset)
 
 
 def quiet(context: click.Context) -> bool:

@@ -16,6 +16,7 @@ from archive_proc.errors import NotFoundError
 @click.command("plan")
 @selection_options
 @click.option("--to", multiple=True, metavar="TYPE", help="Product types wanted [the final ones].")
+@click.option("--preset", metavar="NAME", help="Parameter set of the recipes: ifs_line, or one of archive.toml.")
 @click.option("--site", metavar="NAME", help="Site whose workers and memory are assumed.")
 @click.option("--workers", type=click.IntRange(1), help="Workers assumed.")
 @click.option("--save", metavar="FILE", help="Write the plan there as well.")
@@ -26,6 +27,7 @@ def command(
     context: click.Context,
     selection: Selection,
     to: tuple[str, ...],
+    preset: str | None,
     site: str | None,
     workers: int | None,
     save: str | None,
@@ -41,7 +43,7 @@ def command(
     from archive_proc.planning.show import Room, plan_lines
     from archive_proc.planning.text import plan_to_json
 
-    archive = opened(context)
+    archive = opened(context, preset)
     profile = archive.site(site, workers)
     plan = archive.plan(selection, to)
     if not dry_run:

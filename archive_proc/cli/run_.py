@@ -15,6 +15,7 @@ from archive_proc.errors import MisuseError, NotFoundError
 @click.command("run")
 @selection_options
 @click.option("--to", multiple=True, metavar="TYPE", help="Product types wanted [the final ones].")
+@click.option("--preset", metavar="NAME", help="Parameter set of the recipes: ifs_line, or one of archive.toml.")
 @click.option("--site", metavar="NAME", help="Where: local, serial, or a profile of sites/.")
 @click.option("--workers", type=click.IntRange(1), help="Worker processes [one a core].")
 @click.option("--retry", is_flag=True, help="Try again what failed for its data or code before.")
@@ -25,6 +26,7 @@ def command(
     context: click.Context,
     selection: Selection,
     to: tuple[str, ...],
+    preset: str | None,
     site: str | None,
     workers: int | None,
     retry: bool,
@@ -39,9 +41,11 @@ def command(
     from archive_proc.cli.plan_ import command as plan_command
 
     if dry_run:
-        context.invoke(plan_command, site=site, workers=workers, to=to, dry_run=True, **_as_options(selection))
+        context.invoke(
+            plan_command, site=site, workers=workers, to=to, preset=preset, dry_run=True, **_as_options(selection)
+        )
         return
-    archive = opened(context)
+    archive = opened(context, preset)
     profile = archive.site(site, workers)
     plans = [one for one in selection.ids if one.startswith("plan:")]
     if plans:

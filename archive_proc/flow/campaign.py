@@ -38,7 +38,7 @@ from archive_proc.model.observations import ClassifiedFrame, ExposureGroup, Issu
 from archive_proc.model.processes import Parameter, Plan
 from archive_proc.planning.deciding import effects_of
 from archive_proc.planning.plan import Selection, Standing, make_settled_plan
-from archive_proc.planning.preset import Preset
+from archive_proc.planning.preset import SHIPPED, Preset
 from archive_proc.planning.rulebook import make_rulebook
 from archive_proc.planning.universe import Universe
 from archive_proc.recipes.cookbook import COOKBOOK
@@ -278,10 +278,23 @@ def read_overrides(layout: Layout) -> tuple[Override, ...]:
 
 
 def preset_of(settings: ArchiveSettings) -> Preset:
-    """The parameter set that `archive.toml` names, with the parameters it sets for the whole archive."""
+    """The parameter set that is asked for, with the parameters that `archive.toml` sets for the whole archive.
+
+    Raises MisuseError AP-PLN-013 for a preset that nobody defined.
+    """
+    known = {Preset().name, *SHIPPED, *settings.presets}
+    if settings.preset not in known:
+        raise MisuseError(
+            "AP-PLN-013",
+            f"there is no preset {settings.preset!r}",
+            subject="archive",
+            remedy=f"use one of {', '.join(sorted(known))}, or define it under [presets] in archive.toml",
+        )
     values: dict[str, dict[str, Parameter]] = {
-        recipe: dict(parameters) for recipe, parameters in settings.presets.get(settings.preset, {}).items()
+        recipe: dict(parameters) for recipe, parameters in SHIPPED.get(settings.preset, {}).items()
     }
+    for recipe, parameters in settings.presets.get(settings.preset, {}).items():
+        values.setdefault(recipe, {}).update(parameters)
     for recipe, parameters in settings.parameters.items():
         values.setdefault(recipe, {}).update(parameters)
     return replace(Preset(), name=settings.preset, values=values)

@@ -20,6 +20,16 @@ class Preset:
     """Recipe name to parameter name to value."""
 
 
+SHIPPED: Mapping[str, Mapping[str, ParameterSet]] = {
+    "ifs_line": {"ifs_extract_frame": {"mu": 0.03, "find_outliers": False, "measure_shift": False}},
+}
+"""Presets that every archive has, preset -> recipe -> parameter -> value; `archive.toml` may add to them.
+
+`ifs_line`: laser frames, where a line of S/N 1000 looks like an outlier, and less smoothing than spectra of stars need
+(notes/ifs 6.6, 6.9).
+"""
+
+
 def parameters_of(recipe: Recipe, preset: Preset, overridden: ParameterSet, source: str = "") -> dict[str, Parameter]:
     """All parameters of one process, each in the type of the recipe's default, so that 1 and 1.0 give one key.
 

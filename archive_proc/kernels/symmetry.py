@@ -18,12 +18,16 @@ REACH = 75.0
 """Pixels about the guess that are looked at."""
 SEARCH = 16
 """Pixels about the guess that are searched."""
+SIGNIFICANT = 5.5
+"""Robust standard deviations of the agreement at all places searched: 2.5 to 4.6 in fields without a star, 6.6 to 17
+with one (simulated nights)."""
 
 
 def symmetric_centre(images: Float32, guess: tuple[float, float]) -> tuple[float, float] | None:
     """x, y (pixels) about which images (k, n, n), NaN where nothing is known, agree best with themselves turned round.
 
-    Local contrast is compared, limited to +-1: neither bright sources nor bright channels rule. None without contrast.
+    Local contrast is compared, limited to +-1: neither bright sources nor bright channels rule. None where no place
+    agrees much better than others.
     """
     reach = int(REACH + 2.0 * COARSE)
     left, low = (max(round(one) - reach, 0) for one in guess)
@@ -50,6 +54,10 @@ def symmetric_centre(images: Float32, guess: tuple[float, float]) -> tuple[float
     columns = slice(max(middle[0] - 2 * SEARCH, 1), middle[0] + 2 * SEARCH + 1)
     part = score[rows, columns]
     if not part.size or not np.ptp(part) > 0.0:
+        return None
+    level = float(np.median(part))
+    scatter = 1.4826 * float(np.median(np.abs(part - level)))
+    if not part.max() - level > SIGNIFICANT * scatter:
         return None
     row, column = np.unravel_index(int(np.argmax(part)), part.shape)
     at = int(row) + rows.start, int(column) + columns.start

@@ -164,7 +164,7 @@ def _no_center(planes: PlaneList) -> Remark:
     why = (
         "no waffle spots were found in any CENTER plane" if (planes.frame_type == "CENTER").any() else "no CENTER frame"
     )
-    return Remark("AP-IFS-094", f"{why}: centres from the halo's symmetry, good to {SYMMETRY_ERROR:g} pixels")
+    return Remark("AP-IFS-094", f"{why}: centres from the halo's symmetry, good to {SYMMETRY_ERROR:g} pixels, or none")
 
 
 def _lost(planes: PlaneList, spots: _Spots) -> tuple[Remark, ...]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from archive_proc.errors import DataFailure
 from archive_proc.instruments.tables import load_tables
 from archive_proc.model.frames import Arm
 from archive_proc.model.processes import Remark
@@ -54,8 +53,7 @@ class TracksParameters:
 def close(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     """The products `center`, `photometry` and `psf`.
 
-    Raises DataFailure AP-IFS-101 when the star was found in no plane at all: neither spots in CENTER, nor a star in
-    FLUX, nor a centre of symmetry.
+    Never refuses: an even field has no star, and its spectra are good all the same.
     """
     given: TracksParameters = inputs.parameters
     main = spectra_of(inputs)
@@ -64,13 +62,9 @@ def close(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     frames = look_at_frames(planes)
     common = common_reference(field, shared)
     places = place_stars(field, planes, shared, frames, common)
-    if not np.isfinite(places.x).any():
-        raise DataFailure(
-            "AP-IFS-101",
-            f"the star is in none of {len(planes)} planes: no waffle spots, no star off the mask, no symmetry",
-            subject=inputs.subject.subject_id,
-            remedy="look at the frames: loop open, closed beam, another target",
-        )
+    if not np.isfinite(places.x[planes.science]).any():
+        # Nothing that could be followed is the star's.
+        common = None
     fluxes = star_fluxes(field, planes, shared, frames, common, given.expected_flux_scatter, setup_of(inputs))
     of_flux = inputs.calibrations.get(FLUX_ROLE, ())
     psf, psf_remarks = psf_content(
@@ -115,7 +109,8 @@ def close(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
             *places.remarks,
             *fluxes.remarks,
             *psf_remarks,
-            *_angle_remarks(inputs, planes, shared, frames, places),
+            *_starless(planes, places),
+            *_angle_remarks(inputs, planes, shared, frames),
         ),
         figures_of_planes(field, planes, places, fluxes),
     )
@@ -147,9 +142,14 @@ def _mean_angle(angles: Array) -> float:
     return float(np.mod(np.angle(np.exp(4j * angles).mean()) / 4.0, np.pi / 2))
 
 
-def _angle_remarks(
-    inputs: RecipeInputs, planes: PlaneList, rows: Arrays, frames: FrameLooks, places: StarPlaces
-) -> tuple[Remark, ...]:
+def _starless(planes: PlaneList, places: StarPlaces) -> tuple[Remark, ...]:
+    if np.isfinite(places.x).any():
+        return ()
+    said = f"the star is in none of {len(planes)} planes: no waffle spots, no star off the mask, no symmetry"
+    return (Remark("AP-IFS-101", said),)
+
+
+def _angle_remarks(inputs: RecipeInputs, planes: PlaneList, rows: Arrays, frames: FrameLooks) -> tuple[Remark, ...]:
     """Spots at another angle than header and table say; they are found by themselves all the same."""
     seen = _angles(planes, rows, frames)
     orient = [one.attrs.get("waffle_orient") for one in (spectra_of(inputs), *inputs.calibrations.get(CENTER_ROLE, ()))]
@@ -173,7 +173,7 @@ def _angle_remarks(
 
 IFS_TRACKS = Recipe(
     name="ifs_tracks",
-    version="1.1.0",
+    version="1.2.0",
     arm=Arm.IFS,
     subject_kind="observation",
     main=ProductMain("ifs_spectra"),

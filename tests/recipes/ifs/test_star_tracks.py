@@ -9,7 +9,6 @@ import pytest
 from running import Ran
 from star_spectra import CHANNELS, PIXEL_MAS, WAVELENGTH, StarSpectra, changed, run_on
 
-from archive_proc.errors import DataFailure
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.ifs.neutral_density import nd_transmission
 from archive_proc.recipes.ifs.track_planes import CENTER_ROLE
@@ -180,10 +179,15 @@ def test_frames_of_other_channels_are_left_out_by_name(scene: StarSpectra, track
     assert not of_type(ran, "FLUX").any()
 
 
-def test_a_star_nowhere_is_a_failure_of_the_data(scene: StarSpectra):
-    main = scene.product(scene.of("O"))
-    dark = changed(
-        main, flux=np.zeros_like(main.arrays["flux"]), variance=np.full_like(main.arrays["variance"], np.nan)
-    )
-    with pytest.raises(DataFailure, match="AP-IFS-101"):
-        run_on(IFS_TRACKS, dark, {})
+@pytest.mark.parametrize("what", ["even light", "nothing"])
+def test_a_field_without_a_star_has_no_centre_and_no_factor(scene: StarSpectra, what: str):
+    planes = [replace(one, light=np.full_like(one.light, 300.0)) for one in scene.of("O")]
+    main = scene.product(planes)
+    if what == "nothing":
+        main = changed(main, variance=np.full_like(main.arrays["variance"], np.nan))
+    ran = run_on(IFS_TRACKS, main, {})
+    center, photometry = ran.products["center"], ran.products["photometry"]
+    assert np.isnan(center["star_x"]).all()
+    assert {str(one) for one in center["centering_method"].ravel()} == {"none"}
+    assert {str(one) for one in photometry["photometry_method"].ravel()} == {"none"}
+    assert {"AP-IFS-094", "AP-IFS-097", "AP-IFS-100", "AP-IFS-101"} <= codes(ran)

@@ -98,6 +98,8 @@ class PlaneSpectra:
     """Pixels that are outliers in most planes."""
     last_step: float
     equations: Equations
+    unexplained: Float32
+    """(ny, nx) e- per DIT, mean over the planes of what no spectrum explains; NaN where no plane's pixel counts."""
 
 
 def canvas(images: NDArray[T], fill: float = 0.0) -> NDArray[T]:
@@ -146,6 +148,7 @@ class _Shard:
             np.zeros(shape, np.uint8) if exposures.saturated is None else canvas(exposures.saturated.astype(np.uint8))
         )
         self.missing = self.fixed.copy()
+        self.unexplained = np.zeros(shape[1:], np.float32)
         self.n_good = max(int(self.good.sum()), 1)
 
     def compare_planes(self) -> None:
@@ -212,6 +215,8 @@ class _Shard:
             residual[index].reshape(-1)[places] += change
         first = flux.copy()
         lost, variance = self._without_outliers(light, residual, flux, some)
+        for missing, plane in zip(self.missing[some], residual, strict=True):
+            np.add(self.unexplained, plane, out=self.unexplained, where=missing == 0)
         self._judge(light, residual, flux, first, lost, variance, some)
 
     def _impute(self, light: Float32, some: slice) -> list[tuple[NDArray[np.intp], Float32]]:
@@ -364,6 +369,9 @@ class _Shard:
     def result(self) -> PlaneSpectra:
         """What was found."""
         often = (self.missing & ~self.fixed).sum(axis=0, dtype=np.int32)
+        count = self.planes - self.missing.sum(axis=0, dtype=np.int32)
+        seen = (self.good > 0) & (count > 0)
+        mean = np.where(seen, self.unexplained / np.maximum(count, 1).astype(np.float32), np.float32(np.nan))
         return PlaneSpectra(
             self.flux,
             self.variance,
@@ -377,6 +385,7 @@ class _Shard:
             int((often * 2 > self.planes).sum()) if self.planes > 2 else 0,
             self.last_step,
             self.equations,
+            mean[: -MARGIN[0], : -MARGIN[1]],
         )
 
 

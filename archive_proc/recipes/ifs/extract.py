@@ -88,7 +88,12 @@ def spectra_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOu
         "gain": gains,
     }
     if block.first == 0:
-        summary |= {"correlation": found.correlation, "resolution": found.resolution}
+        # One frame is large: the first shard's planes stand for the sequence.
+        summary |= {
+            "correlation": found.correlation,
+            "resolution": found.resolution,
+            "unexplained": found.unexplained,
+        }
     arrays: Arrays = {"flux": found.flux, "variance": found.variance, "flags": found.flags}
     return BlockOutput(summary, {PRODUCT: arrays})
 
@@ -127,6 +132,7 @@ def gather_spectra(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Ar
         "light": np.sum([one["light"] for one in summaries], axis=0) / max(usable, 1),
         "correlation": summaries[0]["correlation"],
         "resolution": summaries[0]["resolution"],
+        "unexplained": summaries[0]["unexplained"],
     }
 
 
@@ -141,6 +147,7 @@ def close_spectra(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "variance_common": _variance_common(inputs, instrument, shared),
         "correlation": shared["correlation"],
         "resolution": shared["resolution"],
+        "residual": shared["unexplained"],
         "shift_x": shared["shift"],
         "shift_x_error": shared["shift_error"],
         "shift_y": np.zeros(len(inputs.planes)),
@@ -287,7 +294,7 @@ _COST = Cost(
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.0.1",
+    version="1.1.0",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
@@ -313,7 +320,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.0.1",
+    version="1.1.0",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),

@@ -288,6 +288,9 @@ class BlockSpectra:
     """(LAGS - 1, m, lenslets) of the first group."""
     resolution: Float32
     """(regions, m, offsets) of the first group."""
+    unexplained: Float32
+    """(ny, nx) adu/s, calibrated planes minus model, mean over the usable planes of the group that has most of them;
+    NaN where no pixel counts, and everywhere without a usable plane."""
 
 
 def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument: Instrument) -> BlockSpectra:
@@ -302,6 +305,8 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
     columns = {name: np.zeros(p) for name in ("chi2", "clipped", "background", "residual", "ridge", "saturated")}
     correlation = np.full((LAGS - 1, m, complete.size), np.nan, np.float32)
     resolution = np.full((REGIONS**2, m, 9), np.nan, np.float32)
+    most = 0
+    unexplained = np.full(block.pixels["raw"].shape[1:], np.nan, np.float32)
     for number, group in enumerate(groups_of(block, inputs, shared)):
         raw = np.asarray(block.pixels["raw"], np.float32)[group.rows]
         given = instrument.exposures(raw, group.file)
@@ -320,10 +325,16 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
             columns[name][group.rows] = getattr(found, name)
         if given.saturated is not None:
             columns["saturated"][group.rows] = given.saturated.mean(axis=(1, 2))
+        if inputs.planes.usable[block.planes[group.rows[0]]] and len(group.rows) > most:
+            most = len(group.rows)
+            seconds = true_dit(inputs.frames[group.file])
+            unexplained = found.unexplained / np.float32(instrument.masters(group.file).gain * seconds)
         if number == 0:
             correlation[:] = correlations(found.covariance[complete])
             resolution[:] = region_resolution(found.equations, field_regions(where, complete))
-    return BlockSpectra(flux, variance, flags, correlation=correlation, resolution=resolution, **columns)
+    return BlockSpectra(
+        flux, variance, flags, correlation=correlation, resolution=resolution, unexplained=unexplained, **columns
+    )
 
 
 def correlations(covariance: Float32) -> Float32:

@@ -66,7 +66,15 @@ def flat_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutpu
             "count": useful.sum(axis=0),
             "correlation": found.correlation,
             "figures": np.stack([found.ridge / gain, found.residual, found.saturated, found.chi2, found.clipped]),
-            **({"shift": shared["shift"], "shift_error": shared["shift_error"]} if block.first == 0 else {}),
+            **(
+                {
+                    "shift": shared["shift"],
+                    "shift_error": shared["shift_error"],
+                    "unexplained": found.unexplained,
+                }
+                if block.first == 0
+                else {}
+            ),
         }
     )
 
@@ -83,6 +91,7 @@ def gather_flat(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Array
         "figures": np.concatenate([one["figures"] for one in summaries], axis=1),
         "shift": shared["shift"],
         "shift_error": shared["shift_error"],
+        "unexplained": summaries[0]["unexplained"],
     }
 
 
@@ -132,6 +141,7 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "lamp": found.lamp,
         "wavelength": 0.5 * (edges[1:] + edges[:-1]),
         "bandwidth": np.diff(edges),
+        "residual": shared["unexplained"],
     }
     error = float(np.nanmedian(shared["shift_error"])) if np.isfinite(shared["shift_error"]).any() else None
     attrs = {
@@ -152,7 +162,7 @@ def _remarks(known: NDArray[np.bool_]) -> tuple[Remark, ...]:
 
 IFS_LENSLET_FLAT = Recipe(
     name="ifs_lenslet_flat",
-    version="1.0.0",
+    version="1.1.0",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_FLAT_RAW",)),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from running import blocks, raw_inputs
-from small_ifs import CHANNELS, EDGES, GAIN, SIZE, SmallIfs, small_frame, small_ifs
+from small_ifs import CHANNELS, EDGES, GAIN, LEVEL_ADU, SIZE, SmallIfs, small_frame, small_ifs
 
 from archive_proc.errors import DataFailure
 from archive_proc.model.flags import Flag
@@ -173,6 +173,26 @@ def test_a_lamp_frame_is_extracted_like_science_without_angles(ifs: SmallIfs, le
     inside = 0.3 * LAMP.max() < LAMP
     assert np.median(found["flux"][0][:, inside] / (LAMP[inside] / (GAIN * 10))) == pytest.approx(1.0, abs=0.02)
     assert not (found["flags"] & int(Flag.COSMIC)).any()
+
+
+def test_the_residual_image_is_the_calibrated_frame_minus_the_published_spectra(
+    ifs: SmallIfs, lenslet_flat: Calibration
+):
+    """In the middle of the frame, where no lenslet that is cut by the edge sends light."""
+    raw = ifs.raw(ifs.image(np.broadcast_to(STAR, (1, len(ifs.lenslets), CHANNELS))), np.random.default_rng(8))
+    frame = small_frame("2017-05-15T04:50:00.000")
+    more = {"lenslet_flat": [lenslet_flat]}
+    found = ifs.run(IFS_EXTRACT, [frame], raw, more, roles=("OBJECT",), measure_shift=False).products["ifs_spectra"]
+    electrons = np.zeros((1, len(ifs.lenslets), CHANNELS))
+    relative = lenslet_flat.arrays["throughput"] / ifs.throughput[ifs.solution.complete]
+    electrons[:, ifs.solution.complete] = found["flux"] * GAIN * 10.0 * relative[:, None]
+    left = (raw[0] - LEVEL_ADU) * GAIN - ifs.image(electrons)[0]
+    seen = np.isfinite(found["residual"])
+    assert not seen[ifs.bad].any()
+    assert seen[~ifs.bad].mean() > 0.999
+    inner = seen & (np.hypot(*(np.indices((SIZE, SIZE)) - SIZE / 2)) < 100)
+    # Noise that outputs share along rows is taken off the plane, not off `left`.
+    assert np.std((found["residual"] * GAIN * 10.0 - left)[inner]) < 0.1 * np.std(left[inner])
 
 
 def test_a_file_without_wavelength_solution_is_named(ifs: SmallIfs):

@@ -28,9 +28,9 @@ WAFFLE_FLOOR = 0.03
 """Pixels, 0.2 mas: what spectra of imperfect extraction leave of a fit that photons know better."""
 STAR_FLOOR = 0.03
 """Pixels: the same of an unocculted star."""
-MASK_ERROR = 0.09
-"""Pixels per axis, 0.7 mas: motion of the star against the mask changes the speckles that are followed
-(notes/irdis 4.4.4; 0.5-0.8 mas per axis in simulated nights with 1.5 mas of it)."""
+MASK_ERROR = 0.12
+"""Pixels per axis, 0.9 mas: motion of the star against the mask changes the speckles that are followed
+(notes/irdis 4.4.4; 0.7 to 1.5 mas per axis in simulated nights with 1.5 mas of it)."""
 MOTION = 0.5
 """Pixels per axis: star motion between planes that a CENTER cannot know, 3-5 mas (notes/irdis 3)."""
 SYMMETRY_ERROR = 0.5

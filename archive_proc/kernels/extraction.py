@@ -188,7 +188,14 @@ def factorise(
     for lens in range(n):
         strength[lens] = mu * means[lens]
         for k in range(m):
-            hold[lens, k] = HOLD * typical if normal[lens, 0, k] < UNSEEN * typical else 0.0
+            if means[lens] < UNSEEN * typical:
+                # It shows the detector its wings at most: channels further apart than the band overlap in them, so that
+                # the band alone is no longer positive definite.
+                hold[lens, k] = UNSEEN * typical
+            elif normal[lens, 0, k] < UNSEEN * typical:
+                hold[lens, k] = HOLD * typical
+            else:
+                hold[lens, k] = 0.0
         _cholesky(normal[lens], strength[lens], prior, hold[lens], out[lens])
 
 

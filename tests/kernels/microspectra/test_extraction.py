@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import small_spectrograph
 
-from archive_proc.kernels.extraction import BAND, HOLD, UNSEEN, normal_blocks
+from archive_proc.kernels.extraction import BAND, HOLD, UNSEEN, factorise, normal_blocks
 from archive_proc.kernels.joint_fit import LAGS, FitSettings, fit_spectra
 from archive_proc.kernels.microspectra import build_templates
 from archive_proc.kernels.psflets import WINDOW, stamp
@@ -127,6 +127,20 @@ def test_the_claimed_variance_is_the_sandwich(solved):
     expected = inverse @ own @ inverse
     for lag in range(LAGS):
         assert covariance[lens, lag, : m - lag] == pytest.approx(np.diag(expected, -lag), rel=1e-3)
+
+
+def test_a_lenslet_that_only_its_wings_show_has_finite_factors():
+    """Cut to the band, the matrix of channels that all see the same wing is no longer positive definite."""
+    channels = 39
+    normal = np.zeros((4, BAND, channels))
+    normal[:, 0] = 1.0
+    for d in range(BAND):
+        normal[3, d, : channels - d] = 1e-4
+    factor, strength, hold = np.empty_like(normal), np.empty(4), np.empty((4, channels))
+    factorise(normal, 0.1, np.ones(channels), factor, strength, hold)
+    assert np.isfinite(factor).all()
+    assert np.abs(factor[3]).max() < 1.0
+    assert (hold[:3] == 0).all()
 
 
 def test_more_planes_than_lanes_are_refused(scene):

@@ -10,6 +10,7 @@ from typing import Any
 
 from archive_proc.catalog.query import query
 from archive_proc.errors import ArchiveProcError
+from archive_proc.instruments.irdis import IrdisFilter
 from archive_proc.instruments.tables import Tables, load_tables
 from archive_proc.model.frames import Arm, RawFrame
 from archive_proc.model.ids import FileId
@@ -156,11 +157,18 @@ def _observation(sources: PageSources, tables: Tables, row: Row, files: Sequence
         planes_judged=len(known.planes),
         raw=raw,
         raw_missing=raw_missing,
-        bands=() if optics is None else tuple(optics.bands),
+        bands=_bands(row, optics),
         mask_diameter_mas=None if mask is None else mask.mask_diameter_mas,
         dithers={one["file_id"]: (one["dith_x"] or 0.0, one["dith_y"] or 0.0) for one in files},
         package_version=__version__,
     )  # fmt: skip
+
+
+def _bands(row: Row, optics: IrdisFilter | None) -> tuple[str, ...]:
+    """Bands of an IRDIS filter; the mode of an IFS observation, whose channels wavelengths name."""
+    if row["arm"] == Arm.IFS:
+        return (row["inst_filter"],) if row["inst_filter"] else ()
+    return () if optics is None else tuple(optics.bands)
 
 
 def _raw(sources: PageSources, files: Sequence[Row]) -> tuple[RawPlane | None, str]:

@@ -48,7 +48,7 @@ def measure_observation(order: PageOrder) -> Measured:
     """Read and reduce everything the page shows; what cannot be read is noted in words, never raised."""
     found = Measured()
     _products(order, found)
-    _raw(order, found)
+    measure_raw(order, found)
     return found
 
 
@@ -213,7 +213,7 @@ def _centers(order: PageOrder, product: SourceProduct, found: Measured) -> None:
     center = _loaded(product)
     rows = center.arrays
     dither = np.array([order.dithers.get(str(one), (0.0, 0.0)) for one in rows["file_id"]]).reshape(-1, 2)
-    role = _texts(rows["frame_type"])
+    role = texts(rows["frame_type"])
     science = role == str(center.attrs.get("science_role", "OBJECT"))
     scale = found.arrays.get("pixel_scale")
     if scale is None:
@@ -291,8 +291,8 @@ def _photometry(order: PageOrder, product: SourceProduct, found: Measured) -> No
     found.limit("relative flux|", Limits(-reach, reach))
 
 
-def _texts(values: Array) -> Array:
-    """Product text as fixed-width unicode, which npz files hold without pickling."""
+def texts(values: Array) -> Array:
+    """(n,) product text as fixed-width unicode, which npz files hold without pickling."""
     return np.array([str(one) for one in values], dtype="U32")
 
 
@@ -302,7 +302,7 @@ def _times(order: PageOrder, found: Measured) -> tuple[dict[tuple[str, int], flo
     if product is None:
         raise KeyError("the product `center`, which has the times, is missing")
     center = _loaded(product)
-    role = _texts(center.arrays["frame_type"])
+    role = texts(center.arrays["frame_type"])
     science = role == str(center.attrs.get("science_role", "OBJECT"))
     keys = [
         (str(file), int(plane)) for file, plane in zip(center.arrays["file_id"], center.arrays["plane"], strict=True)
@@ -311,7 +311,8 @@ def _times(order: PageOrder, found: Measured) -> tuple[dict[tuple[str, int], flo
     return times, {key for key, one in zip(keys, science, strict=True) if one}
 
 
-def _raw(order: PageOrder, found: Measured) -> None:
+def measure_raw(order: PageOrder, found: Measured) -> None:
+    """Keep the raw plane, binned; why there is none is noted in words."""
     if order.raw is None:
         return
     plane = int(found.arrays["raw_plane"][0]) if "raw_plane" in found.arrays else order.raw.plane

@@ -75,13 +75,13 @@ def draw_observation(order: PageOrder, found: Measured, scales: Mapping[str, Sca
         _stack_row(sheet, 866, inner=True)
         _psf_row(sheet, 1226)
         _tracks(sheet, 1530)
-        page.text(page.width - 40, 1812, _planes_words(order), fontsize=5.8, ha="right")
+        page.text(page.width - 40, 1812, planes_words(order), fontsize=5.8, ha="right")
         qc_table(page, 40, 1812, page.width - 80, order.qc, 15)
         provenance(page, 2056, order)
         return page.png()
 
 
-def _planes_words(order: PageOrder) -> str:
+def planes_words(order: PageOrder) -> str:
     """How many planes are beyond a limit, and by which figures."""
     if not order.planes_judged:
         return "planes: not judged"

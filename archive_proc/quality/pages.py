@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from archive_proc.quality import observation_kinds
 from archive_proc.quality.canvas import save
 from archive_proc.quality.file_names import master_file, observation_file, thumbnail_file
 from archive_proc.quality.master import measure_master
@@ -13,8 +14,6 @@ from archive_proc.quality.master_kinds import kind_of
 from archive_proc.quality.master_page import draw_master
 from archive_proc.quality.master_sheet import scale_key
 from archive_proc.quality.measured import Measured, read_measured
-from archive_proc.quality.observation import measure_observation
-from archive_proc.quality.observation_page import draw_observation
 from archive_proc.quality.orders import PageOrder
 from archive_proc.quality.scales import Limits, Scale
 from archive_proc.quality.stamps import Stamp, as_rows, drawing_code, order_digest, write_stamp
@@ -27,7 +26,7 @@ def measure(order: PageOrder, kept: Path) -> tuple[dict[str, Limits], float]:
     """Read and reduce one subject's products into the file `kept`; what they span, and the CPU seconds it took."""
     began = time.process_time()
     limit_threads()
-    found = measure_observation(order) if order.is_observation else measure_master(order)
+    found = observation_kinds.kind_of(order).measure(order) if order.is_observation else measure_master(order)
     found.write(kept)
     return found.limits, time.process_time() - began
 
@@ -63,8 +62,9 @@ def draw(
 
 def _observation(order: PageOrder, found: Measured, scales: Mapping[str, Scale]) -> dict[str, bytes]:
     name = observation_file(order.preset)
-    pages = {name: draw_observation(order, found, scales)}
-    for key, kind in (("inner", "derotated_inner_0"), ("calibrated", "calibrated_0"), ("raw", "raw")):
+    shown = observation_kinds.kind_of(order)
+    pages = {name: shown.draw(order, found, scales)}
+    for kind, key in shown.pictures:
         scale = next((one for name_, one in scales.items() if name_.startswith(f"{key}|")), None)
         small = thumbnail(found, scale, kind)
         if small is not None:

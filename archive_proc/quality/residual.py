@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from archive_proc.quality.canvas import say_why
@@ -39,15 +40,19 @@ def keep_residual(given: MasterReading, residual: NDArray[np.float32]) -> None:
 
 
 def draw_residual(sheet: MasterSheet, top: float, title: str) -> None:
-    """Three panels: means and root mean squares of blocks of the frame, the middle pixel by pixel."""
-    axes = [sheet.page.axes(left, top, SIDE, SIDE) for left in (84, 550, 1016)]
+    """Three panels across a page."""
+    show_residual(sheet, [sheet.page.axes(left, top, SIDE, SIDE) for left in (84, 550, 1016)], title)
+
+
+def show_residual(sheet: MasterSheet, axes: list[Axes], title: str) -> None:
+    """In three panels: means and root mean squares of blocks of the frame, the middle pixel by pixel."""
     if not sheet.has("residual_cut"):
         for one in axes:
             say_why(one, title, "the product has no residual image: it was made before products kept one")
         return
     step, low = int(sheet.array("residual_step")[0]), int(sheet.array("residual_low")[0])
     frame = pixel_frame(sheet.array("residual_mean").shape, step)
-    sheet.image(axes[0], "residual_mean", "residual_mean", frame, f"{title}: means of {step} x {step} pixels", "adu/s")
+    sheet.image(axes[0], "residual_mean", "residual_mean", frame, f"{title}, means of {step} x {step}", "adu/s")
     sheet.image(axes[1], "residual_rms", "residual_rms", frame, "The same, root mean squares", "adu/s")
     side = sheet.array("residual_cut").shape[0]
     frame = Frame(extent=(low - 0.5, low + side - 0.5, low - 0.5, low + side - 0.5), unit="pixel")

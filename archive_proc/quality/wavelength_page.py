@@ -81,7 +81,7 @@ def _law(given: MasterReading, dispersion: Dispersion) -> None:
 
 def wavelength_height(sheet: MasterSheet) -> int:
     """Pixels that the panels need."""
-    return (len(sheet.array("laser")) + 1) * ROW + 10
+    return (len(sheet.array("laser")) + 1) * ROW + 16
 
 
 def draw_wavelength(sheet: MasterSheet, top: float) -> None:
@@ -102,7 +102,7 @@ def draw_wavelength(sheet: MasterSheet, top: float) -> None:
     sheet.page.text(
         84 + 2 * STEP, below + HEIGHT + 22, f"Drift: {sheet.fact('moved')}.  Histograms: lenslets. ", fontsize=5.8
     )
-    sheet.page.text(84, below + HEIGHT + 34, words.capitalize() + ".", fontsize=5.8)
+    sheet.page.text(84, below + HEIGHT + 38, words.capitalize() + ".", fontsize=5.8)
 
 
 def _stop(sheet: MasterSheet, axes: Axes) -> None:
@@ -148,8 +148,8 @@ def _lines(sheet: MasterSheet, axes: Axes, number: int) -> None:
     axes.set_xlabel("x [pitch]")
     axes.set_ylabel("y [pitch]")
     axes.locator_params(nbins=5)
-    words = f"{np.median(offsets[found]):+.2f} nm, scatter {_scatter(offsets[found]):.2f}" if found.any() else "none"
-    axes.set_title(f"Line {words}; {int((~found).sum())} of {len(found)} without")
+    words = f"{np.median(offsets[found]):+.2f} nm, scatter {_scatter(offsets[found]):.2f}, " if found.any() else ""
+    axes.set_title(f"Line {words}{int((~found).sum())} without")
 
 
 def _scatter(values: NDArray[np.float64]) -> float:

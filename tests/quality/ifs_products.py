@@ -14,7 +14,14 @@ from archive_proc.kernels.dispersion import field_terms
 from archive_proc.kernels.lenslets import FieldStop, Lenslets, all_lenslets
 from archive_proc.kernels.psflets import NODES
 from archive_proc.quality.orders import PageOrder, SourceProduct
-from archive_proc.storage.products import create_product, create_store, finish_product, plan_product, write_arrays
+from archive_proc.storage.products import (
+    create_product,
+    create_store,
+    finish_product,
+    plan_product,
+    write_arrays,
+    write_planes,
+)
 
 SIZES = {
     "axis": 2, "vector": 2, "index": 2, "y": 64, "x": 64, "lag": 6, "offset": 9, "variable": 2, "node_y": NODES,
@@ -24,7 +31,10 @@ SIZES = {
 
 
 def stored(root: Path, product_type: str, given: Mapping[str, Any], attrs: Mapping[str, Any] | None = None) -> Any:
-    """The product with these arrays, zeros for all others; a name given as None is left out."""
+    """The product with these arrays, zeros for all others; a name given as None is left out.
+
+    Arrays that blocks write are written where they are given.
+    """
     full = load_tables().product_types[product_type]
     # As a product that was made before its type gained an array.
     form = SimpleNamespace(variables=[one for one in full.variables if given.get(one.name, 0) is not None])
@@ -32,17 +42,21 @@ def stored(root: Path, product_type: str, given: Mapping[str, Any], attrs: Mappi
     for one in form.variables:
         if given.get(one.name) is not None:
             sizes |= dict(zip(one.dims, np.shape(given[one.name]), strict=True))
-    arrays = {}
+    arrays, planes = {}, {}
     for one in form.variables:
         for dim in one.dims:
             sizes.setdefault(dim, SIZES.get(dim, 3))
         shape = tuple(sizes[dim] for dim in one.dims)
         empty = np.full(shape, "", object) if one.dtype == "string" else np.zeros(shape, one.dtype)
-        arrays[one.name] = np.asarray(given.get(one.name, empty), None if one.dtype == "string" else one.dtype)
+        into = planes if one.by_block else arrays
+        into[one.name] = np.asarray(given.get(one.name, empty), None if one.dtype == "string" else one.dtype)
     store = root / "product.zarr"
     create_store(store, {})
-    create_product(store, product_type, plan_product(form, product_type, sizes, by_block=False))
+    plans = plan_product(form, product_type, sizes, by_block=True)
+    create_product(store, product_type, plans)
     write_arrays(store, product_type, form, arrays, sizes.get("frame", 0))
+    if planes:
+        write_planes(store, product_type, plans, 0, planes)
     finish_product(store, product_type, dict(attrs or {}))
     return SourceProduct("0" * 32 + f".{product_type}", product_type, "made_up", "1", store / product_type)
 
@@ -143,3 +157,104 @@ def lenslet_flat(reach: float = 80.0, side: int = 256) -> tuple[dict[str, Any], 
         "lamp": 2000.0 * np.exp(-0.5 * ((middle - 1.15) / 0.1) ** 2), "wavelength": middle,
         "bandwidth": np.diff(edges), "residual": residual,
     }, {"mode": "YJ", "core_channels": list(range(8, 30))}  # fmt: skip
+
+
+PLANES, SIDE = 3, 90
+"""Planes of an observation made up, and pixels along its cubes."""
+ANGLES = np.array([20.0, 35.0, 50.0])
+FILE = "SPHER.2017-05-15T04:50:37.350"
+
+
+def channels_um() -> tuple[np.ndarray, np.ndarray]:
+    """Middles and widths of the channels of YJ."""
+    edges = np.array(load_tables().ifs.channels("YJ").edges_um)
+    return 0.5 * (edges[1:] + edges[:-1]), np.diff(edges)
+
+
+def of_planes() -> dict[str, Any]:
+    """Coordinates of three planes of one file."""
+    return {
+        "file_id": np.full(PLANES, FILE, object), "plane": np.arange(PLANES), "usable": np.ones(PLANES, bool),
+        "frame_type": np.full(PLANES, "OBJECT", object), "time": 57888.2 + np.arange(PLANES) * 40.0 / 86400.0,
+        "exposure_time": np.full(PLANES, 32.0), "derotation_angle": ANGLES,
+    }  # fmt: skip
+
+
+def spectra(reach: float = 8.0) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arrays and attributes of `ifs_spectra`: brighter towards the middle, one towering lenslet flagged throughout."""
+    rng = np.random.default_rng(5)
+    some, (middle, width) = lenslets(reach), channels_um()
+    colour = np.exp(-(((middle - 1.15) / 0.18) ** 4))
+    light = 50.0 * np.exp(-np.hypot(some.x, some.y) / 5.0)
+    flux = np.broadcast_to(light[:, None] * colour, (PLANES, len(some), len(middle))).copy()
+    flags = np.zeros(flux.shape, np.uint16)
+    flux[:, 5], flags[:, 5] = 900.0, 64
+    flags[0, :, 20] |= 512
+    variance = np.full(flux.shape, 0.3)
+    variance[:, 9, 4] = np.nan
+    return {
+        **coordinates(some), **of_planes(), "flux": flux + rng.normal(0.0, 0.5, flux.shape), "variance": variance,
+        "flags": flags, "variance_common": np.full(flux.shape[1:], 0.1), "wavelength": middle, "bandwidth": width,
+        "shift_x": [0.061, 0.058, 0.063], "shift_x_error": np.full(PLANES, 0.003), "chi2": [1.02, 0.98, 1.1],
+        "background_level": [2.1, 2.2, 2.15], "clipped": [0.001, 0.002, 0.004],
+        "residual": rng.normal(0.0, 1.0, (256, 256)),
+    }, {"mode": "YJ"}  # fmt: skip
+
+
+def centered_cube(companion_pa: float = 70.0) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arrays of `ifs_centered_cube`: a halo, and a companion 20 pixels from the star at this position angle."""
+    rng = np.random.default_rng(6)
+    middle, width = channels_um()
+    y, x = np.mgrid[:SIDE, :SIDE] - SIDE // 2
+    flux = np.zeros((PLANES, len(middle), SIDE, SIDE))
+    for plane, angle in enumerate(ANGLES):
+        turn = np.radians(companion_pa - angle)
+        there = np.hypot(x + 20 * np.sin(turn), y - 20 * np.cos(turn))
+        flux[plane] = 40 / (1 + np.hypot(x, y)) + 30 * np.exp(-0.5 * (there / 1.5) ** 2)
+    flux *= np.linspace(0.5, 1.5, len(middle))[:, None, None]
+    flux += rng.normal(0.0, 0.2, flux.shape)
+    flux[..., :6, :] = np.nan
+    flags = np.where(np.isnan(flux), 1, 0)
+    flags[..., 60] |= 4 | 256
+    star = np.full((PLANES, len(middle)), SIDE // 2, float)
+    return {
+        **of_planes(), "flux": flux, "variance": np.full(flux.shape, 0.04), "flags": flags, "star_x": star,
+        "star_y": star, "wavelength": middle, "bandwidth": width, "pixel_scale": np.full(len(middle), 7.46),
+    }, {}  # fmt: skip
+
+
+def tracks() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """Arrays and attributes of `center`, `photometry` and `psf`: one CENTER plane before the science planes."""
+    rng = np.random.default_rng(7)
+    middle, _ = channels_um()
+    science = of_planes()
+    rows = {
+        "file_id": np.append(science["file_id"], "SPHER.2017-05-15T04:49:33.500"), "plane": [0, 1, 2, 0],
+        "frame_type": np.append(science["frame_type"], "CENTER"), "time": np.append(science["time"], 57888.199),
+    }  # fmt: skip
+    shape = (PLANES + 1, len(middle))
+    places = {f"star_{axis}": 145.0 + rng.normal(0.0, 0.1, shape) for axis in "xy"}
+    errors = {f"star_{axis}_error": np.full(shape, 0.05) for axis in "xy"}
+    flux = 1.0 + rng.normal(0.0, 0.05, shape)
+    y, x = np.mgrid[:41, :41] - 20
+    psf = 1e4 * np.exp(-0.5 * np.hypot(x, y) ** 2 / (2.0 * middle[:, None, None]) ** 2)
+    return {
+        "center": ({**rows, **places, **errors}, {"science_role": "OBJECT"}),
+        "photometry": (
+            {
+                **rows, "relative_flux": flux, "relative_flux_error": np.full(shape, 0.01),
+                "photometry_method": np.full(shape, "speckles", object),
+            },
+            {},
+        ),
+        "psf": ({"flux": psf, "wavelength": middle}, {}),
+    }  # fmt: skip
+
+
+def observation(*products: SourceProduct) -> PageOrder:
+    """The page order of an IFS observation."""
+    return PageOrder(
+        subject_kind="observation", subject_id="b" * 32, preset="default", night="2017-05-14", arm="IFS", name="SIM",
+        setup="YJ, N_ALC_YJH_S, DIT 32 s", products={one.product_type: one for one in products}, bands=("YJ",),
+        mask_diameter_mas=185.0, raw_missing="this test has no raw plane",
+    )  # fmt: skip

@@ -84,3 +84,28 @@ def exact_law(positions: Float64, wavelengths: Float64) -> Dispersion:
     """The dispersion of order m - 1 in ln wavelength through the positions (2, field terms, m) of m lasers, um."""
     turn = np.linalg.inv(wavelength_terms(wavelengths, len(wavelengths) - 1))
     return Dispersion(np.asarray(positions @ turn.T, np.float64))
+
+
+def lenslet_offsets(away: Float64, clip: float = 6.0) -> Float64:
+    """(2, n) px by which each lenslet's light stands off the smooth map, from that of m lasers' spots (2, n, m).
+
+    What the lasers agree on is the lenslet's own; their mean is drawn towards zero by the share of it that is noise,
+    which their differences tell. Zero where a laser is missing (NaN) or a spot is beyond `clip` robust deviations, and
+    for a single laser, which cannot tell its noise.
+    """
+    count = away.shape[2]
+    if count < 2:
+        return np.zeros(away.shape[:2])
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(away).all(axis=(0, 2)))
+    out = np.zeros(away.shape[:2])
+    if not known.any():
+        return out
+    width = 1.4826 * np.median(np.abs(away[:, known]), axis=(1, 2))
+    known[known] = (np.abs(away[:, known]) < clip * width[:, None, None]).all(axis=(0, 2))
+    for axis in (0, 1):
+        one = away[axis, known]
+        mean = one.mean(axis=1)
+        noise = float(np.sum((one - mean[:, None]) ** 2) / max(one.size - len(one), 1)) / count
+        total = float(np.mean(mean**2))
+        out[axis, known] = mean * max(0.0, 1.0 - noise / max(total, 1e-30))
+    return out

@@ -20,8 +20,8 @@ from archive_proc.kernels.psflets import NODES, PsfletModel, field_degrees, orth
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-_FAR: tuple[float, ...] = (16.0,)
-"""Reach of scattered light beyond the PSFlets' windows, px: two Gaussians stand for its slow decline."""
+FAR_PX: tuple[float, ...] = (16.0,)
+"""Reach of light scattered beyond the PSFlets' windows, px: a Gaussian stands for its slow decline."""
 _COARSE = 8
 _BRIGHT = 0.3
 """Of the frame's 99th percentile: pixels near the spots' peaks."""
@@ -81,13 +81,13 @@ class SpotFit:
 
 
 def _scattered(image: Float32) -> Float32:
-    """(s, ny, nx) the light of a frame spread over `_FAR` pixels."""
+    """(s, ny, nx) the light of a frame spread over `FAR_PX` pixels."""
     from scipy import ndimage
 
     ny, nx = image.shape
     by = math.gcd(math.gcd(ny, nx), _COARSE)
     coarse = image.reshape(ny // by, by, nx // by, by).mean(axis=(1, 3))
-    spread = [ndimage.gaussian_filter(coarse, reach / by, mode="constant") for reach in _FAR]
+    spread = [ndimage.gaussian_filter(coarse, reach / by, mode="constant") for reach in FAR_PX]
     zoomed = [ndimage.zoom(one, by, order=1, mode="nearest", grid_mode=True) for one in spread]
     return np.array(zoomed, np.float32).reshape(-1, ny, nx)
 
@@ -135,7 +135,8 @@ def fit_laser_frame(
     throughput = np.ones(spots.x.size)
     edge = _near(spots, lonely, data.shape)
     field = field_terms(spots.x, spots.y)
-    image, scatter = np.zeros(data.shape, np.float32), np.zeros(len(_FAR))
+    image, scatter = np.zeros(data.shape, np.float32), np.zeros(len(FAR_PX))
+    shines = np.ones(len(FAR_PX), bool)
     far = np.zeros_like(image)
     for turn, iterations in enumerate(plan.iterations):
         model = widened(model, degrees[turn])
@@ -146,13 +147,17 @@ def fit_laser_frame(
         spots = _move(spots, found).spots
         spots, throughput = _brighten(spots, found, lonely)
         information = 1.0 / np.clip(found[..., 3], 1e-12, None)
-        scattered = _scattered(image)
+        scattered = _scattered(image)[shines]
         problem = LaserEquations(model, spots, weight, field, edge, scattered, *_bounds(model, spots, weight, plan))
         change = problem.solve(data, np.nan_to_num(information), iterations)
         grown = spots.amplitude * (1.0 + np.stack([field @ one for one in change.brightness], axis=1))
         model = replace(model, terms=model.terms + change.terms)
-        spots, scatter = replace(spots, amplitude=grown), change.scatter
-        far = np.tensordot(scatter.astype(np.float32), scattered, axes=1)
+        spots = replace(spots, amplitude=grown)
+        far = np.tensordot(change.scatter.astype(np.float32), scattered, axes=1)
+        scatter[:] = 0.0
+        scatter[shines] = change.scatter
+        # Nothing takes light away: where there is none to be seen, the PSFlets explain the frame better without.
+        shines &= scatter > 0.0
         image = spot_image(model, spots, data.shape) + far
     last = _move(spots, _corrections(model, spots, data - image, weight))
     away = ((data - image) / np.sqrt(np.maximum(image, 0.0) + noise))[good]

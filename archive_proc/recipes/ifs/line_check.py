@@ -3,6 +3,9 @@
 Every twentieth lenslet is extracted with those whose spectra overlap with its own, by the solution and PSFlets under
 test, without lenslet flat and without rejection of outliers, with the weaker prior of the preset `ifs_line` (notes/ifs
 6.6, 8). A line's centre is found with a Gaussian window that follows it.
+
+Channels as wide as the resolution draw a line by some hundredths of a channel, wherever it stands. The frame as the
+solution has it is therefore extracted beside the real one: what the two differ by is the solution's error alone.
 """
 
 from __future__ import annotations
@@ -42,11 +45,19 @@ class LineCheck:
     """(k,) positions along the solution's lenslets."""
     offset_nm: Float64
     """(k, lasers) line minus laser; NaN where there is no line."""
+    expected_nm: Float64
+    """(k, lasers) the same where the solution is right."""
 
     @property
     def offset(self) -> float:
         """Largest distance of a laser's median line from its wavelength, nm; NaN without any line."""
         return float(np.nanmax(np.abs(self._medians()))) if self._known.any() else float("nan")
+
+    @property
+    def displacement(self) -> float:
+        """Largest distance of a laser's median line from where a right solution has it, nm; NaN without any line."""
+        away = LineCheck(self.checked, self.offset_nm - self.expected_nm, np.zeros_like(self.expected_nm))
+        return away.offset
 
     @property
     def scatter(self) -> float:
@@ -96,20 +107,25 @@ def check_lines(
     chosen[checked] = True
     chosen[beside[beside >= 0]] = True
     everyone = spot_image(psflets, spots, light.shape)
-    kept = np.where(chosen[:, None], 0.0, spots.amplitude)
-    others = spot_image(psflets, _with_amplitude(spots, kept), light.shape)
+    others = spot_image(psflets, _bright(spots, np.where(chosen[:, None], 0.0, spots.amplitude)), light.shape)
     weight = np.where(usable, 1.0 / (np.maximum(everyone, 0.0) + noise), 0.0).astype(np.float32)
     few = lenslets.choose(chosen)
+    own = Spots(few.x, few.y, spots.wavelengths, solution.places(spots.wavelengths)[:, chosen], spots.amplitude[chosen])
+    planes = np.stack([light - others, spot_image(psflets, own, light.shape)])
     places, wavelengths = solution.channel_steps(edges_um)
     templates = build_templates(psflets, (few.x, few.y), places[:, chosen], wavelengths, np.ones(wavelengths.shape))
     settings = FitSettings(mu=LINE_MU, sweeps=SWEEPS, rounds=ROUNDS)
-    fitted = fit_spectra((light - others)[None], weight, templates, few, settings=settings)
-    number = np.cumsum(chosen) - 1
-    flux = np.asarray(fitted.flux[number[checked], :, 0], np.float64)
-    return LineCheck(checked.astype(np.int32), line_offsets(flux, np.asarray(edges_um, np.float64), spots.wavelengths))
+    fitted = fit_spectra(planes, weight, templates, few, settings=settings)
+    number = (np.cumsum(chosen) - 1)[checked]
+    edges = np.asarray(edges_um, np.float64)
+    seen, expected = (
+        line_offsets(np.asarray(fitted.flux[number, :, plane], np.float64), edges, spots.wavelengths)
+        for plane in (0, 1)
+    )
+    return LineCheck(checked.astype(np.int32), seen, expected)
 
 
-def _with_amplitude(spots: Spots, amplitude: Float64) -> Spots:
+def _bright(spots: Spots, amplitude: Float64) -> Spots:
     return Spots(spots.x, spots.y, spots.wavelengths, spots.places, amplitude)
 
 

@@ -38,6 +38,8 @@ class Solution:
     """(n,) the whole spectrum is on the detector: these are published."""
     throughput: Float64
     """(n,) brightness of its laser spots over that of its surroundings."""
+    offset: Float64 | None = None
+    """(2, n) px, x and y: what each lenslet's own place, at all wavelengths, is off the smooth model; None: nothing."""
 
     def channel_steps(self, edges_um: Float64, steps: int = STEPS) -> tuple[Float64, Float64]:
         """Detector places and wavelengths of `steps` equal steps inside each of m channels.
@@ -47,8 +49,13 @@ class Solution:
         edges = np.asarray(edges_um, np.float64)
         inside = (np.arange(steps) + 0.5) / steps
         wavelengths = edges[:-1, None] + inside * np.diff(edges)[:, None]
-        places = self.dispersion.positions(self.lenslets.x, self.lenslets.y, wavelengths.ravel())
+        places = self.places(wavelengths.ravel())
         return places.reshape(2, len(self.lenslets), *wavelengths.shape), wavelengths
+
+    def places(self, wavelengths_um: Float64) -> Float64:
+        """(2, n, m) detector x and y of all lenslets at m wavelengths, px, with what each lenslet is off the map."""
+        places = self.dispersion.positions(self.lenslets.x, self.lenslets.y, wavelengths_um)
+        return places if self.offset is None else places + self.offset[:, :, None]
 
 
 def read_solution(calibration: Calibration) -> Solution:
@@ -66,6 +73,7 @@ def read_solution(calibration: Calibration) -> Solution:
         lenslets=lenslets,
         complete=np.asarray(arrays["complete"], bool),
         throughput=np.asarray(arrays["throughput"], np.float64),
+        offset=np.array([arrays["offset_x"], arrays["offset_y"]], np.float64),
     )
 
 
@@ -76,6 +84,7 @@ def solution_content(solution: Solution, measured: Mapping[str, Array], attrs: M
     `measured` holds the arrays that only people look at: lasers, spots, residuals, line check.
     """
     lenslets = solution.lenslets
+    offset = np.zeros((2, len(lenslets))) if solution.offset is None else solution.offset
     arrays: dict[str, Array] = {
         "coefficients": solution.dispersion.coefficients,
         "hex_q": lenslets.q,
@@ -84,6 +93,8 @@ def solution_content(solution: Solution, measured: Mapping[str, Array], attrs: M
         "lenslet_y": lenslets.y,
         "complete": solution.complete,
         "throughput": solution.throughput,
+        "offset_x": offset[0],
+        "offset_y": offset[1],
     }
     # The attributes let someone with nothing but the product evaluate the polynomial.
     law = {"mode": solution.mode, "reference_um": REFERENCE_UM, "field_scale_pitches": FIELD_SCALE}

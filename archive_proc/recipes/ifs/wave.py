@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.combine import combine_planes
-from archive_proc.kernels.dispersion import exact_law, field_terms, fit_field, laser_positions
+from archive_proc.kernels.dispersion import exact_law, field_terms, fit_field, laser_positions, lenslet_offsets
 from archive_proc.kernels.laser_pattern import LaserPattern, find_lasers
 from archive_proc.kernels.lenslets import ADJACENT, FieldStop, Lenslets, all_lenslets
 from archive_proc.kernels.psflet_equations import Spots
-from archive_proc.kernels.psflet_fit import SpotFit, fit_laser_frame
+from archive_proc.kernels.psflet_fit import FAR_PX, SpotFit, fit_laser_frame
 from archive_proc.model.frames import Arm
 from archive_proc.model.processes import Remark
 from archive_proc.recipes.detector import join_stripes, no_planes, usable_rows
@@ -124,7 +124,7 @@ def close_wave(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "lasers_missing": list(missing),
         "planes": int(shared["planes"][0]),
     }
-    scattered = {"scattered_share": [round(float(one), 6) for one in fit.scatter]}
+    scattered = {"scattered_share": [round(float(one), 6) for one in fit.scatter], "scattered_reach_px": list(FAR_PX)}
     return RecipeResult(
         {
             SOLUTION: solution_content(solution, _measured(fit, lines), attrs),
@@ -212,7 +212,8 @@ def _solution(
     places = law.positions(lenslets.x, lenslets.y, ends)
     size = np.array([shape[1], shape[0]], np.float64)[:, None, None]
     whole = ((places > MARGIN_PX) & (places < size - 1 - MARGIN_PX)).all(axis=(0, 2))
-    solution = Solution(layout.mode, law, lenslets, whole & inside[lit], fit.throughput[lit])
+    offset = lenslet_offsets(fit.measured[:, lit] - spots.places[:, lit])
+    solution = Solution(layout.mode, law, lenslets, whole & inside[lit], fit.throughput[lit], offset)
     few = Spots(spots.x[lit], spots.y[lit], spots.wavelengths, spots.places[:, lit], spots.amplitude[lit])
     return solution, replace(fit, spots=few, measured=fit.measured[:, lit], throughput=fit.throughput[lit])
 
@@ -232,6 +233,9 @@ def _judge_fit(
     figures.add(SOLUTION, "residual_y", float(fit.residual_rms[1].max()), "pixel")
     judge.expect("AP-IFS-035", "IFS_WAVE_POOR", "look at the frame: its spots do not follow one smooth map")
     whole = solution.complete
+    # Both axes together: the solution always has offsets, if only zeros.
+    own = np.zeros(1) if solution.offset is None else solution.offset[:, whole]
+    figures.add(SOLUTION, "lenslet_offset", float(np.sqrt(np.mean(own**2))), "pixel")
     middle = solution.dispersion.positions(
         solution.lenslets.x[whole], solution.lenslets.y[whole], layout.laser_um
     ).mean(axis=1)
@@ -281,6 +285,7 @@ def _noise_area(fit: SpotFit) -> float:
 
 def _judge_lines(judge: _Judge, lines: LineCheck) -> None:
     judge.figures.add(SOLUTION, "line_offset", lines.offset, "nm")
+    judge.figures.add(SOLUTION, "line_displacement", lines.displacement, "nm")
     judge.figures.add(SOLUTION, "line_scatter", lines.scatter, "nm")
     judge.figures.add(SOLUTION, "line_missing", lines.missing)
     judge.expect(
@@ -310,7 +315,7 @@ def _remarks(missing: tuple[str, ...], pattern: LaserPattern) -> tuple[Remark, .
 
 IFS_WAVE = Recipe(
     name="ifs_wave",
-    version="1.0.1",
+    version="1.1.0",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_WAVECALIB_RAW",)),

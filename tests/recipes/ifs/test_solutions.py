@@ -39,6 +39,7 @@ def solution() -> Solution:
         lenslets=lenslets,
         complete=rng.random(len(lenslets)) > 0.2,
         throughput=rng.normal(1.0, 0.01, len(lenslets)),
+        offset=rng.normal(0.0, 0.01, (2, len(lenslets))),
     )
 
 
@@ -52,6 +53,8 @@ def test_a_solution_read_from_its_product_places_light_where_the_first_did(solut
     expected, _ = solution.channel_steps(edges)
     assert places.shape == (2, len(solution.lenslets), 39, 6)
     assert (places == expected).all()
+    smooth = back.dispersion.positions(back.lenslets.x, back.lenslets.y, wavelengths.ravel()).reshape(places.shape)
+    assert places - smooth == pytest.approx(np.broadcast_to(solution.offset[:, :, None, None], places.shape), abs=1e-9)
     assert (np.diff(wavelengths.ravel()) > 0).all()
     assert wavelengths.mean(axis=1) == pytest.approx((edges[1:] + edges[:-1]) / 2)
 

@@ -59,6 +59,7 @@ def page_orders(sources: PageSources, plan: Plan) -> tuple[PageOrder, ...]:
         sources.layout, "observations", "obs_id", (one[1] for one in subjects if one[0] == "observation")
     )
     groups = _by_id(sources.layout, "groups", "group_id", (one[1] for one in subjects if one[0] == "group"))
+    frames = _by_id(sources.layout, "files", "file_id", (one[1] for one in subjects if one[0] == "frame"))
     files = _files(sources.layout, observations)
     planes = _planes(sources.layout, {row["product_id"].partition(".")[0] for row in products})
     orders = []
@@ -69,17 +70,16 @@ def page_orders(sources: PageSources, plan: Plan) -> tuple[PageOrder, ...]:
             orders.append(_observation(sources, tables, observations[subject], files.get(subject, []), known))
         elif kind == "group" and subject in groups and (rows or known.missing):
             orders.append(_group(sources.layout, tables, groups[subject], known))
+        elif kind == "frame" and subject in frames and (rows or known.missing):
+            orders.append(_frame(sources.layout, tables, frames[subject], known))
+    starts = {key: float(row["mjd_start"] or 0.0) for key, row in (*observations.items(), *groups.items())}
+    starts |= {key: float(row["mjd_obs"] or 0.0) for key, row in frames.items()}
     return tuple(
         sorted(
             orders,
-            key=lambda one: (one.night, not one.is_observation, _start(one, observations, groups), one.subject_id),
+            key=lambda one: (one.night, not one.is_observation, starts[one.subject_id], one.subject_id),
         )
     )
-
-
-def _start(order: PageOrder, observations: Mapping[str, Row], groups: Mapping[str, Row]) -> float:
-    row = observations.get(order.subject_id) or groups[order.subject_id]
-    return float(row["mjd_start"] or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +214,33 @@ def _group(layout: Layout, tables: Tables, row: Row, known: _Known) -> PageOrder
     )
 
 
+def _frame(layout: Layout, tables: Tables, row: Row, known: _Known) -> PageOrder:
+    """A raw frame that was reduced by itself."""
+    mode = tables.ifs.mode_of(row["ifs_comb"], row["prism"])
+    name = row["frame_type"] or row["dpr_type"] or "raw frame"
+    dit = None if row["dit_s"] is None else f"DIT {row['dit_s']:g} s"
+    return PageOrder(
+        subject_kind="frame",
+        subject_id=row["file_id"],
+        preset=known.preset,
+        night=row["night"].isoformat(),
+        arm=row["arm"],
+        name=name,
+        setup=_setup([row["object_raw"], row["ifs_comb"], row["nd_filter"], row["coro_ir"], dit]),
+        facts=(
+            ("programme", row["prog_id"] or ""),
+            ("planes", str(row["naxis3"] or 1)),
+            ("access", row["access"] or ""),
+        ),
+        products=known.sources(layout),
+        missing=known.why(),
+        qc=known.figures,
+        # A star without mask must not set the scales of science, nor a laser those of a lamp.
+        bands=(name,) if mode is None else (mode, name),
+        package_version=__version__,
+    )
+
+
 def _setup(words: Iterable[str | None]) -> str:
     return ", ".join(one for one in words if one)
 
@@ -255,7 +282,7 @@ def _products(layout: Layout, subjects: Iterable[str], nights: Iterable[str]) ->
         layout,
         "SELECT p.product_id, p.product_type, p.subject_kind, p.subject_id, p.preset, p.store_path, q.recipe, "
         "q.recipe_version FROM products p JOIN processes q USING (process_id) WHERE p.is_current AND p.state = 'ok' "
-        "AND p.subject_kind IN ('observation', 'group') "
+        "AND p.subject_kind IN ('observation', 'group', 'frame') "
         "AND (p.subject_id IN (SELECT unnest($subjects)) OR p.night IN (SELECT unnest($nights)::DATE)) "
         "ORDER BY p.subject_id, p.preset, p.product_type",
         {"subjects": sorted(subjects) or [""], "nights": sorted(nights) or ["1900-01-01"]},

@@ -70,8 +70,8 @@ def write_report(campaign: Campaign, run_id: RunId, options: ReportOptions) -> W
     place = options.directory or layout.report_dir(run_id)
     place.mkdir(parents=True, exist_ok=True)
     states = subject_states(plan, status)
-    link = _Links(place, None if options.directory is None else place / PICTURES)
-    cards = tuple(card for one in drawn for card in _cards(one, states, link))
+    link = Links(place, None if options.directory is None else place / PICTURES)
+    cards = tuple(card for one in drawn for card in cards_of(one, states, link))
     report = run_report(Story(layout, campaign.settings, plan, status, cards, drawn, orders))
     index, listing = place / "index.html", place / "report.json"
     write_bytes(listing, report_json(report))
@@ -93,7 +93,7 @@ def _expect_libraries() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Links:
+class Links:
     """Relative links from the report to pictures."""
 
     place: Path
@@ -109,7 +109,11 @@ class _Links:
         return quote(Path(os.path.relpath(target, self.place)).as_posix())
 
 
-def _cards(one: Drawn, states: dict[tuple[str, str], tuple[str, str]], link: _Links) -> list[Card]:
+def cards_of(one: Drawn, states: dict[tuple[str, str], tuple[str, str]], link: Links) -> list[Card]:
+    """A card for each page of a subject: one of an observation, one a product of anything else.
+
+    `states`: (subject id, preset) -> (state, words).
+    """
     order = one.order
     state, words = states.get((order.subject_id, order.preset), ("not in this run", ""))
     pages = [("observation", observation_file(order.preset))]
@@ -118,7 +122,7 @@ def _cards(one: Drawn, states: dict[tuple[str, str], tuple[str, str]], link: _Li
     return [_card(one, kind, name, state, words, link) for kind, name in pages]
 
 
-def _card(one: Drawn, kind: str, name: str, state: str, words: str, link: _Links) -> Card:
+def _card(one: Drawn, kind: str, name: str, state: str, words: str, link: Links) -> Card:
     order = one.order
     small = thumbnail_file(name)
     planes = dict(order.facts).get("planes", "0")

@@ -76,7 +76,7 @@ def draw_ifs_observation(order: PageOrder, found: Measured, scales: Mapping[str,
             words = f"medians of {found.facts['stack_planes']}, rotation {found.facts['rotation']}"
             page.text(page.width - 40, 108, words, fontsize=5.8, ha="right")
         _detector(sheet, 150)
-        _spectra(sheet, 494)
+        show_two_spectra(sheet, 494)
         _mosaic(sheet, 764)
         _medians(sheet, 1214)
         draw_tracks(sheet, 1568)
@@ -106,7 +106,7 @@ def _detector(sheet: IfsSheet, top: float) -> None:
             say_why(one, "Planes minus model", sheet.why(KIND))
 
 
-def _spectra(sheet: IfsSheet, top: float) -> None:
+def show_two_spectra(sheet: IfsSheet, top: float) -> None:
     """A bright lenslet's spectrum and an ordinary one's, with errors and flags."""
     for left, name in zip((84, 812), LENSLETS, strict=True):
         axes = sheet.page.axes(left, top, 610, 190)
@@ -172,7 +172,12 @@ def _medians(sheet: IfsSheet, top: float) -> None:
             north_east(axes)
             strip(page, axes, scale, "adu/s")
     _psf(sheet, LEFTS[2], top)
-    axes = page.axes(LEFTS[3] + 84, top, 190, SIDE)
+    show_flags(sheet, page.axes(LEFTS[3] + 84, top, 190, SIDE))
+
+
+def show_flags(sheet: IfsSheet, axes: Axes) -> None:
+    """Shares of the flags of spectra."""
+    found = sheet.found
     if "flag_shares" in found.arrays:
         names = [flag.name or "" for flag in COUNTED]
         shares = dict(zip(names, found.arrays["flag_shares"].tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""What is measured for the pages of a calibration set: each master by its kind."""
+"""What is measured for the pages of a calibration set or of a single raw frame: each product by its kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from archive_proc.storage.products import load_product
 
 
 def measure_master(order: PageOrder) -> Measured:
-    """Read the masters of one calibration set; what cannot be read is noted in words, never raised."""
+    """Read the products of one subject; what cannot be read is noted in words, never raised."""
     found = Measured()
     found.facts["band"] = "+".join(order.bands)
     for product in order.products.values():
@@ -23,7 +23,7 @@ def measure_master(order: PageOrder) -> Measured:
             loaded = load_product(product.group, load_tables().product_types[kind], of_any_version=True)
             # What has no value is not drawn; that it came of a division by zero need not be said twice.
             with np.errstate(all="ignore"):
-                kind_of(kind).read(MasterReading(kind, loaded, found))
+                kind_of(kind).read(MasterReading(kind, product.group, loaded, found))
         except (ArchiveProcError, KeyError, ValueError, IndexError) as problem:
             found.notes[kind] = f"{kind} cannot be shown: {problem}"
     return found

@@ -1,4 +1,4 @@
-"""Which page shows which product of a calibration set, listed once; what is not listed gets a plain page."""
+"""Which page shows which product of a calibration set or single frame, listed once; any other gets a plain page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from archive_proc.quality.detector_master import PICTURES, read_detector
 from archive_proc.quality.detector_page import detector_height, draw_detector
+from archive_proc.quality.frame_page import FRAME_SPECTRA
 from archive_proc.quality.lattice_page import LATTICE
 from archive_proc.quality.lenslet_flat_page import LENSLET_FLAT
 from archive_proc.quality.master_sheet import MasterKind
@@ -25,6 +26,7 @@ KINDS: Mapping[str, MasterKind] = {
     "ifs_wavelength_solution": WAVELENGTH,
     "ifs_psflets": PSFLETS,
     "ifs_lenslet_flat": LENSLET_FLAT,
+    "ifs_spectra": FRAME_SPECTRA,
 }
 
 

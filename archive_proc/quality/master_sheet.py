@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,8 @@ class MasterReading:
 
     kind: str
     """Product type."""
+    group: Path
+    """Its Zarr group, for arrays along the frame axis."""
     loaded: LoadedProduct
     found: Measured
 

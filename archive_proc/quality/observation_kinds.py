@@ -32,7 +32,7 @@ IRDIS = ObservationKind(
 IFS = ObservationKind(
     measure=measure_ifs_observation,
     draw=draw_ifs_observation,
-    pictures=(("derotated", "collapsed"), ("raw", "raw")),
+    pictures=(("derotated", "collapsed"), ("ifs_spectra|field", "ifs_spectra|field"), ("raw", "raw")),
 )
 
 

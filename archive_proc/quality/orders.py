@@ -87,7 +87,7 @@ class PageOrder:
     """One page: a subject, its products, and everything that stands in its title."""
 
     subject_kind: str
-    """observation or group."""
+    """observation, group or frame."""
     subject_id: str
     preset: str
     night: str
@@ -129,6 +129,8 @@ class PageOrder:
     @property
     def short_id(self) -> str:
         """Its id as people see it."""
+        if self.subject_kind == "frame":
+            return self.subject_id
         return shown("obs" if self.is_observation else "group", self.subject_id)
 
     def first(self, ending: str) -> SourceProduct | None:

@@ -35,7 +35,7 @@ def show_spectrum(axes: Axes, found: Measured, name: str, scale: Scale) -> None:
     axes.set_ylim(scale.low, scale.high)
     axes.set_xlim(wavelength[0] - width[0], wavelength[-1] + width[-1])
     axes.set_title(f"{name.capitalize()} lenslet, {found.facts[f'lenslet_{name}']}; {flag_words(flags)}")
-    axes.set_xlabel(f"wavelength [um]   {found.facts['spectrum_plane']}" if name == "brightest" else "wavelength [um]")
+    axes.set_xlabel(f"wavelength [um]   {found.facts['plane_shown']}" if name == "brightest" else "wavelength [um]")
     axes.set_ylabel("flux [adu/s per channel]")
     axes.grid(True)
     axes.legend(loc="upper left", handlelength=1.6, ncols=3)

@@ -30,7 +30,11 @@ def read_wavelength(given: MasterReading) -> None:
     q, r, x, y = (np.asarray(given.array(name)) for name in ("hex_q", "hex_r", "lenslet_x", "lenslet_y"))
     dispersion = Dispersion(np.asarray(given.array("coefficients"), float))
     lasers = np.asarray(given.array("laser"), float)
-    model = dispersion.positions(x, y, lasers)
+    # Products of before lenslets had places of their own have the smooth map alone.
+    own = [
+        np.asarray(given.array(f"offset_{axis}"), float) if given.has(f"offset_{axis}") else 0.0 * x for axis in "xy"
+    ]
+    model = dispersion.positions(x, y, lasers) + np.array(own)[:, :, None]
     field = hexagon_field(q, r, x, y, fine=2)
     complete = np.asarray(given.array("complete"), bool)
     given.keep("laser", lasers)
@@ -44,6 +48,9 @@ def read_wavelength(given: MasterReading) -> None:
         for laser in range(len(lasers)):
             given.keep(f"residual_{name}_{laser}", field.image(residual[:, laser]))
             given.keep(f"residual_{name}_{laser}|flagged", field.holes(residual[:, laser]))
+    for name, offset in zip("xy", own, strict=True):
+        given.keep(f"offset_{name}", field.image(offset))
+    given.limit("offset", even_limits(np.concatenate(own)))
     given.keep("residuals", np.stack(everything).astype(np.float32))
     given.limit("residual", even_limits(np.concatenate(everything)))
     checked = np.asarray(given.array("checked_lenslet"), int)
@@ -81,28 +88,37 @@ def _law(given: MasterReading, dispersion: Dispersion) -> None:
 
 def wavelength_height(sheet: MasterSheet) -> int:
     """Pixels that the panels need."""
-    return (len(sheet.array("laser")) + 1) * ROW + 16
+    return (len(sheet.array("laser")) + 2) * ROW
 
 
 def draw_wavelength(sheet: MasterSheet, top: float) -> None:
-    """One row a laser; throughput and law below."""
+    """One row a laser; below, places and brightness of the lenslets, then the law."""
     lasers = sheet.array("laser")
     for number, wavelength in enumerate(lasers):
         _laser_row(sheet, top + ROW * number, number, float(wavelength))
     below = top + ROW * len(lasers)
-    axes = sheet.page.axes(84, below, WIDTH, HEIGHT)
     frame = extent_frame(sheet.array("extent"))
-    sheet.image(axes, "throughput", "throughput", frame, "Brightness of laser spots over surroundings", "")
+    for column, axis in enumerate("xy"):
+        axes = sheet.page.axes(84 + STEP * column, below, WIDTH, HEIGHT)
+        sheet.image(axes, f"offset_{axis}", "offset", frame, f"Lenslet off the smooth map, {axis}", "pixel")
+        _stop(sheet, axes)
+        if column:
+            axes.set_ylabel("")
+    axes = sheet.page.axes(84 + 2 * STEP, below, WIDTH, HEIGHT)
+    sheet.image(axes, "throughput", "throughput", frame, "Brightness of spots over surroundings", "")
     _stop(sheet, axes)
-    axes = sheet.page.axes(84 + STEP, below, WIDTH, HEIGHT - 20)
+    axes.set_ylabel("")
+    axes = sheet.page.axes(84 + 3 * STEP, below, WIDTH, HEIGHT - 20)
     show_histogram(axes, sheet.array("throughputs"), "Brightness", "1", "", limits=(0.85, 1.15))
-    _curves(sheet, sheet.page.axes(84 + 2 * STEP, below, WIDTH, HEIGHT - 20), "law", "Dispersion [nm a pixel]")
-    _curves(sheet, sheet.page.axes(84 + 3 * STEP, below, WIDTH, HEIGHT - 20), "lean", "Lean of the trace in x [pixel]")
-    words = "lines of the check: full where too red, open where too blue, by size; a cross where no line was found"
-    sheet.page.text(
-        84 + 2 * STEP, below + HEIGHT + 22, f"Drift: {sheet.fact('moved')}.  Histograms: lenslets. ", fontsize=5.8
+    last = below + ROW
+    _curves(sheet, sheet.page.axes(84, last, STEP + WIDTH, HEIGHT - 62), "law", "Dispersion [nm a pixel]")
+    _curves(
+        sheet, sheet.page.axes(84 + 2 * STEP, last, STEP + WIDTH, HEIGHT - 62), "lean", "Lean of the trace in x [pixel]"
     )
-    sheet.page.text(84, below + HEIGHT + 38, words.capitalize() + ".", fontsize=5.8)
+    words = "Lines of the check: full where too red, open where too blue, by size; a cross where no line was found"
+    sheet.page.text(
+        84, last + HEIGHT - 14, f"{words}. Histograms count lenslets. Drift: {sheet.fact('moved')}.", fontsize=5.8
+    )
 
 
 def _stop(sheet: MasterSheet, axes: Axes) -> None:

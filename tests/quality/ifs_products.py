@@ -258,3 +258,12 @@ def observation(*products: SourceProduct) -> PageOrder:
         setup="YJ, N_ALC_YJH_S, DIT 32 s", products={one.product_type: one for one in products}, bands=("YJ",),
         mask_diameter_mas=185.0, raw_missing="this test has no raw plane",
     )  # fmt: skip
+
+
+def single_frame(product: SourceProduct) -> PageOrder:
+    """The page order of a CENTER frame that was extracted by itself."""
+    return PageOrder(
+        subject_kind="frame", subject_id="SPHER.2017-05-15T04:49:33.500", preset="default", night="2017-05-14",
+        arm="IFS", name="IFS_STAR_CENTER_WAFFLE_RAW", setup="SIM, OBS_YJ", facts=(("planes", "1"),),
+        products={product.product_type: product}, bands=("YJ",),
+    )  # fmt: skip

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import chromium
 import ifs_products as products
 import numpy as np
 import pytest
+import reports
 from PIL import Image
 
+from archive_proc.flow.reporting import Links, cards_of
 from archive_proc.quality.drawing import DrawOptions, draw_all
 from archive_proc.quality.ifs_observation import measure_ifs_observation
 from archive_proc.quality.measured import Measured
@@ -34,7 +37,8 @@ def found(order: PageOrder) -> Measured:
 
 def page_of(order: PageOrder, root: Path) -> np.ndarray:
     [drawn] = draw_all([order], DrawOptions(root=root))
-    assert ("thumbnail-observation-default.png" in drawn.stamp.pages) is ("ifs_centered_cube" in order.products)
+    pictured = {"ifs_centered_cube", "ifs_spectra"} & set(order.products)
+    assert ("thumbnail-observation-default.png" in drawn.stamp.pages) is bool(pictured)
     return np.asarray(Image.open(drawn.directory / "observation-default.png").convert("L"))
 
 
@@ -81,3 +85,38 @@ def test_what_is_missing_is_said_in_words(order: PageOrder, left: tuple[str, ...
     page = page_of(less, tmp_path)
     panel = page[1190:1460, 80:350]
     assert 0.0005 < (panel < 120).mean() < 0.2, "words, and nothing but words"
+
+
+def test_a_frame_extracted_by_itself_has_a_page_with_its_light_in_the_field(order: PageOrder, tmp_path: Path) -> None:
+    frame = products.single_frame(order.products["ifs_spectra"])
+    [drawn] = draw_all([frame], DrawOptions(root=tmp_path))
+    assert set(drawn.stamp.pages) == {"ifs_spectra-default.png", "thumbnail-ifs_spectra-default.png"}
+    page = np.asarray(Image.open(drawn.directory / "ifs_spectra-default.png").convert("L"))
+    field = page[150 : 150 + 494, 84 : 84 + 560]
+    middle, edge = field[220:270, 250:310], field[220:270, 20:60]
+    assert np.median(middle) > np.median(edge[edge < 200]) + 30, "brighter towards the middle, as the light is"
+
+
+@pytest.mark.browser
+def test_what_a_run_made_of_the_ifs_is_listed_and_opens_in_a_browser(order: PageOrder, tmp_path: Path) -> None:
+    if chromium.BINARY is None:
+        pytest.skip("no Chromium is installed")
+    flat = products.stored(tmp_path / "flat", "ifs_lenslet_flat", *products.lenslet_flat(8.0))
+    orders = [order, products.calibration_set(flat), products.single_frame(order.products["ifs_spectra"])]
+    drawn = draw_all(orders, DrawOptions(root=tmp_path / "quicklook"))
+    place = tmp_path / "R"
+    cards = [card for one in drawn for card in cards_of(one, {}, Links(place, None))]
+    report = dataclasses.replace(
+        reports.made_up(1), observations=tuple(one for one in cards if one.kind == "observation"),
+        masters=tuple(one for one in cards if one.kind != "observation"),
+    )  # fmt: skip
+    index = reports.written(report, place)
+    with chromium.Chromium(tmp_path / "profile") as browser:
+        tab = browser.open(index)
+        shown = "[...document.querySelectorAll('%s .card')].map(one => one.innerText.split('\\n')[0])"
+        assert tab.evaluate(shown % "#observations") == ["SIM"]
+        assert tab.evaluate(shown % "#masters") == ["IFS_FLAT_RAW", "IFS_STAR_CENTER_WAFFLE_RAW"]
+        opened = """Promise.all([...document.querySelectorAll('.card a')].map(async one => {
+            const page = new Image(); page.src = one.href; await page.decode(); return page.naturalWidth }))"""
+        assert tab.evaluate(opened) == [1488, 1488, 1488]
+        assert tab.console == []

@@ -82,21 +82,22 @@ def _overlap(weighted: Float32, shape: Float32, shift: int, across: int) -> floa
 
 @njit(cache=True, fastmath=_FAST)
 def normal_blocks(
-    counts: Int16, scale: Float32, x0: Int32, y0: Int32, weight: Float32, out: Float64
+    counts: Int16, scale: Float32, x0: Int32, y0: Int32, weight: Float32, members: Int32, out: Float64
 ) -> None:  # pragma: no cover
-    """N_l = P_l' W P_l in lower band form: out (n, BAND, m), out[l, d, k] = N[k + d, k]."""
-    n, m = scale.shape
+    """N_l = P_l' W P_l of some lenslets in lower band form: out (members, BAND, m), out[i, d, k] = N[k + d, k]."""
+    m = scale.shape[1]
     weighted = np.zeros((HIGH, 3 * ROW), np.float32)
     shapes = np.empty((m, HIGH, ROW), np.float32)
-    for lens in range(n):
+    for index in range(members.size):
+        lens = members[index]
         _unpack(counts[lens], scale[lens], shapes)
         for k in range(m):
             _weigh(counts[lens, k], scale[lens, k], x0[lens], y0[lens, k], weight, weighted)
             for d in range(BAND):
                 if k + d < m:
-                    out[lens, d, k] = _overlap(weighted, shapes[k + d], y0[lens, k + d] - y0[lens, k], 0)
+                    out[index, d, k] = _overlap(weighted, shapes[k + d], y0[lens, k + d] - y0[lens, k], 0)
                 else:
-                    out[lens, d, k] = 0.0
+                    out[index, d, k] = 0.0
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -106,25 +107,28 @@ def cross_blocks(
     x0: Int32,
     y0: Int32,
     weight: Float32,
+    members: Int32,
     pairs: Int32,
     first: Int16,
+    count: Int16,
     out: Float32,
 ) -> None:  # pragma: no cover
-    """P_l' W P_l' of overlapping neighbours: out (n, t, m, WIDTH), channel first[l, t, k] + b of lenslet pairs[l, t].
+    """P_l' W P_l' of some lenslets' overlapping neighbours: out (t, n, m, WIDTH).
 
-    `pairs` (n, t) neighbour or -1; `first` (n, t, m) is filled too.
+    At [t, l, k, b] stands channel first[t, l, k] + b of lenslet pairs[l, t] (-1: none), b < count[t, l, k]; the rest is
+    left as it was. `first` and `count` (t, n, m) are filled too.
     """
-    n, m = scale.shape
+    m = scale.shape[1]
     weighted = np.zeros((m, HIGH, 3 * ROW), np.float32)
     shapes = np.empty((m, HIGH, ROW), np.float32)
-    for lens in range(n):
+    for index in range(members.size):
+        lens = members[index]
         for k in range(m):
             _weigh(counts[lens, k], scale[lens, k], x0[lens], y0[lens, k], weight, weighted[k])
         for t in range(pairs.shape[1]):
             for k in range(m):
-                first[lens, t, k] = 0
-                for b in range(WIDTH):
-                    out[lens, t, k, b] = 0.0
+                first[t, lens, k] = 0
+                count[t, lens, k] = 0
             other = pairs[lens, t]
             if other < 0:
                 continue
@@ -137,12 +141,13 @@ def cross_blocks(
                 start = 0
                 while start < m and y0[other, start] < top - BAND + 1:
                     start += 1
-                first[lens, t, k] = start
+                first[t, lens, k] = start
                 for b in range(min(WIDTH, m - start)):
                     shift = y0[other, start + b] - top
                     if shift >= BAND:
                         break
-                    out[lens, t, k, b] = _overlap(weighted[k], shapes[start + b], shift, across)
+                    count[t, lens, k] = b + 1
+                    out[t, lens, k, b] = _overlap(weighted[k], shapes[start + b], shift, across)
 
 
 @njit(cache=True)
@@ -173,22 +178,19 @@ def _cholesky(
 
 @njit(cache=True)
 def factorise(
-    normal: Float64, mu: float, prior: Float64, out: Float64, strength: Float64, hold: Float64
+    normal: Float64, mu: float, typical: float, prior: Float64, out: Float64, strength: Float64, hold: Float64
 ) -> None:  # pragma: no cover
     """Banded Cholesky factors of A_l = N_l + mu m_l D2' D2 + diag(hold) (D2 acts on s / prior); out is overwritten.
 
-    `strength` (n,) receives mu m_l; `hold` (n, m) the weak pull to zero of channels with next to no information (edge
-    of the detector, bad pixels only).
+    `typical` mean information of a channel; `strength` (n,) receives mu m_l; `hold` (n, m) the weak pull to zero of
+    channels with next to no information (edge of the detector, bad pixels only).
     """
     n, _, m = normal.shape
-    means = np.empty(n)
     for lens in range(n):
-        means[lens] = np.mean(normal[lens, 0])
-    typical = np.median(means)
-    for lens in range(n):
-        strength[lens] = mu * means[lens]
+        mean = np.mean(normal[lens, 0])
+        strength[lens] = mu * mean
         for k in range(m):
-            if means[lens] < UNSEEN * typical:
+            if mean < UNSEEN * typical:
                 # It shows the detector its wings at most: channels further apart than the band overlap in them, so that
                 # the band alone is no longer positive definite.
                 hold[lens, k] = UNSEEN * typical
@@ -293,6 +295,7 @@ def sweep(
     prior: Float64,
     cross: Float32,
     first: Int16,
+    reach: Int16,
     pairs: Int32,
     back: Int32,
     order: Int32,
@@ -361,17 +364,17 @@ def sweep(
             other = pairs[lens, t]
             if other >= 0:
                 for k in range(m):
-                    start = first[lens, t, k]
-                    for b in range(min(WIDTH, m - start)):
-                        f = cross[lens, t, k, b]
+                    start = first[t, lens, k]
+                    for b in range(reach[t, lens, k]):
+                        f = cross[t, lens, k, b]
                         for p in range(lanes):
                             grad[other, start + b, p] -= f * step[k, p]
             other = back[lens, t]
             if other >= 0:
                 for k in range(m):
-                    start = first[other, t, k]
-                    for b in range(min(WIDTH, m - start)):
-                        f = cross[other, t, k, b]
+                    start = first[t, other, k]
+                    for b in range(reach[t, other, k]):
+                        f = cross[t, other, k, b]
                         for p in range(lanes):
                             grad[other, k, p] -= f * step[start + b, p]
     return float(np.sqrt(total / max(count, 1)))

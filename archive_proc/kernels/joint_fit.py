@@ -67,11 +67,14 @@ class Equations:
     """(n, m) pull to zero of channels that are not seen."""
     cross: Float32
     first: Int16
+    reach: Int16
     pairs: Int32
     back: Int32
     order: Int32
     covariance: Float32
     """(n, LAGS, m) of channels k and k + lag, if the weights are 1 / variance; NaN past the last channel."""
+    typical: float
+    """Information of a typical channel."""
 
     @property
     def place(self) -> tuple[Int16, Float32, Int32, Int32]:
@@ -79,45 +82,60 @@ class Equations:
         one = self.templates
         return one.counts, one.scale, one.x0, one.y0
 
+    def renew(self, members: Int32) -> None:
+        """Set up some lenslets again, in place, after weights of pixels under their templates were changed."""
+        # A thousand at a time: what is computed in double precision stays small.
+        for first in range(0, members.size, 2048):
+            some = members[first : first + 2048]
+            shape = (some.size, *self.normal.shape[1:])
+            normal, factor = np.empty(shape), np.empty(shape)
+            normal_blocks(*self.place, self.weight, some, normal)
+            strength, hold = np.empty(some.size), np.empty((some.size, shape[2]))
+            factorise(normal, self.mu, self.typical, self.prior, factor, strength, hold)
+            covariance = np.empty((some.size, LAGS, shape[2]))
+            sandwich(normal, factor, covariance)
+            self.normal[some], self.factor[some] = normal, factor
+            self.strength[some], self.hold[some], self.covariance[some] = strength, hold, covariance
+            cross_blocks(*self.place, self.weight, some, self.pairs, self.first, self.reach, self.cross)
+
 
 def joint_equations(
     weight: Float32, templates: Templates, lenslets: Lenslets, *, mu: float = 0.1, prior: Float64 | None = None
 ) -> Equations:
     """Set up the fit of `lenslets` with these templates and weights; `prior` (m,) positive, flat if None."""
     n, m = templates.y0.shape
-    shape = np.ones(m) if prior is None else np.asarray(prior, np.float64)
-    place = (templates.counts, templates.scale, templates.x0, templates.y0)
-    normal = np.empty((n, BAND, m))
-    normal_blocks(*place, weight, normal)
-    factor, strength, hold = np.empty_like(normal), np.empty(n), np.empty((n, m))
-    factorise(normal, mu, shape, factor, strength, hold)
-    covariance = np.empty((n, LAGS, m))
-    sandwich(normal, factor, covariance)
     pairs = lenslets.steps(OVERLAPPING)
-    cross, first = np.empty((n, pairs.shape[1], m, WIDTH), np.float32), np.zeros((n, pairs.shape[1], m), np.int16)
-    cross_blocks(*place, weight, pairs, first, cross)
+    steps = pairs.shape[1]
     back = np.full_like(pairs, -1)
-    for step in range(pairs.shape[1]):
+    for step in range(steps):
         there = np.flatnonzero(pairs[:, step] >= 0)
         back[pairs[there, step], step] = there
-    # Neighbours on the detector follow each other, so that what they share stays in the cache.
-    order = np.lexsort((templates.y0[:, m // 2], templates.x0 // 8)).astype(np.int32)
-    return Equations(
+    everyone = np.arange(n, dtype=np.int32)
+    sample = everyone[:: max(n // 400, 1)]
+    blocks = np.empty((sample.size, BAND, m))
+    normal_blocks(templates.counts, templates.scale, templates.x0, templates.y0, weight, sample, blocks)
+    found = Equations(
         templates,
         weight,
         mu,
-        shape,
-        normal.astype(np.float32),
-        factor.astype(np.float32),
-        strength,
-        hold.astype(np.float32),
-        cross,
-        first,
-        pairs,
-        back,
-        order,
-        covariance.astype(np.float32),
+        np.ones(m) if prior is None else np.asarray(prior, np.float64),
+        normal=np.empty((n, BAND, m), np.float32),
+        factor=np.empty((n, BAND, m), np.float32),
+        strength=np.empty(n),
+        hold=np.empty((n, m), np.float32),
+        # Only what neighbours share is written, so that most of this is never touched.
+        cross=np.empty((steps, n, m, WIDTH), np.float32),
+        first=np.zeros((steps, n, m), np.int16),
+        reach=np.zeros((steps, n, m), np.int16),
+        pairs=pairs,
+        back=back,
+        # Neighbours on the detector follow each other, so that what they share stays in the cache.
+        order=np.lexsort((templates.y0[:, m // 2], templates.x0 // 8)).astype(np.int32),
+        covariance=np.empty((n, LAGS, m), np.float32),
+        typical=float(np.median(blocks[:, 0].mean(axis=1))),
     )
+    found.renew(everyone)
+    return found
 
 
 def relax(equations: Equations, residual: Float32, flux: Float32, sweeps: int) -> float:
@@ -139,6 +157,7 @@ def relax(equations: Equations, residual: Float32, flux: Float32, sweeps: int) -
             equations.prior,
             equations.cross,
             equations.first,
+            equations.reach,
             equations.pairs,
             equations.back,
             equations.order,

@@ -7,107 +7,20 @@ against the plane's own fit afterwards, and the lenslets they touch are fitted a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
+from archive_proc.kernels.exposures import MARGIN, Exposures, PlaneSpectra, RobustSettings, canvas
 from archive_proc.kernels.extraction import LANES, gather_squares, subtract_model
-from archive_proc.kernels.joint_fit import Equations, joint_equations, relax
+from archive_proc.kernels.joint_fit import joint_equations, relax
 from archive_proc.kernels.lenslets import Lenslets
 from archive_proc.kernels.microspectra import Templates
+from archive_proc.kernels.plane_light import BLOCK, brightness, left_background
 from archive_proc.model.flags import Flag
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
-Flags = NDArray[np.uint16]
-Mask = NDArray[np.bool_]
-T = TypeVar("T", bound=np.generic)
 UInt8 = NDArray[np.uint8]
-
-MARGIN = (5, 40)
-"""Rows and columns without weight beside an image: rows of 2048 pixels would share the same few lines of the cache."""
-BLOCK = 32
-"""Pixels along a side of the blocks in which planes' brightness is compared."""
-
-
-@dataclass(frozen=True, slots=True)
-class RobustSettings:
-    """How spectra are fitted and outliers found (notes/ifs 6.6, 6.9)."""
-
-    mu: float = 0.1
-    sweeps: tuple[int, ...] = (6, 4)
-    """Sweeps of each round; the residual is made anew from pixels between rounds."""
-    outliers: bool = True
-    """False: every pixel counts but those of the mask (laser frames)."""
-    model_error: float = 0.03
-    """Of the brightest pixel within one: what templates are not trusted to better."""
-    limits: tuple[float, float, float] = (5.0, 10.0, 2.5)
-    """Sigma of an outlier; of one that takes neighbours with it; of those neighbours."""
-    robust_rounds: int = 3
-    most_clipped: float = 0.03
-    """Share of good pixels beyond which none is taken as an outlier (notes/ifs 8)."""
-    low_weight: float = 0.4
-    filled: float = 0.1
-    """Shares of a channel's information that are left, below which it is flagged."""
-    suspect: float = 5.0
-    """Sigma that the solution moved when outliers went."""
-    output_columns: int = 64
-    """Columns of a read-out output: noise is shared along rows by outputs of equal parity. 0: not looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exposures:
-    """Planes of one DIT and one set of masters."""
-
-    light: Float32
-    """(p, ny, nx) e- per DIT, level off, response divided out."""
-    floor: Float32
-    """(ny, nx) e-^2 of `light` where no source light falls."""
-    response: Float32
-    good: Mask
-    background: Float32
-    """(ny, nx) e- per DIT that were taken off: what the background left over looks like."""
-    saturated: Mask | None = None
-    """(p, ny, nx)."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlaneSpectra:
-    """p planes, n lenslets, m channels; electrons per DIT."""
-
-    flux: Float32
-    """(p, n, m)"""
-    variance: Float32
-    """(p, n, m) e-^2; NaN where FILLED."""
-    flags: Flags
-    covariance: Float32
-    """(n, LAGS, m) of the planes' common weights."""
-    chi2: Float64
-    """(p,) squared residual over variance, mean over lit pixels."""
-    clipped: Float64
-    """(p,) share of good pixels taken as outliers."""
-    residual: Float64
-    """(p,) rms of the residual of lit pixels over the ridge."""
-    ridge: Float64
-    """(p,) e-, 98th percentile of the model."""
-    background: Float64
-    """(p,) e-, median of what was taken off beyond the masters."""
-    new_bad: int
-    """Pixels that are outliers in most planes."""
-    last_step: float
-    equations: Equations
-    unexplained: Float32
-    """(ny, nx) e- per DIT, mean over the planes of what no spectrum explains; NaN where no plane's pixel counts."""
-
-
-def canvas(images: NDArray[T], fill: float = 0.0) -> NDArray[T]:
-    """Images (..., ny, nx) with a margin of `fill` below and to the right."""
-    ny, nx = images.shape[-2:]
-    out = np.full((*images.shape[:-2], ny + MARGIN[0], nx + MARGIN[1]), fill, images.dtype)
-    out[..., :ny, :nx] = images
-    return out
 
 
 def plane_spectra(
@@ -127,6 +40,7 @@ def plane_spectra(
     shard = _Shard(exposures, settings)
     shard.compare_planes()
     shard.set_up(templates, lenslets, prior)
+    shard.fit_common()
     for first in range(0, shard.planes, LANES):
         shard.fit(slice(first, min(first + LANES, shard.planes)))
     return shard.result()
@@ -137,18 +51,20 @@ class _Shard:
 
     def __init__(self, exposures: Exposures, settings: RobustSettings) -> None:
         self.settings = settings
-        self.light = canvas(exposures.light)
+        self.light = exposures.light if exposures.margined else canvas(exposures.light)
         self.planes = len(self.light)
         self.floor = canvas(exposures.floor, 1.0)
         self.response = canvas(exposures.response, 1.0)
         self.good = canvas(exposures.good.astype(np.uint8))
-        self.background = exposures.background
-        shape = self.light.shape
-        self.fixed: UInt8 = (
-            np.zeros(shape, np.uint8) if exposures.saturated is None else canvas(exposures.saturated.astype(np.uint8))
-        )
-        self.missing = self.fixed.copy()
-        self.unexplained = np.zeros(shape[1:], np.float32)
+        self.background = canvas(exposures.background)
+        self.missing: UInt8 = np.zeros(self.light.shape, np.uint8)
+        self.unexplained = np.zeros(self.light.shape[1:], np.float32)
+        self.fixed = exposures.saturated or (np.empty(0, np.intp),) * self.planes
+        if exposures.saturated and not exposures.margined:
+            nx = exposures.light.shape[2]
+            self.fixed = tuple(one // nx * self.light.shape[2] + one % nx for one in exposures.saturated)
+        for plane, places in enumerate(self.fixed):
+            self.missing[plane].reshape(-1)[places] = 1
         self.n_good = max(int(self.good.sum()), 1)
 
     def compare_planes(self) -> None:
@@ -157,30 +73,36 @@ class _Shard:
 
         settings, light = self.settings, self.light
         if self.planes > 1:
-            self.ratio = _brightness(light, self.good, self.floor)
+            self.ratio = brightness(light, self.good, self.floor)
             self.clean = np.empty_like(light[0])
-            hits = np.empty_like(self.missing)
-            witnessed(light, self.floor, self.good, self.ratio, settings.limits, self.clean, hits)
-            if settings.outliers:
-                self.missing |= hits
+            witnessed(light, self.floor, self.good, self.ratio, settings.limits, self.clean, self.missing)
+            if not settings.outliers:
+                self.missing[:] = 0
+            for plane, places in enumerate(self.fixed):
+                self.missing[plane].reshape(-1)[places] = 1
         else:
             self.ratio = np.ones((1, -(-light.shape[1] // BLOCK), -(-light.shape[2] // BLOCK)), np.float32)
             self.clean = light[0].copy()
+        self.times = np.median(self.ratio.reshape(self.planes, -1), axis=1)
         self.smooth = np.empty_like(self.clean)
         along_median(self.clean, self.good, 3, self.smooth)
         if self.planes == 1 and settings.outliers:
             # Nothing but the plane itself: only what towers over its surroundings along the trace is taken out.
             hits = np.empty_like(self.missing[0])
             away = light[0] - self.smooth
-            outlying(light[0], away, self.floor, self.response, self.good, 1.0, settings.limits, hits)
+            outlying(light[0], away, self.floor, self.response, self.good, 1.0, 1.0, settings.limits, hits)
             self.missing[0] |= hits & (away > 0)
 
     def set_up(self, templates: Templates, lenslets: Lenslets, prior: Float64 | None) -> None:
         """Weights from the smooth model, and the equations that all planes share."""
+        from archive_proc.kernels.loops.touched import mark_windows
+
         variance = self.floor + np.maximum(self.smooth, 0.0) / self.response
         self.inverse = (1.0 / variance).astype(np.float32)
         weight = np.where(self.good > 0, self.inverse, np.float32(0.0))
         self.equations = joint_equations(weight, templates, lenslets, mu=self.settings.mu, prior=prior)
+        self.dark = self.good.copy()
+        mark_windows(templates.x0, templates.y0, self.dark)
         n, m = templates.y0.shape
         self.flux = np.empty((self.planes, n, m), np.float32)
         self.variance = np.empty_like(self.flux)
@@ -190,24 +112,75 @@ class _Shard:
         whole = np.empty((n, m, 1), np.float32)
         self.inverse[:, -MARGIN[1] :] = 0.0
         gather_squares(*self.equations.place, self.inverse[None], whole)
-        own = self.equations.normal[:, 0]
-        self.share = np.where(whole[:, :, 0] > 0, own / np.maximum(whole[:, :, 0], 1e-30), 0.0)
+        self.whole = np.maximum(whole[:, :, 0], np.float32(1e-30))
+        self.new_bad = np.zeros_like(self.good)
+        self.first_share = self.equations.normal[:, 0] / self.whole
         self.last_step = 0.0
+
+    def fit_common(self) -> None:
+        """Fit the planes' common light, and take pixels that disagree with it out of the equations of all planes.
+
+        Of several planes these are new bad pixels: hits of single planes were left out of the common light.
+        """
+        from archive_proc.kernels.loops.touched import outlying, touched_lenslets
+
+        equations, settings = self.equations, self.settings
+        light = self.clean[None].copy()
+        if self.planes == 1:
+            light[0][self.missing[0] > 0] = self.smooth[self.missing[0] > 0]
+        n, m = self.flux.shape[1:]
+        flux = np.zeros((n, m, 1), np.float32)
+        residual = light.copy()
+        for sweeps in settings.common_sweeps:
+            self.last_step = relax(equations, residual, flux, sweeps)
+            residual[:] = light
+            subtract_model(*equations.place, flux, residual)
+        lost, pull = np.empty((n, m), np.float32), np.empty(n, np.float32)
+        # The middle of p planes has less noise than one, and the model's error does not go down with it.
+        noise = np.float32(max(0.25, 1.57 / self.planes) if self.planes > 2 else 1.0 / self.planes)
+        for _ in range(settings.robust_rounds - 1 if settings.outliers else 0):
+            found = np.empty_like(self.good)
+            arguments = (settings.model_error, settings.limits, found)
+            count = outlying(light[0], residual[0], self.floor, self.response, self.good, float(noise), *arguments)
+            if count > settings.most_clipped * self.n_good:
+                # The model is wrong, not the pixels: the fit stands as it is, and its residual says so.
+                self.clipped[:] = count / self.n_good
+                self.new_bad[:] = 0
+                break
+            changed = found ^ self.new_bad
+            if not changed.any():
+                break
+            self.new_bad = found
+            touched_lenslets(*equations.place, self.inverse, changed, residual[0], equations.normal, lost, pull)
+            equations.weight[:] = np.where((self.good > 0) & (found == 0), self.inverse, np.float32(0.0))
+            equations.renew(np.flatnonzero((lost.max(axis=1) > 0) | (pull > 0)).astype(np.int32))
+            self.last_step = relax(equations, residual, flux, 4)
+            residual[:] = light
+            subtract_model(*equations.place, flux, residual)
+        self.common, self.common_model = flux, light[0] - residual[0]
+        self.share = equations.normal[:, 0] / self.whole
+        self.kept = ((self.good > 0) & (self.new_bad == 0)).astype(np.uint8)
 
     def fit(self, some: slice) -> None:
         """Fit up to eight planes; find outliers in each; fit again what they touch."""
         equations, settings = self.equations, self.settings
         light = self.light[some]
         fillers = self._impute(light, some)
-        residual = light.copy()
         n, m = self.flux.shape[1:]
         flux = np.zeros((n, m, LANES), np.float32)
-        for number, sweeps in enumerate(settings.sweeps):
-            self.last_step = relax(equations, residual, flux, sweeps)
+        residual = np.empty_like(light)
+        for index, plane in enumerate(range(some.start, some.stop)):
+            times = self.times[plane]
+            flux[:, :, index] = times * self.common[:, :, 0]
+            np.subtract(light[index], times * self.common_model, out=residual[index])
+        self._take_background_off(light, residual, some)
+        self._take_rows_off(light, residual)
+        step = 0.0
+        for sweeps in settings.sweeps:
+            step = relax(equations, residual, flux, sweeps)
             residual[:] = light
             subtract_model(*equations.place, flux, residual)
-            if number == 0:
-                self._take_rows_off(light, residual)
+        self.last_step = max(self.last_step, step)
         for index, (places, values) in enumerate(fillers):
             # The pixels' own values come back, with weight zero, so that they can be judged by the fit.
             change = values - light[index].reshape(-1)[places]
@@ -231,6 +204,14 @@ class _Shard:
             flat[places] = source.reshape(-1)[places] * self.ratio[plane, rows // BLOCK, columns // BLOCK]
             found.append((places, own))
         return found
+
+    def _take_background_off(self, light: Float32, residual: Float32, some: slice) -> None:
+        """What is left of the background: its own shape times a plane, fitted where no spectrum's window reaches."""
+        for index, plane in enumerate(range(some.start, some.stop)):
+            left = left_background(residual[index], self.dark, self.background)
+            light[index] -= left
+            residual[index] -= left
+            self.left_over[plane] = float(np.median(left[::16, ::16]))
 
     def _take_rows_off(self, light: Float32, residual: Float32) -> None:
         """Noise that read-out outputs share along rows."""
@@ -256,32 +237,36 @@ class _Shard:
         lost = np.zeros((len(light), n, m), np.float32)
         pull = np.empty(n, np.float32)
         variances: dict[tuple[int, int], Float32] = {}
-        rounds = settings.robust_rounds if settings.outliers else int(self.fixed[some].any())
+        rounds = settings.robust_rounds if settings.outliers else 1
         for index, plane in enumerate(range(some.start, some.stop)):
             missing = self.missing[plane]
             for number in range(rounds):
-                if (settings.outliers and number > 0) or not missing.any():
+                if settings.outliers and (number > 0 or not missing.any()):
                     outlying(
                         light[index],
                         residual[index],
                         self.floor,
                         self.response,
-                        self.good,
+                        self.kept,
+                        1.0,
                         settings.model_error,
                         settings.limits,
                         missing,
                     )
-                    missing |= self.fixed[plane]
-                share = float((missing & ~self.fixed[plane] & self.good).sum()) / self.n_good
+                    self._keep_fixed(plane)
+                share = (np.count_nonzero(missing) - self.fixed[plane].size) / self.n_good
                 self.clipped[plane] = max(self.clipped[plane], share)
                 if share > settings.most_clipped:
                     # The model is wrong, not the pixels: the fit stands as it is, and its residual says so.
-                    missing[:] = self.fixed[plane]
+                    missing[:] = 0
+                    self._keep_fixed(plane)
+                    break
+                if not missing.any():
                     break
                 touched_lenslets(
                     *equations.place, equations.weight, missing, residual[index], equations.normal, lost[index], pull
                 )
-                members = np.flatnonzero((lost[index].max(axis=1) > 0.005) | (pull > 0.1)).astype(np.int32)
+                members = np.flatnonzero((lost[index].max(axis=1) > 0.01) | (pull > 0.2)).astype(np.int32)
                 found = np.empty((members.size, m), np.float32)
                 fit_touched(
                     *equations.place,
@@ -300,8 +285,13 @@ class _Shard:
                 for row, lens in enumerate(members):
                     variances[index, int(lens)] = found[row]
             if self.clipped[plane] <= settings.most_clipped:
-                self.clipped[plane] = float((missing & ~self.fixed[plane] & self.good).sum()) / self.n_good
+                count = int(np.count_nonzero(missing)) - self.fixed[plane].size + int(np.count_nonzero(self.new_bad))
+                self.clipped[plane] = float(np.maximum(count, 0)) / self.n_good
         return lost, variances
+
+    def _keep_fixed(self, plane: int) -> None:
+        """Saturated pixels have no say whatever the fit thinks of them."""
+        self.missing[plane].reshape(-1)[self.fixed[plane]] = 1
 
     def _judge(
         self,
@@ -318,10 +308,15 @@ class _Shard:
 
         equations, settings = self.equations, self.settings
         n, m = self.flux.shape[1:]
-        images = np.empty_like(light)
-        plane_variances(light, residual, self.floor, self.response, equations.weight, images)
         scale = np.empty((n, m, len(light)), np.float32)
-        gather_squares(*equations.place, images, scale)
+        images = np.empty((min(len(light), 4), *light.shape[1:]), np.float32)
+        for start in range(0, len(light), len(images)):
+            few = slice(start, min(start + len(images), len(light)))
+            here = images[: few.stop - few.start]
+            plane_variances(light[few], residual[few], self.floor, self.response, equations.weight, here)
+            part = np.empty((n, m, len(here)), np.float32)
+            gather_squares(*equations.place, here, part)
+            scale[:, :, few] = part
         scale /= np.maximum(equations.normal[:, 0], 1e-30)[:, :, None]
         level = float(np.median(self.floor))
         for index, plane in enumerate(range(some.start, some.stop)):
@@ -335,8 +330,10 @@ class _Shard:
             share = self.share * (1.0 - lost[index])
             flags[share < settings.low_weight] |= np.uint16(Flag.LOW_WEIGHT)
             flags[share < settings.filled] |= np.uint16(Flag.FILLED)
+            fresh = (self.first_share - self.share > 0.05 * self.first_share) & (self.first_share > 0)
+            flags[fresh] |= np.uint16(Flag.NEW_BAD if self.planes > 1 else Flag.COSMIC)
             hit = lost[index] > 0.05
-            if self.fixed[plane].any():
+            if self.fixed[plane].size:
                 full = self._lost_to(self.fixed[plane], residual[index]) > 0.05
                 flags[full] |= np.uint16(Flag.SATURATED)
                 hit &= ~full
@@ -358,19 +355,20 @@ class _Shard:
             self.ridge[plane] = float(np.percentile(model[self.good[::3, ::3] > 0], 98.0))
             self.residual[plane] = rms / max(self.ridge[plane], 1e-3)
 
-    def _lost_to(self, missing: UInt8, residual: Float32) -> Float32:
+    def _lost_to(self, places: NDArray[np.intp], residual: Float32) -> Float32:
         from archive_proc.kernels.loops.touched import touched_lenslets
 
         equations = self.equations
+        missing = np.zeros(residual.shape, np.uint8)
+        missing.reshape(-1)[places] = 1
         lost, pull = np.empty(self.flux.shape[1:], np.float32), np.empty(self.flux.shape[1], np.float32)
         touched_lenslets(*equations.place, equations.weight, missing, residual, equations.normal, lost, pull)
         return lost
 
     def result(self) -> PlaneSpectra:
         """What was found."""
-        often = (self.missing & ~self.fixed).sum(axis=0, dtype=np.int32)
         count = self.planes - self.missing.sum(axis=0, dtype=np.int32)
-        seen = (self.good > 0) & (count > 0)
+        seen = (self.kept > 0) & (count > 0)
         mean = np.where(seen, self.unexplained / np.maximum(count, 1).astype(np.float32), np.float32(np.nan))
         return PlaneSpectra(
             self.flux,
@@ -382,24 +380,8 @@ class _Shard:
             self.residual,
             self.ridge,
             self.left_over,
-            int((often * 2 > self.planes).sum()) if self.planes > 2 else 0,
+            int(self.new_bad.sum()),
             self.last_step,
             self.equations,
             mean[: -MARGIN[0], : -MARGIN[1]],
         )
-
-
-def _brightness(light: Float32, good: UInt8, floor: Float32) -> Float32:
-    """(p, by, bx) light of each plane over that of the median plane, in blocks; 1 where there is next to none."""
-    p, ny, nx = light.shape
-    by, bx = -(-ny // BLOCK), -(-nx // BLOCK)
-    full = np.zeros((p, by * BLOCK, bx * BLOCK), np.float32)
-    full[:, :ny, :nx] = np.where(good > 0, light, np.float32(0.0))
-    # The middle of column sums: a hit changes one of a block's columns.
-    columns = full.reshape(p, by, BLOCK, bx, BLOCK).sum(axis=2)
-    sums = np.median(columns, axis=3)
-    typical = np.median(sums, axis=0)
-    noise = np.sqrt(BLOCK * float(np.median(floor)))
-    return np.where(typical > 5.0 * noise, np.clip(sums / np.maximum(typical, 1e-3), 0.05, 20.0), 1.0).astype(
-        np.float32
-    )

@@ -23,13 +23,15 @@ def outlying(
     floor: Float32,
     response: Float32,
     good: UInt8,
+    noise: float,
     error: float,
     limits: tuple[float, float, float],
     out: UInt8,
 ) -> int:  # pragma: no cover
     """Mark pixels of one plane beyond limits[0] sigma in out (ny, nx); their number.
 
-    The model is light - residual; sigma^2 = floor + model / response + (error x brightest model within a pixel)^2.
+    The model is light - residual; sigma^2 = noise x (floor + model / response) + (error x brightest model within a
+    pixel)^2.
     Those beyond limits[1] take neighbours beyond limits[2] with them. Bad pixels are left out.
     """
     ny, nx = residual.shape
@@ -41,7 +43,7 @@ def outlying(
             if not good[y, x]:
                 continue
             r2 = residual[y, x] * residual[y, x]
-            variance = floor[y, x] + max(light[y, x] - residual[y, x], np.float32(0.0)) / response[y, x]
+            variance = noise * (floor[y, x] + max(light[y, x] - residual[y, x], np.float32(0.0)) / response[y, x])
             if r2 <= limits[2] * limits[2] * variance:
                 continue
             bright = np.float32(0.0)
@@ -131,11 +133,31 @@ def row_offsets(
         for parity in range(2):
             out[y, parity] = sums[parity] / weights[parity] if weights[parity] > 0 else 0.0
             error[y, parity] = 1.0 / weights[parity] if weights[parity] > 0 else 1e30
+    # What rows share with those around them is the model's error or the background's: noise has no such memory.
+    raw = out.copy()
     for parity in range(2):
-        spread, typical = np.mean(out[:, parity] ** 2), np.median(error[:, parity])
+        for y in range(ny):
+            out[y, parity] = raw[y, parity] - np.median(raw[max(0, y - 15) : y + 16, parity])
+        known = error[:, parity] < 1e29
+        if known.sum() < 2:
+            out[:, parity] = 0.0
+            continue
+        spread, typical = np.mean(out[known, parity] ** 2), np.median(error[known, parity])
         real = max(spread - typical, 0.0)
         for y in range(ny):
             out[y, parity] *= real / (real + error[y, parity]) if real > 0 else 0.0
+
+
+@njit(cache=True)
+def mark_windows(x0: Int32, y0: Int32, out: UInt8) -> None:  # pragma: no cover
+    """Set to 0 every pixel of out (ny, nx) that some template's window covers."""
+    ny, nx = out.shape
+    for lens in range(x0.size):
+        left, right = max(0, x0[lens]), min(nx, x0[lens] + ROW)
+        for k in range(y0.shape[1]):
+            for y in range(max(0, y0[lens, k]), min(ny, y0[lens, k] + HIGH)):
+                for x in range(left, right):
+                    out[y, x] = 0
 
 
 @njit(cache=True)
@@ -305,7 +327,6 @@ def witnessed(
     """
     p, ny, nx = planes.shape
     values = np.empty(p, np.float32)
-    level = np.zeros((p, ny, nx), np.uint8)
     for y in range(ny):
         for x in range(nx):
             for a in range(p):
@@ -340,20 +361,23 @@ def witnessed(
                 v *= 1.0 + 1.0 / max(p - 1, 1)
                 a2 = away * away
                 if a2 > limits[2] ** 2 * v:
-                    level[a, y, x] = 1
-                if a2 > limits[0] ** 2 * v:
-                    level[a, y, x] = 2
                     out[a, y, x] = 1
+                if a2 > limits[0] ** 2 * v:
+                    out[a, y, x] = 2
                 if a2 > limits[1] ** 2 * v:
-                    level[a, y, x] = 3
+                    out[a, y, x] = 3
+    # 1: a neighbour of something bright would go too; 2: an outlier; 3: one that takes neighbours with it; 4: taken.
     for a in range(p):
         for y in range(ny):
             for x in range(nx):
-                if level[a, y, x] == 3:
+                if out[a, y, x] == 3:
                     for yy in range(max(0, y - 1), min(ny, y + 2)):
                         for xx in range(max(0, x - 1), min(nx, x + 2)):
-                            if level[a, yy, xx] >= 1:
-                                out[a, yy, xx] = 1
+                            if out[a, yy, xx] == 1:
+                                out[a, yy, xx] = 4
+        for y in range(ny):
+            for x in range(nx):
+                out[a, y, x] = 1 if out[a, y, x] >= 2 else 0
 
 
 @njit(cache=True)

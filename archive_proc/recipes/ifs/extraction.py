@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.instruments.tables import load_tables
+from archive_proc.kernels.exposures import MARGIN, Exposures, RobustSettings
 from archive_proc.kernels.extraction import LANES
 from archive_proc.kernels.joint_fit import LAGS, region_resolution
 from archive_proc.kernels.microspectra import Templates
-from archive_proc.kernels.plane_spectra import Exposures, RobustSettings, plane_spectra
+from archive_proc.kernels.plane_spectra import plane_spectra
 from archive_proc.kernels.spectra_shift import measure_shift
 from archive_proc.recipes.detector import true_dit
 from archive_proc.recipes.ifs.planes import (
@@ -110,18 +111,25 @@ class Instrument:
             self._templates = (key, self.spectrograph(file).templates(shift_x))
         return self._templates[1]
 
-    def exposures(self, raw: Float32, file: int) -> Exposures:
-        """Raw planes (p, ny, nx) of one DIT as the fit takes them."""
+    def exposures(self, raw: Float32, rows: NDArray[np.intp], file: int) -> Exposures:
+        """Some planes of raw (n, ny, nx), of one DIT, as the fit takes them; made one by one, to save memory."""
         masters = self.masters(file)
-        full = saturated(raw, masters)
-        scale = np.float32(masters.gain) / masters.response
+        ny, nx = raw.shape[1:]
+        light = np.zeros((rows.size, ny + MARGIN[0], nx + MARGIN[1]), np.float32)
+        full = []
+        for plane, row in enumerate(rows):
+            one = np.asarray(raw[row], np.float32)
+            light[plane, :ny, :nx] = electrons(one, masters)
+            y, x = np.nonzero(saturated(one, masters) & good(masters))
+            full.append(y * light.shape[2] + x)
         return Exposures(
-            light=electrons(raw, masters),
+            light=light,
             floor=smooth_floor(masters),
             response=masters.response,
             good=good(masters),
-            background=masters.level * scale,
-            saturated=full if full.any() else None,
+            background=masters.level * (np.float32(masters.gain) / masters.response),
+            saturated=tuple(full) if any(one.size for one in full) else (),
+            margined=True,
         )
 
 
@@ -308,8 +316,7 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
     most = 0
     unexplained = np.full(block.pixels["raw"].shape[1:], np.nan, np.float32)
     for number, group in enumerate(groups_of(block, inputs, shared)):
-        raw = np.asarray(block.pixels["raw"], np.float32)[group.rows]
-        given = instrument.exposures(raw, group.file)
+        given = instrument.exposures(block.pixels["raw"], group.rows, group.file)
         where = instrument.spectrograph(group.file)
         found = plane_spectra(
             given,
@@ -323,12 +330,13 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
         flags[group.rows] = found.flags[:, complete]
         for name in ("chi2", "clipped", "background", "residual", "ridge"):
             columns[name][group.rows] = getattr(found, name)
-        if given.saturated is not None:
-            columns["saturated"][group.rows] = given.saturated.mean(axis=(1, 2))
         if inputs.planes.usable[block.planes[group.rows[0]]] and len(group.rows) > most:
             most = len(group.rows)
             seconds = true_dit(inputs.frames[group.file])
             unexplained = found.unexplained / np.float32(instrument.masters(group.file).gain * seconds)
+        if given.saturated:
+            pixels = block.pixels["raw"][0].size
+            columns["saturated"][group.rows] = [one.size / pixels for one in given.saturated]
         if number == 0:
             correlation[:] = correlations(found.covariance[complete])
             resolution[:] = region_resolution(found.equations, field_regions(where, complete))

@@ -74,7 +74,9 @@ def solved(scene):
     prior = np.linspace(1.0, 2.0, m)
     found = fit_spectra(data, weight, templates, lenslets, prior, FitSettings(rounds=4))
     normal = np.empty((n, BAND, m))
-    normal_blocks(templates.counts, templates.scale, templates.x0, templates.y0, weight, normal)
+    normal_blocks(
+        templates.counts, templates.scale, templates.x0, templates.y0, weight, np.arange(n, dtype=np.int32), normal
+    )
     return matrix, weight, data, normal, prior, found
 
 
@@ -137,7 +139,7 @@ def test_a_lenslet_that_only_its_wings_show_has_finite_factors():
     for d in range(BAND):
         normal[3, d, : channels - d] = 1e-4
     factor, strength, hold = np.empty_like(normal), np.empty(4), np.empty((4, channels))
-    factorise(normal, 0.1, np.ones(channels), factor, strength, hold)
+    factorise(normal, 0.1, float(np.median(normal[:, 0].mean(axis=1))), np.ones(channels), factor, strength, hold)
     assert np.isfinite(factor).all()
     assert np.abs(factor[3]).max() < 1.0
     assert (hold[:3] == 0).all()

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import small_spectrograph
 
+from archive_proc.kernels.exposures import Exposures, RobustSettings
 from archive_proc.kernels.extraction import subtract_model
 from archive_proc.kernels.microspectra import Templates, build_templates
-from archive_proc.kernels.plane_spectra import Exposures, RobustSettings, plane_spectra
+from archive_proc.kernels.plane_spectra import plane_spectra
 from archive_proc.kernels.spectra_shift import measure_shift
 from archive_proc.model.flags import Flag
 
@@ -124,7 +125,9 @@ def test_a_saturated_pixel_has_no_say_in_its_plane(scene):
     worse = light.copy()
     worse[1, y, x] = 100.0
     one = exposures(worse, good)
-    given = Exposures(one.light, one.floor, one.response, one.good, one.background, full)
+    given = Exposures(
+        one.light, one.floor, one.response, one.good, one.background, tuple(np.flatnonzero(plane) for plane in full)
+    )
     found = plane_spectra(given, templates, lenslets)
     assert found.flags[1, lens, 12] & int(Flag.SATURATED)
     assert not found.flags[0, lens, 12] & int(Flag.SATURATED)

@@ -1,0 +1,102 @@
+"""Planes that are calibrated alike, how spectra are fitted to them, and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archive_proc.kernels.joint_fit import Equations
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Flags = NDArray[np.uint16]
+Mask = NDArray[np.bool_]
+T = TypeVar("T", bound=np.generic)
+
+MARGIN = (5, 40)
+"""Rows and columns without weight beside an image: rows of 2048 pixels would share the same few lines of the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class RobustSettings:
+    """How spectra are fitted and outliers found (notes/ifs 6.6, 6.9)."""
+
+    mu: float = 0.1
+    common_sweeps: tuple[int, ...] = (6, 4)
+    """Sweeps of each round of the planes' common light, from nothing."""
+    sweeps: tuple[int, ...] = (5,)
+    """The same of single planes, from their common light; the residual is made anew from pixels between rounds."""
+    outliers: bool = True
+    """False: every pixel counts but those of the mask (laser frames)."""
+    model_error: float = 0.03
+    """Of the brightest pixel within one: what templates are not trusted to better."""
+    limits: tuple[float, float, float] = (5.0, 10.0, 2.5)
+    """Sigma of an outlier; of one that takes neighbours with it; of those neighbours."""
+    robust_rounds: int = 3
+    most_clipped: float = 0.03
+    """Share of good pixels beyond which none is taken as an outlier (notes/ifs 8)."""
+    low_weight: float = 0.4
+    filled: float = 0.1
+    """Shares of a channel's information that are left, below which it is flagged."""
+    suspect: float = 5.0
+    """Sigma that the solution moved when outliers went."""
+    output_columns: int = 64
+    """Columns of a read-out output: noise is shared along rows by outputs of equal parity. 0: not looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exposures:
+    """Planes of one DIT and one set of masters."""
+
+    light: Float32
+    """(p, ny, nx) e- per DIT, level off, response divided out."""
+    floor: Float32
+    """(ny, nx) e-^2 of `light` where no source light falls."""
+    response: Float32
+    good: Mask
+    background: Float32
+    """(ny, nx) e- per DIT that were taken off: what the background left over looks like."""
+    saturated: tuple[NDArray[np.intp], ...] = ()
+    """Flat places of each plane's pixels without a say; empty: none in any."""
+    margined: bool = False
+    """`light` is on a `canvas` already and is worked on in place; places count on it, the other arrays are plain."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneSpectra:
+    """p planes, n lenslets, m channels; electrons per DIT."""
+
+    flux: Float32
+    """(p, n, m)"""
+    variance: Float32
+    """(p, n, m) e-^2; NaN where FILLED."""
+    flags: Flags
+    covariance: Float32
+    """(n, LAGS, m) of the planes' common weights."""
+    chi2: Float64
+    """(p,) squared residual over variance, mean over lit pixels."""
+    clipped: Float64
+    """(p,) share of good pixels taken as outliers."""
+    residual: Float64
+    """(p,) rms of the residual of lit pixels over the ridge."""
+    ridge: Float64
+    """(p,) e-, 98th percentile of the model."""
+    background: Float64
+    """(p,) e-, median of what was taken off beyond the masters."""
+    new_bad: int
+    """Pixels that disagree with the fit of the planes' common light."""
+    last_step: float
+    equations: Equations
+    unexplained: Float32
+    """(ny, nx) e- per DIT, mean over the planes of what no spectrum explains; NaN where no plane's pixel counts."""
+
+
+def canvas(images: NDArray[T], fill: float = 0.0) -> NDArray[T]:
+    """Images (..., ny, nx) with a margin of `fill` below and to the right."""
+    ny, nx = images.shape[-2:]
+    out = np.full((*images.shape[:-2], ny + MARGIN[0], nx + MARGIN[1]), fill, images.dtype)
+    out[..., :ny, :nx] = images
+    return out

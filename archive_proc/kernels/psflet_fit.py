@@ -23,6 +23,8 @@ Float64 = NDArray[np.float64]
 FAR_PX: tuple[float, ...] = (16.0,)
 """Reach of light scattered beyond the PSFlets' windows, px: a Gaussian stands for its slow decline."""
 _COARSE = 8
+_DARK = 0.1
+"""Throughput below which a lenslet sends no light."""
 _BRIGHT = 0.3
 """Of the frame's 99th percentile: pixels near the spots' peaks."""
 _NODE = np.arange(NODES) * 0.5 - 9.5
@@ -163,7 +165,7 @@ def fit_laser_frame(
     away = ((data - image) / np.sqrt(np.maximum(image, 0.0) + noise))[good]
     chi = 1.4826 * float(np.median(np.abs(away - np.median(away))))
     bright = good & (image > _BRIGHT * np.percentile(image[good], 99.0))
-    poor = float(np.sqrt(np.mean(((data - image) / image)[bright] ** 2))) if bright.any() else np.inf
+    poor = float(np.sqrt(np.mean((data[bright] / image[bright] - 1.0) ** 2))) if bright.any() else np.inf
     return SpotFit(model, last.spots, last.measured, throughput, scatter, last.rms, last.used, chi, poor)
 
 
@@ -223,7 +225,7 @@ def _move(spots: Spots, found: Float64) -> _Moved:
 
 def _brighten(spots: Spots, found: Float64, lonely: NDArray[np.bool_]) -> tuple[Spots, Float64]:
     """Amplitudes as throughput of the lenslet times smooth brightness of the laser."""
-    raw = spots.amplitude * (1.0 + np.clip(found[..., 0], -0.9, 2.0))
+    raw = spots.amplitude * (1.0 + np.clip(found[..., 0], -1.0, 2.0))
     terms = field_terms(spots.x, spots.y)
     smooth = np.empty_like(raw)
     for laser in range(spots.wavelengths.size):
@@ -235,6 +237,8 @@ def _brighten(spots: Spots, found: Float64, lonely: NDArray[np.bool_]) -> tuple[
     weight = np.where(np.isfinite(ratio), 1.0 / np.clip(found[..., 3], 1e-8, None), 0.0)
     total = weight.sum(axis=1)
     throughput = np.where(total > 0, np.sum(np.nan_to_num(weight * ratio), axis=1) / np.maximum(total, 1e-12), 1.0)
+    # A dark lenslet stays dark: left free, those beyond the stop would take what is a wing of their lit neighbours.
+    throughput[(throughput < _DARK) | ~(spots.amplitude > 0).any(axis=1)] = 0.0
     return replace(spots, amplitude=throughput[:, None] * smooth), throughput
 
 

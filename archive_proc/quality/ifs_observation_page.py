@@ -101,6 +101,8 @@ def _detector(sheet: IfsSheet, top: float) -> None:
     others = [sheet.page.axes(left, top, SIDE, SIDE) for left in LEFTS[1:]]
     if KIND in order.products and KIND not in found.notes:
         show_residual(MasterSheet(sheet.page, order, found, sheet.scales, KIND), others, "Planes minus model")
+        # It would stand on the values of the raw plane's shades.
+        others[0].set_ylabel("")
     else:
         for one in others:
             say_why(one, "Planes minus model", sheet.why(KIND))
@@ -110,11 +112,10 @@ def show_two_spectra(sheet: IfsSheet, top: float) -> None:
     """A bright lenslet's spectrum and an ordinary one's, with errors and flags."""
     for left, name in zip((84, 812), LENSLETS, strict=True):
         axes = sheet.page.axes(left, top, 610, 190)
-        scale = sheet.scale(f"spectrum {name}")
-        if f"flux_{name}" not in sheet.found.arrays or scale is None:
+        if f"flux_{name}" not in sheet.found.arrays:
             say_why(axes, f"Spectrum of the {name} lenslet", sheet.found.notes.get("spectrum") or sheet.why(KIND))
             continue
-        show_spectrum(axes, sheet.found, name, scale)
+        show_spectrum(axes, sheet.found, name)
 
 
 def _mosaic(sheet: IfsSheet, top: float) -> None:
@@ -172,7 +173,7 @@ def _medians(sheet: IfsSheet, top: float) -> None:
             north_east(axes)
             strip(page, axes, scale, "adu/s")
     _psf(sheet, LEFTS[2], top)
-    show_flags(sheet, page.axes(LEFTS[3] + 84, top, 190, SIDE))
+    show_flags(sheet, page.axes(LEFTS[3] + 110, top, 170, SIDE))
 
 
 def show_flags(sheet: IfsSheet, axes: Axes) -> None:

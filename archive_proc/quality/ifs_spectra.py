@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from archive_proc.instruments.tables import load_tables
 from archive_proc.model.flags import Flag
-from archive_proc.quality.hexagons import hexagon_field
+from archive_proc.quality.hexagons import FINE, hexagon_field
 from archive_proc.quality.master_sheet import MasterReading
 from archive_proc.quality.measured import Measured
 from archive_proc.quality.orders import PageOrder, SourceProduct
@@ -30,8 +30,6 @@ CLEAN_SHARE = 0.9
 """Of its lit channels that a lenslet to be shown must have without a flag."""
 LENSLETS = ("brightest", "median")
 COUNTED = tuple(flag for flag in Flag if flag is not Flag.OUTSIDE)
-HEADROOM = 1.3
-"""Of a spectrum's axis over its highest channel: the legend stands there."""
 SERIES = ("shift_x", "shift_x_error", "background_level", "chi2", "clipped")
 
 
@@ -99,7 +97,8 @@ def _one_plane(given: MasterReading, plane: int) -> None:
     given.keep("field", field.image(mean))
     given.keep("field|flagged", field.holes(mean))
     given.keep("extent", np.array(field.frame.extent))
-    given.limit("field", image_limits(given.found.arrays[f"{KIND}|field"]))
+    # One pixel a lenslet: neighbours within one would look like a field without noise.
+    given.limit("field", image_limits(field.image(mean)[::FINE, ::FINE]))
     light = np.where(clean, np.nan_to_num(flux[:, lit]).sum(axis=1), np.nan)
     if not np.isfinite(light).any():
         found.notes["spectrum"] = "no lenslet has enough channels without a flag"
@@ -116,9 +115,6 @@ def _one_plane(given: MasterReading, plane: int) -> None:
         found.facts[f"lenslet_{name}"] = (
             f"q {int(arrays['hex_q'][at])}, r {int(arrays['hex_r'][at])} at ({place}) pitch"
         )
-        high = float(np.nanmax(flux[at][lit], initial=0.0))
-        low = float(np.nanmin(flux[at][lit], initial=0.0))
-        found.limit(f"spectrum {name}|{found.facts['band']}", Limits(min(0.0, low), max(HEADROOM * high, 1e-9)))
 
 
 def _track_limits(found: Measured) -> None:

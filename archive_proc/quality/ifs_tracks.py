@@ -51,10 +51,11 @@ def read_center(order: PageOrder, product: SourceProduct, found: Measured) -> No
     found.facts["center_keys"] = "\t".join(
         f"{file} {int(plane)}" for file, plane in zip(rows["file_id"], rows["plane"], strict=True)
     )
-    shown = over_time[:, (role != "FLUX") | science]
-    colour = found.arrays["center_colour"][:, lit]
-    reaches = {"center": np.nanmax(np.abs(shown), initial=LEAST_REACH_MAS),
-               "colour": np.nanmax(np.abs(colour), initial=LEAST_REACH_MAS)}  # fmt: skip
+    kept = (role != "FLUX") | science
+    shown = np.abs(over_time[:, kept]) + np.nan_to_num(found.arrays["center_track_error"][:, kept])
+    colour = np.abs(found.arrays["center_colour"]) + np.nan_to_num(found.arrays["center_colour_error"])
+    reaches = {"center": np.nanmax(shown, initial=LEAST_REACH_MAS),
+               "colour": np.nanmax(colour[:, lit], initial=LEAST_REACH_MAS)}  # fmt: skip
     for name, reach in reaches.items():
         found.limit(f"{name}|mas", Limits(-HEADROOM * float(reach), HEADROOM * float(reach)))
 

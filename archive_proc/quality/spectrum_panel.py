@@ -10,11 +10,16 @@ from matplotlib.axes import Axes
 from archive_proc.model.flags import Flag
 from archive_proc.quality.canvas import FIRST, PALE, SECOND
 from archive_proc.quality.measured import Measured
-from archive_proc.quality.scales import Scale
+
+HEADROOM = 1.25
+"""Of the axis over the highest channel: the legend stands there."""
 
 
-def show_spectrum(axes: Axes, found: Measured, name: str, scale: Scale) -> None:
-    """The spectrum `name` of what `read_spectra` kept, with error bars; grey band: with what all planes share."""
+def show_spectrum(axes: Axes, found: Measured, name: str) -> None:
+    """The spectrum `name` of what `read_spectra` kept, with error bars; grey band: with what all planes share.
+
+    On an axis of its own: a star and a field of even light have nothing in common that one scale could show.
+    """
     wavelength, width = found.arrays["wavelength"], found.arrays["bandwidth"]
     flux, error, common = (found.arrays[f"{kind}_{name}"] for kind in ("flux", "error", "common"))
     flags, lit = found.arrays[f"flags_{name}"], found.arrays["lit"]
@@ -32,7 +37,10 @@ def show_spectrum(axes: Axes, found: Measured, name: str, scale: Scale) -> None:
                   markeredgewidth=1.0, label="flagged", zorder=4)  # fmt: skip
     for edge in (wavelength[lit].min() - width[0] / 2, wavelength[lit].max() + width[0] / 2) if lit.any() else ():
         axes.axvline(edge, color=PALE, linewidth=0.6, linestyle=(0, (1, 2)))
-    axes.set_ylim(scale.low, scale.high)
+    seen = lit & np.isfinite(flux)
+    low = min(0.0, float((flux - whole)[seen].min())) if seen.any() else 0.0
+    high = float((flux + whole)[seen].max()) if seen.any() else 1.0
+    axes.set_ylim(low - 0.05 * (high - low), low + HEADROOM * max(high - low, 1e-9))
     axes.set_xlim(wavelength[0] - width[0], wavelength[-1] + width[-1])
     axes.set_title(f"{name.capitalize()} lenslet, {found.facts[f'lenslet_{name}']}; {flag_words(flags)}")
     axes.set_xlabel(f"wavelength [um]   {found.facts['plane_shown']}" if name == "brightest" else "wavelength [um]")

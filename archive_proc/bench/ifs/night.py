@@ -168,9 +168,10 @@ def _centring(centers: Sequence[Scene], archive: Archive) -> Value:
 
 
 def product_rows(night: Night, archive: Path) -> tuple[Figure, ...]:
-    """The rows that the sealed products of a night allow, beside nothing."""
+    """The rows that the sealed products of a night allow, beside nothing; lasers only where they were extracted."""
     ours = product_values(night, read_archive(archive))
-    return tuple(rows(night.case, night.known.mode, ours, (), sorted(ours)))
+    asked = [name for name, one in ours.items() if one.value is not None or not name.startswith("laser lines")]
+    return tuple(rows(night.case, night.known.mode, ours, (), asked))
 
 
 def measure_night(

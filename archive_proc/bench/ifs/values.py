@@ -75,6 +75,8 @@ def _bias(one: Compared | None, what: str) -> dict[str, Value]:
 
 def _uniform(known: Known, reduced: Reduced) -> dict[str, Value]:
     scene = known.scene("uniform")
+    if scene is None:
+        return {}
     one = _compared(known, reduced, scene)
     found = _bias(one, "channel bias, uniform field")
     found |= _bias(
@@ -87,7 +89,7 @@ def _uniform(known: Known, reduced: Reduced) -> dict[str, Value]:
         "catastrophic unflagged, static and unstable", "catastrophic unflagged, new hot",
         "catastrophic unflagged, cosmic", "flagged among clean elements",
     )  # fmt: skip
-    if one is None or scene is None:
+    if one is None:
         return {**found, **{name: Value(None) for name in names}}
     spectra = reduced.spectra[scene.file_id]
     related = None if spectra.correlation is None else spectra.correlation.astype(np.float64)

@@ -1,7 +1,7 @@
 """Calibrations made from truth: where the light falls in one file, its PSFlets and bad pixels, as recipes take them.
 
-What the recipes' own forms cannot hold stays untrue: displacements of single lenslets, and PSFlets between the field
-positions and wavelengths that truth keeps.
+What the recipes' own forms cannot hold stays untrue: PSFlets between the field positions and wavelengths that truth
+keeps, and how a lenslet's displacement differs from one wavelength to another.
 """
 
 from __future__ import annotations
@@ -49,12 +49,16 @@ def true_solution(known: Known, pose: Float, found: Calibration) -> Calibration:
     """An `ifs_wavelength_solution` with the lenslets that truth has; attributes as in the one that was found."""
     lenslets = Lenslets(known.q.astype(np.int32), known.r.astype(np.int32), known.x, known.y)
     measured = read_solution(found)
+    law = true_dispersion(known, pose)
+    x, y = known.positions(known.position_nm, pose)
+    smooth = law.positions(known.x, known.y, 1e-3 * known.position_nm)
     solution = Solution(
         mode=measured.mode,
-        dispersion=true_dispersion(known, pose),
+        dispersion=law,
         lenslets=lenslets,
         complete=known.complete,
         throughput=np.ones(len(known.x)),
+        offset=np.stack([(x - smooth[0]).mean(axis=1), (y - smooth[1]).mean(axis=1)]),
     )
     content = solution_content(solution, {}, dict(found.attrs))
     return replace(found, arrays=content.arrays, attrs=content.attrs)

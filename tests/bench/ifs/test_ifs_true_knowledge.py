@@ -79,11 +79,15 @@ def test_a_true_solution_has_the_lenslets_of_truth():
             "lenslet_y": np.zeros(1),
             "complete": np.ones(1, bool),
             "throughput": np.ones(1),
+            "offset_x": np.zeros(1),
+            "offset_y": np.zeros(1),
         },
         attrs={"mode": "YJ"},
     )
     solution = read_solution(true_solution(known, np.zeros(3), found))
     assert len(solution.lenslets) == len(known.q)
+    x, _ = known.positions(np.array([1050.0]))
+    assert np.max(np.abs(solution.places(np.array([1.05]))[0] - x)) < 1e-3
     assert np.array_equal(solution.complete, known.complete)
 
 

@@ -58,6 +58,7 @@ _BOTH = {
     "spectra positions, lenslets mislabelled": Aim("1"),
     "spectra positions, typical distance from the first laser": Aim("px"),
     "CPU a plane, extraction": Aim("s", 1.5),
+    "CPU of each further plane, extraction": Aim("s"),
     "CPU a plane, raw to centred cube": Aim("s", 3.0),
     "calibration set, CPU": Aim("s", 120.0),
     "peak memory of any worker": Aim("GB", 1.5),

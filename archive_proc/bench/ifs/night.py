@@ -107,6 +107,7 @@ def _costs(archive: Archive) -> dict[str, Value]:
     peak = None if cost.peak_bytes is None else cost.peak_bytes / 1e9
     return {
         "CPU a plane, extraction": Value(cost.extraction_s, cost.planes),
+        "CPU of each further plane, extraction": Value(cost.further_plane_s, cost.planes),
         "CPU a plane, raw to centred cube": Value(cost.to_centered_s, cost.planes),
         "calibration set, CPU": Value(cost.calibration_s),
         "peak memory of any worker": Value(peak),

@@ -202,7 +202,16 @@ class Cost:
     """All of one calibration set."""
     peak_bytes: float | None
     """Largest resident size of a worker."""
+    further_plane_s: float | None
+    """What a plane adds to an extraction, by a straight line through those of different length."""
     planes: int
+
+
+def _slope(points: Sequence[tuple[int, float]]) -> float | None:
+    if len({planes for planes, _ in points}) < 2:
+        return None
+    planes, seconds = (np.array(one, np.float64) for one in zip(*points, strict=True))
+    return float(np.polyfit(planes, seconds, 1)[0])
 
 
 def made_from(archive: Archive, recipe: str, file_id: str) -> ProcessRecord | None:
@@ -228,5 +237,6 @@ def cost_of(records: Sequence[ProcessRecord]) -> Cost:
         to_centered_s=(spent + sum(one.cpu_s for one in cubes)) / planes if planes and made else None,
         calibration_s=sum(one.cpu_s for one in calibrations) if calibrations else None,
         peak_bytes=float(max(one.peak_memory_bytes for one in every)) if every else None,
+        further_plane_s=_slope([(one.planes, one.cpu_s) for one in main]),
         planes=planes,
     )

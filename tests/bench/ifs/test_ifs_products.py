@@ -113,8 +113,11 @@ def test_costs_are_those_of_the_recipes_and_of_no_other():
     )
     assert (cost.extraction_s, cost.to_centered_s, cost.calibration_s) == (1.6, 3.6, 83.0)
     assert cost.peak_bytes == 1.4e9
+    # 4 s for two planes, 12 s for eight.
+    assert cost.further_plane_s == pytest.approx(8.0 / 6.0)
 
 
 def test_nothing_made_has_no_cost_rather_than_none():
     assert cost_of([]).extraction_s is None
-    assert cost_of([record("ifs_extract", 12.0, 8)]).to_centered_s is None
+    alone = cost_of([record("ifs_extract", 12.0, 8)])
+    assert (alone.to_centered_s, alone.further_plane_s) == (None, None)

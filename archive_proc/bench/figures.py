@@ -183,7 +183,10 @@ def _beside(one: Figure, label: str) -> str:
 
 
 def _text(value: float | None) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{value:.3g}"
+    if value is None or not math.isfinite(value):
+        return "-"
+    # Ratios near 1 are told apart by their distance from it.
+    return f"{value:.4g}" if 0.9 < value < 1.1 else f"{value:.3g}"
 
 
 def across_seeds(case: str, runs: Sequence[Sequence[Figure]]) -> tuple[Figure, ...]:

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from nights import RawFiles, raw_files
+from raw_ifs_files import RawFiles, raw_files
 
 from archive_proc.recipes.detector import IFS_DARK, IFS_INSTRUMENT_BACKGROUND
 from archive_proc.recipes.ifs.detector_flat import IFS_DETECTOR_FLAT

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nights import raw_files
+from raw_ifs_files import raw_files
 from running import Ran
 from scipy import ndimage
 

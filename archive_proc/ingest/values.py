@@ -103,8 +103,12 @@ def _columns(header: Header, readers: Sequence[_ColumnReader]) -> tuple[dict[str
 def time_of(text: str) -> dt.datetime | None:
     """A naive UTC time from ISO 8601 text, to the microsecond; None for anything else.
 
+    The first and the last year of the calendar are no dates of a frame: half a day before, or a year after, is none.
+
     >>> time_of("2020-03-08T07:12:03.7194")
     datetime.datetime(2020, 3, 8, 7, 12, 3, 719400)
+    >>> time_of("0001-01-01T00:00:00")
+    >>> time_of("9999-12-31T00:00:00")
     """
     found = _TIME.fullmatch(text)
     if not found:
@@ -112,6 +116,8 @@ def time_of(text: str) -> dt.datetime | None:
     try:
         whole = dt.datetime.fromisoformat(found[1])
     except ValueError:
+        return None
+    if not dt.MINYEAR < whole.year < dt.MAXYEAR:
         return None
     return whole.replace(microsecond=int((found[2] or "0").ljust(6, "0")[:6]))
 

@@ -37,6 +37,8 @@ _MOST = 1032
 _SHORTEST = 5
 """Bytes of a Rice tile at least: its decoder reads the first pixel without looking at the length."""
 _TILE_COLUMNS = ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA", "UNCOMPRESSED_DATA")
+_MOST_FIELDS = 999
+"""Columns of a table at most (FITS standard 4.0, 7.3.1)."""
 _WIDTHS = {"B": 1, "I": 2, "J": 4, "E": 4, "D": 8}
 
 
@@ -86,6 +88,10 @@ def _table(path: Path, unit: fits.BinTableHDU, fd: int) -> _Table:
         raise damaged(path, f"tiles of {tile} in an image of {axes}")
     if number["NAXIS2"] != math.prod(map(_count, axes, tile)):
         raise damaged(path, f"{number['NAXIS2']} tiles of {tile} make no image of {axes}")
+    fields = _integer(path, header, "TFIELDS")
+    # astropy makes a dictionary for each, before it looks for any.
+    if not 0 <= fields <= _MOST_FIELDS:
+        raise damaged(path, f"a table of {fields} columns")
     # Any: astropy ships no types.
     dtype = np.dtype(unit.columns.dtype).newbyteorder(">")
     if dtype.itemsize != number["NAXIS1"]:

@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import gzip
 import hashlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -155,6 +156,24 @@ def test_hcompress_tiles_that_lie_about_their_size_or_are_damaged_reach_no_decod
         units[1].add_datasum()
     with pytest.raises(DataFailure, match=r"AP-ING-031.*says it has"):
         read_planes(path, dataclasses.replace(frame, size_bytes=path.stat().st_size), [0])
+
+
+@pytest.mark.parametrize("fields", [10_000_000, -1])
+def test_a_table_of_more_columns_than_there_can_be_is_not_set_up(tmp_path, planes, fields):
+    path = tmp_path / "a.fits.fz"
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(planes.astype(np.int32))]).writeto(path)
+    frame = frame_at(path)
+    forged = bytearray(path.read_bytes())
+    card = forged.index(b"TFIELDS =")
+    forged[card + 10 : card + 30] = f"{fields:>20}".encode()
+    path.write_bytes(forged)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataFailure, match=rf"AP-ING-031.*{fields} columns"):
+            read_planes(path, frame, [0])
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_replaced_file_is_refused(tmp_path, planes):

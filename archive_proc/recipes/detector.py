@@ -19,7 +19,14 @@ from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.bad_pixels import dark_flags
 from archive_proc.kernels.calibrate import join_halves, split_halves
 from archive_proc.kernels.combine import align_outputs, combine_planes
-from archive_proc.kernels.defects import coupled_pixels, hot_pixels, plane_spread, unstable_pixels
+from archive_proc.kernels.defects import (
+    coupled_pixels,
+    flickering_pixels,
+    highest_planes,
+    hot_pixels,
+    plane_spread,
+    unstable_pixels,
+)
 from archive_proc.kernels.figures import by_output
 from archive_proc.model.flags import Flag
 from archive_proc.model.frames import Arm, RawFrame
@@ -63,6 +70,8 @@ class IfsDarkParameters:
     """robust standard deviations of the neighbourhood."""
     unstable_sigma: float = 5.0
     """Scatter between planes, as the Gaussian deviate of its probability."""
+    flicker_sigmas: tuple[float, float] = (4.0, 2.5)
+    """Or: by which one plane stands above the neighbourhood, and above the pixel's other planes."""
     coupling: float = 0.02
     """Share of its charge that a neighbour sees: the hottest take their four neighbours along."""
     accept_refused: bool = False
@@ -117,11 +126,15 @@ def combine_stripe(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockO
 
 
 def combine_ifs_stripe(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
-    """As `combine_stripe`, and the variance between planes that tells unstable pixels."""
+    """As `combine_stripe`, and what tells unstable pixels: variance between planes, the highest plane and the rest."""
     planes = aligned_planes(block, inputs)
     spread, freedom = plane_spread(planes)
     found = _combined(planes, block, inputs)
-    return BlockOutput(found | {"spread": spread, "freedom": np.array([freedom], np.int64)})
+    found |= {"spread": spread, "freedom": np.array([freedom], np.int64)}
+    if len(planes) > 1:
+        highest, rest, n_rest = highest_planes(planes)
+        found |= {"highest": highest, "rest": rest, "n_rest": np.array([n_rest], np.int64)}
+    return BlockOutput(found)
 
 
 def _combined(planes: NDArray[np.float32], block: Block, inputs: RecipeInputs) -> dict[str, Array]:
@@ -167,6 +180,12 @@ def _ifs_flags(inputs: RecipeInputs, shared: Arrays, dit_s: float, typical: floa
     # What a pixel glows more than its neighbourhood scatters by its own photons.
     expected = (typical**2 + np.maximum(excess, 0.0) / gain).astype(np.float32)
     noisy = unstable_pixels(shared["spread"], int(shared["freedom"][0]), expected, limits.unstable_sigma)
+    if "highest" in shared:
+        local = level - excess
+        others = expected / np.float32(shared["n_rest"][0])
+        noisy |= flickering_pixels(
+            shared["highest"] - local, expected, shared["rest"] - local, others, limits.flicker_sigmas
+        )
     flags = np.zeros(level.shape, np.uint16)
     flags[hot] |= np.uint16(Flag.HOT)
     flags[noisy | ~np.isfinite(level)] |= np.uint16(Flag.NOISY)
@@ -322,7 +341,7 @@ _IFS_COST = Cost(cpu_s=5.0, cpu_s_per_plane=0.4, memory_gb=0.9, bytes_out=30_000
 
 IFS_DARK = Recipe(
     name="ifs_dark",
-    version="1.0.0",
+    version="1.1.0",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_DARK_RAW",)),
@@ -338,7 +357,7 @@ IFS_DARK = Recipe(
 
 IFS_INSTRUMENT_BACKGROUND = Recipe(
     name="ifs_instrument_background",
-    version="1.0.0",
+    version="1.1.0",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_CAL_BACKGROUND_RAW", "IFS_SKY_BG_RAW")),

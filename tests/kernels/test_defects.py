@@ -7,6 +7,8 @@ import pytest
 
 from archive_proc.kernels.defects import (
     coupled_pixels,
+    flickering_pixels,
+    highest_planes,
     hot_pixels,
     inconsistent_pixels,
     plane_spread,
@@ -74,7 +76,7 @@ def test_darks_that_contradict_each_other_show_pixels_that_jump() -> None:
     levels[0][50, 60] += 400.0  # a short DIT above the long one
     levels[1][70, 80] += 900.0  # merely hot
     variances = [np.full(SHAPE, 9.0, np.float32)] * 3
-    found = inconsistent_pixels(levels, variances, dits, 5.0)
+    found = inconsistent_pixels(levels, variances, dits, 5.0, (5.0, 5.0))
     assert found[30, 40]
     assert found[50, 60]
     assert not found[70, 80]
@@ -87,4 +89,41 @@ def test_thermal_light_that_changes_from_file_to_file_is_no_contradiction() -> N
     warm = np.linspace(200.0, 500.0, SHAPE[0], dtype=np.float32)[:, None] * response
     levels = [factor * warm + quiet(rng, 1, noise=4.0)[0] for factor in (1.0, 0.94)]
     variances = [np.full(SHAPE, 16.0, np.float32)] * 2
-    assert inconsistent_pixels(levels, variances, (32.0, 32.0), 5.0).mean() < 2e-4
+    assert inconsistent_pixels(levels, variances, (32.0, 32.0), 5.0, (5.0, 5.0)).mean() < 2e-4
+
+
+def test_a_pixel_that_jumps_by_five_times_the_noise_shows_by_what_it_is_and_by_what_it_was() -> None:
+    rng = np.random.default_rng(9)
+    n, noise = 40_000, np.float32(13.0)
+    quiet_ones = rng.normal(0.0, 13.0, (2, n)).astype(np.float32)
+    warm = quiet_ones + np.float32(70.0)
+    jumping = quiet_ones + np.float32(70.0) * np.array([[0.0], [1.0]], np.float32)
+    variance = np.full(n, noise**2, np.float32)
+    shares = []
+    for planes in (quiet_ones, warm, jumping):
+        highest, rest, n_rest = highest_planes(planes)
+        shares.append(flickering_pixels(highest, variance, rest, variance / np.float32(n_rest), (4.0, 2.5)).mean())
+    assert shares[0] < 2e-4
+    assert shares[1] < 0.03
+    assert shares[2] > 0.7
+
+
+def test_of_four_planes_the_highest_may_have_been_hit() -> None:
+    planes = np.array([1.0, 2.0, 9.0, 3.0], np.float32)[:, None]
+    highest, rest, n_rest = highest_planes(planes)
+    assert (float(highest[0]), float(rest[0]), n_rest) == (3.0, 1.5, 2)
+
+
+def test_a_pixel_brighter_in_a_short_dark_than_a_long_one_allows_jumps() -> None:
+    rng = np.random.default_rng(10)
+    dits = (1.65, 32.0)
+    levels = [quiet(rng, 1, noise=noise)[0] for noise in (6.0, 13.0)]
+    for level, dit in zip(levels, dits, strict=True):
+        level[20, 30] += np.float32(10.0 * dit)  # steady: 320 ADU in the long dark
+    levels[0][50, 60] += 60.0
+    levels[1][50, 60] += 60.0
+    variances = [np.full(SHAPE, noise**2, np.float32) for noise in (6.0, 13.0)]
+    found = inconsistent_pixels(levels, variances, dits, 5.0, (4.0, 2.5))
+    assert found[50, 60]
+    assert not found[20, 30]
+    assert found.mean() < 1e-3

@@ -57,6 +57,8 @@ class DetectorFlatParameters:
     """Residual of the straight line, where three DITs give one."""
     contradiction_sigma: float = 5.0
     """By which darks of different files and DITs must contradict each other in a pixel to make it unstable."""
+    flicker_sigmas: tuple[float, float] = (4.0, 2.5)
+    """Or: by which a dark stands above the neighbourhood there, and above what another dark lets expect."""
     accept_refused: bool = False
     """Make the flat though its figures are beyond the limits that refuse it (`qc_limits`)."""
 
@@ -173,11 +175,13 @@ def _flags(response: Float32, chi: Float32, inputs: RecipeInputs, limits: Detect
                 remedy="quarantine the files of the odd size: the IFS reads out the whole detector",
             )
         flags |= np.asarray(one.arrays["flags"], np.uint16)
-    flags[_contradicted(darks, flags.shape, limits.contradiction_sigma)] |= np.uint16(Flag.NOISY)
+    flags[_contradicted(darks, flags.shape, limits)] |= np.uint16(Flag.NOISY)
     return flags
 
 
-def _contradicted(darks: Sequence[Calibration], shape: tuple[int, ...], sigmas: float) -> NDArray[np.bool_]:
+def _contradicted(
+    darks: Sequence[Calibration], shape: tuple[int, ...], limits: DetectorFlatParameters
+) -> NDArray[np.bool_]:
     if len(darks) < 2:
         return np.zeros(shape, bool)
     ordered = sorted(darks, key=lambda one: (float(one.attrs["dit_s"]), one.product_id))
@@ -185,7 +189,8 @@ def _contradicted(darks: Sequence[Calibration], shape: tuple[int, ...], sigmas: 
         [np.asarray(one.arrays["level"], np.float32) for one in ordered],
         [np.asarray(one.arrays["variance"], np.float32) for one in ordered],
         [float(one.attrs["dit_s"]) for one in ordered],
-        sigmas,
+        limits.contradiction_sigma,
+        limits.flicker_sigmas,
     )
 
 
@@ -226,7 +231,7 @@ def _remarks(inputs: RecipeInputs, left_out: int) -> tuple[Remark, ...]:
 
 IFS_DETECTOR_FLAT = Recipe(
     name="ifs_detector_flat",
-    version="1.0.0",
+    version="1.1.0",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_DETECTOR_FLAT_FIELD_RAW",)),

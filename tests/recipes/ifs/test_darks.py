@@ -47,7 +47,8 @@ def test_hot_and_unstable_pixels_are_told_apart_with_two_planes(recipe: Recipe, 
     assert found["flags"][40, 300] == int(Flag.HOT)
     assert found["flags"][60, 200] == 0
     assert found["flags"][90, 100] & int(Flag.NOISY)
-    assert (found["flags"] != 0).sum() <= 4
+    # Of two planes a quiet pixel shows one 4 sigma above the rest once in 16,000.
+    assert (found["flags"] != 0).mean() < 2e-4
     assert np.median(found["level"]) == pytest.approx(8.0 + 480.0 / GAIN, abs=0.5)
 
 

@@ -5,32 +5,26 @@ The field's centre stands on pixel n // 2 of every plane; where the star is, the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from archive_proc.model.frames import Arm
 from archive_proc.model.processes import Remark
-from archive_proc.recipes.ifs.cube_figures import cube_figures, plane_counts
-from archive_proc.recipes.ifs.squares import (
-    attributes,
-    common_variance,
-    copied,
-    grid_of,
-    one_plane,
-    resampling,
-    scale_of,
-    spectra_of,
+from archive_proc.recipes.ifs.cube_figures import cube_figures
+from archive_proc.recipes.ifs.rectified import (
+    CUBE_COST,
+    TRACKS,
+    cube_arrays,
+    cube_sizes,
+    gather_counts,
+    rectified_block,
 )
-from archive_proc.recipes.ifs.track_rows import track_coordinates
+from archive_proc.recipes.ifs.squares import attributes, grid_of, scale_of, spectra_of
 from archive_proc.recipes.recipe import (
-    Array,
     Arrays,
     Block,
     BlockOutput,
-    Cost,
-    InputRole,
     Pass,
     ProductContent,
     ProductMain,
@@ -49,42 +43,19 @@ class ScienceParameters:
 
 
 def rectify_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
-    """16 planes of spectra onto squares."""
+    """16 planes, the field's centre on the middle pixel of each."""
     spectra = spectra_of(inputs)
     scale = scale_of(spectra)
-    grid = grid_of(spectra, scale)
-    n, channels = len(block.planes), len(spectra.arrays["wavelength"])
-    shape = (n, channels, scale.size, scale.size)
-    flux, variance = (block.room.array(name, shape, np.float32) for name in ("flux", "variance"))
-    flags = block.room.array("flags", shape, np.uint16)
-    centers = np.full((channels, 2), float(scale.middle))
-    counts = []
-    for index in range(n):
-        given = tuple(block.pixels[name][index] for name in ("flux", "variance", "flags"))
-        into = flux[index], variance[index], flags[index]
-        one_plane(grid, centers, (given[0], given[1], given[2]), into)
-        counts.append(plane_counts(into))
-    return BlockOutput({"counts": np.stack(counts)}, {PRODUCT: {"flux": flux, "variance": variance, "flags": flags}})
-
-
-def gather(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
-    """Counted pixels of every plane."""
-    return {"counts": np.concatenate([one["counts"] for one in summaries])}
+    centers = np.full((len(inputs.planes), len(spectra.arrays["wavelength"]), 2), float(scale.middle))
+    return rectified_block(PRODUCT, block, inputs, grid_of(spectra, scale), centers)
 
 
 def close_science(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     """Coordinates of spectra and tracks, common variance, correlation."""
     spectra = spectra_of(inputs)
     scale = scale_of(spectra)
-    grid = grid_of(spectra, scale)
-    channels = len(spectra.arrays["wavelength"])
-    arrays: dict[str, Array] = copied(spectra)
-    arrays |= track_coordinates(spectra, inputs.calibrations["center"][0], inputs.calibrations["photometry"][0])
-    arrays["usable"] = np.asarray(inputs.planes.usable, bool)
-    arrays["reason"] = np.array(list(inputs.planes.reason), dtype=np.dtypes.StringDType())
-    arrays["pixel_scale"] = np.full(channels, scale.pixel_mas)
-    arrays["variance_common"] = common_variance(grid, np.full((channels, 2), float(scale.middle)), spectra)
-    arrays["resampling_correlation"] = resampling(grid)
+    middle = np.full((len(spectra.arrays["wavelength"]), 2), float(scale.middle))
+    arrays = cube_arrays(inputs, scale, grid_of(spectra, scale), middle)
     lost = int((~np.isfinite(arrays["star_x"]).any(axis=1)).sum())
     remarks = (
         (
@@ -103,30 +74,18 @@ def close_science(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     )
 
 
-def _sizes(inputs: RecipeInputs) -> Mapping[str, Mapping[str, int]]:
-    spectra = spectra_of(inputs)
-    size = scale_of(spectra).size
-    channels = len(spectra.arrays["wavelength"])
-    return {PRODUCT: {"frame": len(inputs.planes), "channel": channels, "y": size, "x": size}}
-
-
 IFS_SCIENCE = Recipe(
     name="ifs_science",
     version="1.1.0",
     arm=Arm.IFS,
     subject_kind="observation",
     main=ProductMain("ifs_spectra"),
-    inputs=(
-        InputRole("center", ("center",), source="subject"),
-        InputRole("photometry", ("photometry",), source="subject"),
-    ),
+    inputs=TRACKS,
     outputs=(PRODUCT,),
     parameters=ScienceParameters,
     tables=(TableRead("ifs.lenslets"), TableRead("ifs.orientation")),
-    sizes=_sizes,
-    passes=(Pass("rectify", rectify_block, gather),),
+    sizes=cube_sizes(PRODUCT),
+    passes=(Pass("rectify", rectify_block, gather_counts),),
     close=close_science,
-    cost=Cost(
-        cpu_s=2.0, cpu_s_per_plane=0.5, memory_gb=1.2, bytes_out=20_000_000, bytes_out_per_plane=14_000_000, inodes=60
-    ),
+    cost=CUBE_COST,
 )

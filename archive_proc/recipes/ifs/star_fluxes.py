@@ -242,6 +242,15 @@ def psf_content(
     chosen = np.array([combined[plane] for plane, _ in held], bool)
     flux, variance = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
     remarks: tuple[Remark, ...] = ()
+    borrowed = bool((planes.borrowed & combined).any())
+    if borrowed:
+        files = dict.fromkeys(str(one) for one in planes.file_id[planes.borrowed & combined])
+        remarks = (
+            Remark(
+                "AP-IFS-105",
+                f"the only FLUX is of another acquisition ({', '.join(files)}): a shape, no zero point of contrasts",
+            ),
+        )
     if chosen.any():
         weights = np.stack([one.weight for _, one in held])[chosen]
         flux, variance = combine_stars(np.nan_to_num(images[chosen]), weights)
@@ -253,6 +262,7 @@ def psf_content(
         {
             "planes": [[str(planes.file_id[plane]), int(planes.plane[plane])] for plane, _ in held],
             "planes_combined": [bool(one) for one in chosen],
+            "of_another_acquisition": borrowed,
             "star_pixel": PSF_SIZE // 2,
             "aperture_radius_px": APERTURE,
             "pixel_scale_mas": field.scale.pixel_mas,

@@ -3,6 +3,9 @@
 CENTER planes have their own spots. OBJECT planes follow their fine structure, tied to the CENTERs; where a plane cannot
 be registered, CENTERs are interpolated in time. Without any CENTER the halo's symmetry says where the star is, to half
 a pixel. How the place depends on wavelength is taken from the CENTERs, interpolated in time.
+
+A CENTER of another acquisition says where its own star stood. It ties nothing: it is a first guess where an observation
+has neither a CENTER of its own nor a halo to be seen.
 """
 
 from __future__ import annotations
@@ -35,6 +38,9 @@ MOTION = 0.5
 """Pixels per axis: star motion between planes that a CENTER cannot know, 3-5 mas (notes/irdis 3)."""
 SYMMETRY_ERROR = 0.5
 """Pixels per axis: what the halo's symmetry knows (0.1-0.4 in simulated nights)."""
+BORROWED = 1.5
+"""Pixels per axis, 11 mas: how far apart two acquisitions of one night put their stars. Assumed, from what is known of
+one acquisition: its OBJECT planes stray by 8-12 mas from its CENTER (notes/irdis 4.3)."""
 TRUSTED_SHIFT = 0.3
 """Pixels: a registration with a larger error is not better than transport."""
 SPOT_CLEARANCE = 3.5
@@ -52,7 +58,7 @@ class StarPlaces:
     closure: Float64
     """(n, k) mas."""
     method: NDArray[np.str_]
-    """(n,) waffle, speckles, interpolated, symmetry, psf, none."""
+    """(n,) waffle, speckles, interpolated, symmetry, borrowed, psf, none."""
     remarks: tuple[Remark, ...]
 
 
@@ -95,13 +101,21 @@ def place_stars(
     spots = _Spots.of(field, planes, rows, frames)
     closure[spots.found] = spots.closure[spots.found]
     behind = planes.frame_type != "FLUX"
-    anchors = spots.found & planes.usable
+    anchors = spots.found & planes.usable & ~planes.borrowed
+    others = spots.found & planes.usable & planes.borrowed
     if anchors.any():
         carried = _interpolated(planes.time, spots.xy, anchors)
         typical = float(np.median(spots.error[anchors]))
         xy[behind], error[behind], method[behind] = carried[behind], np.hypot(typical, MOTION), "interpolated"
+    elif len(_symmetric(rows)):
+        _by_symmetry(rows, behind, (xy, error, method))
+        remarks.append(_borrowed(planes, "centres from the halo's symmetry") if others.any() else _no_center(planes))
+    elif others.any():
+        xy[behind], error[behind] = _interpolated(planes.time, spots.xy, others)[behind], BORROWED
+        method[behind] = "borrowed"
+        away = np.hypot(BORROWED, BORROWED) * field.scale.pixel_mas
+        remarks.append(_borrowed(planes, f"centres are its star's, good to {away:.0f} mas"))
     else:
-        _by_symmetry(field, planes, rows, behind, (xy, error, method))
         remarks.append(_no_center(planes))
     if common is not None:
         _follow_speckles(field, planes, rows, frames, common, spots, (xy, error, method), remarks)
@@ -146,18 +160,16 @@ def _interpolated(time: Float64, xy: Float64, anchors: Mask) -> Float64:
     return np.asarray(found.reshape(time.size, *xy.shape[1:]))
 
 
-def _by_symmetry(
-    field: Field, planes: PlaneList, rows: Arrays, behind: Mask, out: tuple[Float64, Float64, NDArray[np.str_]]
-) -> None:
+def _by_symmetry(rows: Arrays, behind: Mask, out: tuple[Float64, Float64, NDArray[np.str_]]) -> None:
     """Planes without any CENTER: the median of what the science planes' halos say, in all channels alike."""
     xy, error, method = out
-    seen = _symmetric(rows)
-    if len(seen):
-        xy[behind], error[behind], method[behind] = (
-            np.median(seen, axis=0),
-            np.hypot(SYMMETRY_ERROR, MOTION),
-            "symmetry",
-        )
+    xy[behind], error[behind] = np.median(_symmetric(rows), axis=0), np.hypot(SYMMETRY_ERROR, MOTION)
+    method[behind] = "symmetry"
+
+
+def _borrowed(planes: PlaneList, what: str) -> Remark:
+    files = dict.fromkeys(str(one) for one in planes.file_id[planes.borrowed & (planes.frame_type == "CENTER")])
+    return Remark("AP-IFS-104", f"the only CENTER is of another acquisition ({', '.join(files)}): {what}")
 
 
 def _no_center(planes: PlaneList) -> Remark:
@@ -234,7 +246,7 @@ def _ties(
     mask = _mask(field, rows, [common.reference])
     found, errors = [], []
     for place, plane in enumerate(frames.center_planes):
-        if not (spots.found[plane] and planes.usable[plane]):
+        if not (spots.found[plane] and planes.usable[plane]) or planes.borrowed[plane]:
             continue
         clear = mask & _clear_of_spots(field, frames.waffles["spots"][place])
         shift = register_one(frames.patches[place], common.reference, clear, np.zeros(2))

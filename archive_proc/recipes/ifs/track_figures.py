@@ -62,6 +62,7 @@ def _centers(found: Figures, field: Field, planes: PlaneList, places: StarPlaces
     if spots.size:
         colour = np.stack([np.ptp(places.x[spots], axis=1), np.ptp(places.y[spots], axis=1)], axis=1)
         found.add("center", "colour", float(np.median(np.hypot(*colour.T))) * scale, "mas")
+    found.add("center", "borrowed_planes", float((planes.borrowed & (places.method == "waffle")).sum()))
     waffles = (planes.frame_type == "CENTER") & planes.usable
     if waffles.any():
         found.add("center", "planes_without_waffle", float((waffles & (places.method != "waffle")).sum()))
@@ -89,6 +90,7 @@ def _photometry(found: Figures, planes: PlaneList, fluxes: StarFluxes) -> None:
 
 def _psf(found: Figures, field: Field, planes: PlaneList, fluxes: StarFluxes, psf: Array) -> None:
     found.add("psf", "planes", float(fluxes.combined.sum()))
+    found.add("psf", "borrowed_planes", float((planes.borrowed & fluxes.combined).sum()))
     files = len(dict.fromkeys(planes.file_id[planes.frame_type == "FLUX"]))
     found.add("psf", "acquisitions", float(files))
     found.add("psf", "acquisitions_left_out", float(fluxes.left_out))

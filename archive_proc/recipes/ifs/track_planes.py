@@ -50,6 +50,8 @@ class PlaneList:
     """Row of the main product's frame axis, -1 for planes of other frames."""
     frames: tuple[FramePlane | None, ...]
     """Where a plane that is not of the main product is found."""
+    borrowed: Mask
+    """Planes of another acquisition: another OB of the night, or a pinned one. Its star may be another star."""
     remarks: tuple[Remark, ...]
 
     def __len__(self) -> int:
@@ -108,6 +110,7 @@ def plane_list(inputs: RecipeInputs) -> PlaneList:
         usable=np.array([one[5] for one in found], bool),
         main=np.array([one[6] for one in found], np.int64),
         frames=tuple(one[7] for one in found),
+        borrowed=np.array([one[7] is not None and one[7].product.level > 0 for one in found], bool),
         remarks=tuple(remarks),
     )
 

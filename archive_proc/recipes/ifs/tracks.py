@@ -84,6 +84,7 @@ def close(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         {
             "science_role": "CENTER" if (planes.frame_type[planes.science] == "CENTER").all() else "OBJECT",
             "star_pixels_of": "the rectified field: its centre on pixel n // 2 of 290 x 290, as in ifs_science_cube",
+            "of_another_acquisition": bool((planes.borrowed & (planes.frame_type == "CENTER")).any()),
             **_waffle_attributes(planes, shared, frames),
         },
     )
@@ -173,7 +174,7 @@ def _angle_remarks(inputs: RecipeInputs, planes: PlaneList, rows: Arrays, frames
 
 IFS_TRACKS = Recipe(
     name="ifs_tracks",
-    version="1.2.1",
+    version="1.3.0",
     arm=Arm.IFS,
     subject_kind="observation",
     main=ProductMain("ifs_spectra"),

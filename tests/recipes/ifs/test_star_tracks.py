@@ -11,8 +11,9 @@ from star_spectra import CHANNELS, PIXEL_MAS, WAVELENGTH, StarSpectra, changed, 
 
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.ifs.neutral_density import nd_transmission
-from archive_proc.recipes.ifs.track_planes import CENTER_ROLE
+from archive_proc.recipes.ifs.track_planes import CENTER_ROLE, FLUX_ROLE
 from archive_proc.recipes.ifs.tracks import IFS_TRACKS
+from archive_proc.recipes.recipe import Calibration
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,43 @@ def test_without_center_the_halo_says_where_the_star_is(scene: StarSpectra):
     assert (quoted > 3.0).all()
     assert {str(one) for one in center["centering_method"][of_type(ran, "OBJECT")].ravel()} == {"symmetry"}
     assert "AP-IFS-094" in codes(ran)
+
+
+def borrowed(scene: StarSpectra, letter: str) -> list[Calibration]:
+    """The frames as another OB of the night lends them."""
+    return [replace(one, level=1) for one in scene.frames(letter)]
+
+
+def borrowed_planes(ran: Ran, product: str) -> float:
+    named = (product, "borrowed_planes")
+    return next(one.value for one in ran.result.qc if (one.product_type, one.metric) == named)
+
+
+def test_a_center_of_another_acquisition_is_not_the_stars(scene: StarSpectra):
+    main = scene.product(scene.of("O"))
+    ran = run_on(IFS_TRACKS, main, {CENTER_ROLE: borrowed(scene, "C"), FLUX_ROLE: borrowed(scene, "F")})
+    alone = scene.tracks(main, center=False)
+    science = of_type(ran, "OBJECT")
+    assert {str(one) for one in ran.products["center"]["centering_method"][science].ravel()} == {"symmetry"}
+    np.testing.assert_array_equal(
+        ran.products["center"]["star_x"][science], alone.products["center"]["star_x"][of_type(alone, "OBJECT")]
+    )
+    assert {"AP-IFS-104", "AP-IFS-105"} <= codes(ran)
+    assert not {"AP-IFS-104", "AP-IFS-105"} & codes(alone)
+    for product in ("center", "psf"):
+        assert ran.result.products[product].attrs["of_another_acquisition"] is True
+        assert alone.result.products[product].attrs["of_another_acquisition"] is False
+        assert borrowed_planes(ran, product) > 0
+
+
+def test_an_even_field_has_the_place_of_another_star_at_best(scene: StarSpectra):
+    even = [replace(one, light=np.full_like(one.light, 50.0)) for one in scene.of("O")]
+    ran = run_on(IFS_TRACKS, scene.product(even), {CENTER_ROLE: borrowed(scene, "C")})
+    science = of_type(ran, "OBJECT")
+    center = ran.products["center"]
+    assert {str(one) for one in center["centering_method"][science].ravel()} == {"borrowed"}
+    assert (np.hypot(center["star_x_error"], center["star_y_error"])[science] * PIXEL_MAS > 10.0).all()
+    assert "AP-IFS-104" in codes(ran)
 
 
 def test_without_flux_there_is_no_psf_and_the_rest_stands(scene: StarSpectra, tracks: Ran):

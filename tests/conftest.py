@@ -24,7 +24,16 @@ def shared() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What asks for the shared data is marked `samples`: full-size planes, left out of `scripts/test core`."""
+    """Marks what `scripts/test core` leaves out: `samples` asks for the shared data, `frames` reduces whole IFS frames.
+
+    Tests of whole frames share one simulated night and its masters: they run after each other in one worker, so that
+    these are made once.
+    """
     for item in items:
-        if "shared" in getattr(item, "fixturenames", ()):
+        asked = getattr(item, "fixturenames", ())
+        if "shared" in asked:
             item.add_marker("samples")
+        if "night" in asked and "recipes/ifs" in item.path.as_posix():
+            item.add_marker("frames")
+        if item.get_closest_marker("frames"):
+            item.add_marker(pytest.mark.xdist_group("ifs frames"))

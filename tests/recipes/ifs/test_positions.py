@@ -188,6 +188,7 @@ def test_the_product_holds_every_lenslet_that_sends_light_onto_the_detector(nigh
     assert np.nanmedian(found.light) == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.frames
 def test_yh_has_right_labels_too(tmp_path: Any) -> None:
     target = IfsTarget(name="SIM-EMPTY", ra_deg=226.4, dec_deg=-40.0)
     empty = IfsObservation(scene="empty", target=target, order="O", dit_s=1.650726, ndit=1)

@@ -11,9 +11,9 @@ import numpy as np
 from archive_proc.bench.figures import Figure
 from archive_proc.bench.ifs.classic import ClassicChain
 from archive_proc.bench.ifs.compared import compare
-from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, pulls_width
+from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, core_of, pulls_width
 from archive_proc.bench.ifs.independent import IndependentLenslets
-from archive_proc.bench.ifs.known import Known, Scene
+from archive_proc.bench.ifs.known import Float, Known, Scene
 from archive_proc.bench.ifs.masters import master_values
 from archive_proc.bench.ifs.other_runs import true_values, weighted_values
 from archive_proc.bench.ifs.plain_detector import plain_detector
@@ -120,10 +120,30 @@ def _cubes(night: Night, archive: Archive) -> dict[str, Value]:
     uniform = known.scene("uniform")
     if uniform is not None:
         found["measured over claimed sigma, aperture in the rectified cube"] = _apertures(night, archive, uniform)
-    centers = known.all("star", "CENTER")
-    if centers:
-        found["centring of CENTER frames, over the cube"] = _centring(centers, archive)
+    imaged = _imaged_off(known)
+    for kind in ("CENTER", "OBJECT"):
+        scenes = known.all("star", kind)
+        if scenes:
+            found[f"centring of {kind} frames, over the cube"] = _centring(scenes, archive, imaged)
+            found[f"centring of {kind} frames, from the stated place"] = _centring(scenes, archive, np.zeros(2))
     return found
+
+
+def _imaged_off(known: Known) -> Float:
+    """(2,) pitches by which the star's noise-free light in FLUX frames stands off the place that it was given."""
+    off = [
+        core_of(known.x, known.y, scene.flux(plane).astype(np.float64), middle_nm(scene), scene.star[plane])
+        - scene.star[plane]
+        for scene in known.all("star", "FLUX")
+        if scene.star is not None
+        for plane in range(scene.planes)
+    ]
+    return np.asarray(np.mean(off, axis=0)) if off else np.zeros(2)
+
+
+def middle_nm(scene: Scene) -> Float:
+    """(bins,) middle of the bins of a scene's light."""
+    return 0.5 * (scene.edges_nm[1:] + scene.edges_nm[:-1])
 
 
 def _apertures(night: Night, archive: Archive, scene: Scene) -> Value:
@@ -147,9 +167,10 @@ def _apertures(night: Night, archive: Archive, scene: Scene) -> Value:
     return Value(None)
 
 
-def _centring(centers: Sequence[Scene], archive: Archive) -> Value:
+def _centring(scenes: Sequence[Scene], archive: Archive, imaged: Float) -> Value:
+    """Against the stated places, `imaged` (2,) pitches added."""
     found, true = [], []
-    for scene in centers:
+    for scene in scenes:
         for product in reversed(archive.of_type(CENTER)):
             dataset = product.open()
             own = file_of(dataset, scene)
@@ -159,7 +180,7 @@ def _centring(centers: Sequence[Scene], archive: Archive) -> Value:
             size = float(dataset.attrs.get("cube_px", 290))
             places = np.stack([dataset["star_x"].values[own], dataset["star_y"].values[own]], axis=-1)
             found.append((places - size // 2) * PIXEL_MAS)
-            true.append(scene.star * PITCH_MAS)
+            true.append((scene.star + imaged) * PITCH_MAS)
             break
         else:
             return Value(None)

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy
 from small_ifs_set import BANDWIDTH_NM, READ_E, RESPONSE, WAVELENGTH_NM, lamp_of, right_spectra, small_known
 
 from archive_proc.bench.ifs.channels import blurred, in_channels
 from archive_proc.bench.ifs.companions import companion_spectrum
 from archive_proc.bench.ifs.compared import compare
-from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, pulls_width
+from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, core_of, pulls_width
 from archive_proc.bench.ifs.defects import catastrophic, flagged_share, touched
 from archive_proc.bench.ifs.evenly_lit import (
     band_flux,
@@ -258,6 +259,17 @@ def test_a_star_that_was_not_found_is_not_well_centred():
     assert centring_error_mas(found, true) == 0.0
     assert centring_error_mas(found + np.array([0.6, 0.8]), true) == pytest.approx(1.0)
     assert centring_error_mas(np.full_like(found, np.nan), true) is None
+
+
+def test_the_core_of_a_star_is_where_its_light_stands():
+    r, q = np.mgrid[-20:21, -20:21]
+    x, y = (q + 0.5 * r).ravel(), np.sqrt(0.75) * r.ravel()
+    wavelength = np.array([980.0, 1150.0, 1300.0])
+    unit = wavelength * 1e-6 / 8.0 * 180 / np.pi * 3600 / 12.92
+    v = np.pi * np.hypot(x - 1.13, y + 0.71)[:, None] / unit
+    light = (2.0 * scipy.special.j1(v) / v) ** 2 + 1e-4
+    found = core_of(x, y, light * np.array([1.0, 0.8, 0.01]), wavelength, np.array([1.0, -0.6]))
+    assert found == pytest.approx([1.13, -0.71], abs=0.005)
 
 
 def test_shifts_along_the_dispersion_may_be_stated_as_unknown():

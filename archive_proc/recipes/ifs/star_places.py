@@ -33,7 +33,10 @@ STAR_FLOOR = 0.03
 """Pixels: the same of an unocculted star."""
 MASK_ERROR = 0.12
 """Pixels per axis, 0.9 mas: motion of the star against the mask changes the speckles that are followed
-(notes/irdis 4.4.4; 0.7 to 1.5 mas per axis in simulated nights with 1.5 mas of it)."""
+(notes/irdis 4.4.4). A third of the motion, whatever ring or filter one follows them with: 0.4 to 0.8 mas per axis in
+simulated nights with 1.5 mas of it, without any noise as with the whole chain."""
+MASK_PLANES = 4.0
+"""How many CENTER planes' worth of trust MASK_ERROR has against the scatter of the sequence's own."""
 MOTION = 0.5
 """Pixels per axis: star motion between planes that a CENTER cannot know, 3-5 mas (notes/irdis 3)."""
 SYMMETRY_ERROR = 0.5
@@ -204,8 +207,10 @@ def _follow_speckles(
     row = planes.main[science]
     ties = _ties(field, planes, frames, common, spots, rows)
     witnesses = good[row] & planes.usable[science]
+    mask_error = np.full(2, MASK_ERROR)
     if ties is not None:
-        tie, tie_error, word = ties[0], ties[1], "speckles"
+        tie, tie_error, mask_error = ties
+        word = "speckles"
     elif witnesses.any():
         # Without a tie the motion from plane to plane is still known; the place is what it was before.
         members = science[witnesses]
@@ -223,7 +228,7 @@ def _follow_speckles(
     for plane, at in zip(science[objects & chosen[row]], row[objects & chosen[row]], strict=True):
         colour = xy[plane] - xy[plane].mean(axis=0)
         xy[plane] = tie + shifts[at] + colour
-        error[plane] = np.hypot(np.hypot(tie_error, MASK_ERROR), errors[at])
+        error[plane] = np.hypot(np.hypot(tie_error, mask_error), errors[at])
         method[plane] = word
 
 
@@ -241,8 +246,11 @@ def science_shifts(rows: Arrays, common: Registered) -> tuple[Float64, Float64, 
 
 def _ties(
     field: Field, planes: PlaneList, frames: FrameLooks, common: Registered, spots: _Spots, rows: Arrays
-) -> tuple[Float64, Float64] | None:
-    """(2,) star minus registration, mean over channels, from all CENTER planes, and its error; None without one."""
+) -> tuple[Float64, Float64, Float64] | None:
+    """(2,) star minus registration, mean over channels, from all CENTER planes; its error, and that of one plane.
+
+    None without a CENTER plane.
+    """
     mask = _mask(field, rows, [common.reference])
     found, errors = [], []
     for place, plane in enumerate(frames.center_planes):
@@ -257,9 +265,10 @@ def _ties(
         return None
     ties, each = np.array(found), np.array(errors)
     tie = np.median(ties, axis=0)
+    squares = MASK_PLANES * MASK_ERROR**2 + ((ties - ties.mean(axis=0)) ** 2).sum(axis=0)
+    of_one = np.sqrt(squares / (MASK_PLANES + len(ties) - 1))
     # The CENTERs' errors do not average down: the speckles under their spots are the same.
-    scatter = ties.std(axis=0, ddof=1) / np.sqrt(len(ties)) if len(ties) > 1 else np.full(2, MASK_ERROR)
-    return tie, np.maximum(np.median(each, axis=0), scatter)
+    return tie, np.maximum(np.median(each, axis=0), of_one / np.sqrt(len(ties))), of_one
 
 
 def _clear_of_spots(field: Field, spots: Float64) -> Mask:

@@ -26,8 +26,8 @@ STAMP = 192
 """Pixels: holds the waffle spots of every channel and the ring that registration uses."""
 WITNESSES = 8
 """Channels whose fine structure is followed: more tell no more, since speckles scale with wavelength."""
-CLEAR_UM = ((0.97, 1.11), (1.16, 1.34), (1.48, 1.65))
-"""Where the atmosphere lets light through: witnesses come from here."""
+CLEAR_UM = ((0.97, 1.11), (1.16, 1.32), (1.48, 1.65))
+"""Where air and filters let light through, the edges of YJ left out: witnesses come from here."""
 BOX = 5
 MIN_SNR = 20.0
 """Of a star's 5 x 5 pixels without the brightest, all channels together."""

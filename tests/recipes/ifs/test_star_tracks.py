@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from running import Ran
-from star_spectra import CHANNELS, PIXEL_MAS, WAVELENGTH, StarSpectra, changed, run_on
+from star_spectra import CHANNELS, FACTOR, PIXEL_MAS, WAVELENGTH, StarSpectra, changed, run_on
 
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.ifs.neutral_density import nd_transmission
@@ -161,6 +161,26 @@ def test_one_object_plane_is_enough(scene: StarSpectra):
     assert np.abs(away_mas(scene, ran)[of_type(ran, "OBJECT")]).max() < 1.0
     assert "AP-IFS-097" in codes(ran)
     assert (ran.products["photometry"]["relative_flux"][of_type(ran, "OBJECT")] == 1.0).all()
+
+
+def test_centers_that_disagree_about_the_tie_make_all_places_less_sure():
+    scene = StarSpectra(order="CCCCO", jitter_mas=1.0, companion=None, ndit={"C": 1, "O": 2})
+    usual = scene.tracks(flux=False)
+    frames = []
+    for number, plane in enumerate(scene.of("C")):
+        light = plane.light.copy()
+        for turn in np.radians(scene.angle_deg) + np.arange(4) * np.pi / 2:
+            at = FACTOR * np.array([np.cos(turn), np.sin(turn)])
+            scene._add(light, plane.star, at, -260.0)
+            scene._add(light, plane.star + 0.4 * np.array([(-1) ** number, 0.0]), at, 260.0)
+        frames.append(scene.product([replace(plane, light=light)]))
+    torn = run_on(IFS_TRACKS, scene.product(scene.of("O")), {CENTER_ROLE: frames})
+    before, after = (
+        {axis: one.products["center"][axis][of_type(one, "OBJECT")] for axis in ("star_x_error", "star_y_error")}
+        for one in (usual, torn)
+    )
+    assert (after["star_x_error"] > 2.0 * before["star_x_error"]).all()
+    assert after["star_y_error"] == pytest.approx(before["star_y_error"], rel=0.1)
 
 
 def test_lost_planes_are_carried_over_and_change_no_other(scene: StarSpectra):

@@ -39,7 +39,7 @@ class Dispersion:
         """(2, n, m) detector x and y, px: n lenslets at (x, y) pitches, m wavelengths in um."""
         field = field_terms(x, y)
         colour = wavelength_terms(wavelength, self.coefficients.shape[2] - 1)
-        return np.asarray(np.einsum("nf,afm,km->ank", field, self.coefficients, colour), np.float64)
+        return np.asarray(field @ self.coefficients @ colour.T, np.float64)
 
 
 def fit_field(

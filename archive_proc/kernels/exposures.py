@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +13,6 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Flags = NDArray[np.uint16]
 Mask = NDArray[np.bool_]
-T = TypeVar("T", bound=np.generic)
-
-MARGIN = (5, 40)
-"""Rows and columns without weight beside an image: rows of 2048 pixels would share the same few lines of the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +20,12 @@ class RobustSettings:
     """How spectra are fitted and outliers found (notes/ifs 6.6, 6.9)."""
 
     mu: float = 0.1
-    common_sweeps: tuple[int, ...] = (6, 4)
-    """Sweeps of each round of the planes' common light, from nothing."""
-    sweeps: tuple[int, ...] = (5,)
-    """The same of single planes, from their common light; the residual is made anew from pixels between rounds."""
+    common_sweeps: int = 6
+    """Turns of all lenslets in the fit of the planes' common light, from nothing."""
+    sweeps: int = 3
+    """The same of single planes, from their common light."""
+    touched_sweeps: int = 3
+    """The same of the lenslets that outliers touch, from the fit with them."""
     outliers: bool = True
     """False: every pixel counts but those of the mask (laser frames)."""
     model_error: float = 0.03
@@ -61,13 +58,11 @@ class Exposures:
     """(ny, nx) e- per DIT that were taken off: what the background left over looks like."""
     saturated: tuple[NDArray[np.intp], ...] = ()
     """Flat places of each plane's pixels without a say; empty: none in any."""
-    margined: bool = False
-    """`light` is on a `canvas` already and is worked on in place; places count on it, the other arrays are plain."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlaneSpectra:
-    """p planes, n lenslets, m channels; electrons per DIT."""
+    """p planes, n chosen lenslets, m channels; electrons per DIT."""
 
     flux: Float32
     """(p, n, m)"""
@@ -75,7 +70,7 @@ class PlaneSpectra:
     """(p, n, m) e-^2; NaN where FILLED."""
     flags: Flags
     covariance: Float32
-    """(n, LAGS, m) of the planes' common weights."""
+    """(lenslets, LAGS, m) of the planes' common weights, of all lenslets."""
     chi2: Float64
     """(p,) squared residual over variance, mean over lit pixels."""
     clipped: Float64
@@ -92,11 +87,3 @@ class PlaneSpectra:
     equations: Equations
     unexplained: Float32
     """(ny, nx) e- per DIT, mean over the planes of what no spectrum explains; NaN where no plane's pixel counts."""
-
-
-def canvas(images: NDArray[T], fill: float = 0.0) -> NDArray[T]:
-    """Images (..., ny, nx) with a margin of `fill` below and to the right."""
-    ny, nx = images.shape[-2:]
-    out = np.full((*images.shape[:-2], ny + MARGIN[0], nx + MARGIN[1]), fill, images.dtype)
-    out[..., :ny, :nx] = images
-    return out

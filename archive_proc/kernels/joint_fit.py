@@ -1,7 +1,7 @@
 """Spectra, residual and covariance of planes that share weights: the joint fit, set up once and solved for many planes.
 
-Setting up (own blocks, factors, blocks shared with neighbours, covariance) costs as much as solving some twenty planes;
-it depends on templates and weights alone, so that all planes of one DIT and shift share it.
+Setting up (own blocks, factors, covariance) costs as much as solving a few planes; it depends on templates and weights
+alone, so that all planes of one DIT and shift share it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,12 @@ from numpy.typing import NDArray
 from archive_proc.kernels.extraction import (
     BAND,
     LANES,
-    WIDTH,
-    cross_blocks,
-    factorise,
-    gradient,
+    RELAXATION,
     normal_blocks,
     resolution_rows,
-    sandwich,
-    subtract_model,
+    set_up,
     sweep,
 )
-from archive_proc.kernels.lenslets import OVERLAPPING, Lenslets
 from archive_proc.kernels.microspectra import Templates
 
 Float32 = NDArray[np.float32]
@@ -42,37 +37,33 @@ class FitSettings:
 
     mu: float = 0.1
     """Strength of the smoothness prior in units of a lenslet's mean information: sets resolution, bias and noise."""
-    sweeps: int = 6
-    rounds: int = 2
-    """The gradient is made anew from pixels between rounds."""
+    sweeps: int = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Equations:
-    """The joint fit's equations of n lenslets and m channels, for one map of weights."""
+    """The joint fit's equations of some of n lenslets (all, as a rule) with m channels, for one map of weights."""
 
     templates: Templates
     weight: Float32
     """(ny, nx) inverse variance, 0 for bad pixels."""
+    members: Int32
+    """(i,) the lenslets; rows of what follows are theirs."""
+    order: Int32
+    """(i,) rows in the order in which lenslets take turns."""
     mu: float
     prior: Float64
     """(m,) expected shape of the spectra."""
-    normal: Float32
-    """(n, BAND, m) own blocks N_l, lower bands."""
+    information: Float32
+    """(i, m) sum of weight times template squared: 0 where a channel is not seen."""
     factor: Float32
-    """(n, BAND, m) Cholesky factors of A_l."""
+    """(i, m, BAND) Cholesky factors of A_l, pivots inverted."""
     strength: Float64
-    """(n,) of the smoothness prior."""
+    """(i,) of the smoothness prior."""
     hold: Float32
-    """(n, m) pull to zero of channels that are not seen."""
-    cross: Float32
-    first: Int16
-    reach: Int16
-    pairs: Int32
-    back: Int32
-    order: Int32
+    """(i, m) pull to zero of channels that are not seen."""
     covariance: Float32
-    """(n, LAGS, m) of channels k and k + lag, if the weights are 1 / variance; NaN past the last channel."""
+    """(i, LAGS, m) of channels k and k + lag, if the weights are 1 / variance; NaN past the last channel."""
     typical: float
     """Information of a typical channel."""
 
@@ -82,86 +73,80 @@ class Equations:
         one = self.templates
         return one.counts, one.scale, one.x0, one.y0
 
-    def renew(self, members: Int32) -> None:
+    def renew(self, rows: Int32) -> None:
         """Set up some lenslets again, in place, after weights of pixels under their templates were changed."""
-        # A thousand at a time: what is computed in double precision stays small.
-        for first in range(0, members.size, 2048):
-            some = members[first : first + 2048]
-            shape = (some.size, *self.normal.shape[1:])
-            normal, factor = np.empty(shape), np.empty(shape)
-            normal_blocks(*self.place, self.weight, some, normal)
-            strength, hold = np.empty(some.size), np.empty((some.size, shape[2]))
-            factorise(normal, self.mu, self.typical, self.prior, factor, strength, hold)
-            covariance = np.empty((some.size, LAGS, shape[2]))
-            sandwich(normal, factor, covariance)
-            self.normal[some], self.factor[some] = normal, factor
-            self.strength[some], self.hold[some], self.covariance[some] = strength, hold, covariance
-            cross_blocks(*self.place, self.weight, some, self.pairs, self.first, self.reach, self.cross)
+        made = _made(self.templates, self.weight, self.members[rows], self.mu, self.typical, self.prior, None)
+        self.information[rows], self.factor[rows], self.strength[rows], self.hold[rows], self.covariance[rows] = made
+
+    def without(self, missing: NDArray[np.bool_], members: Int32) -> Equations:
+        """Of some lenslets, with weight zero on missing pixels (ny, nx) and the prior as strong as it is here.
+
+        Only for equations of all lenslets.
+        """
+        weight = np.where(missing, np.float32(0.0), self.weight)
+        made = _made(self.templates, weight, members, self.mu, self.typical, self.prior, self.strength[members])
+        order = np.arange(members.size, dtype=np.int32)
+        return Equations(self.templates, weight, members, order, self.mu, self.prior, *made, typical=self.typical)
+
+
+def _made(
+    templates: Templates,
+    weight: Float32,
+    members: Int32,
+    mu: float,
+    typical: float,
+    prior: Float64,
+    strength: Float64 | None,
+) -> tuple[Float32, Float32, Float64, Float32, Float32]:
+    """Information, factor, strength, hold and covariance."""
+    m = templates.scale.shape[1]
+    factor, covariance = np.empty((members.size, m, BAND), np.float32), np.empty((members.size, LAGS, m), np.float32)
+    information, hold = np.empty((members.size, m), np.float32), np.empty((members.size, m), np.float32)
+    found = np.empty(members.size)
+    given = np.zeros(members.size) if strength is None else strength
+    place = (templates.counts, templates.scale, templates.x0, templates.y0)
+    set_up(*place, weight, members, mu, typical, prior, given, information, factor, found, hold, covariance)
+    return information, factor, found, hold, covariance
 
 
 def joint_equations(
-    weight: Float32, templates: Templates, lenslets: Lenslets, *, mu: float = 0.1, prior: Float64 | None = None
+    weight: Float32, templates: Templates, *, mu: float = 0.1, prior: Float64 | None = None
 ) -> Equations:
-    """Set up the fit of `lenslets` with these templates and weights; `prior` (m,) positive, flat if None."""
+    """Set up the fit of all lenslets with these templates and weights; `prior` (m,) positive, flat if None."""
     n, m = templates.y0.shape
-    pairs = lenslets.steps(OVERLAPPING)
-    steps = pairs.shape[1]
-    back = np.full_like(pairs, -1)
-    for step in range(steps):
-        there = np.flatnonzero(pairs[:, step] >= 0)
-        back[pairs[there, step], step] = there
     everyone = np.arange(n, dtype=np.int32)
     sample = everyone[:: max(n // 400, 1)]
-    blocks = np.empty((sample.size, BAND, m))
+    blocks = np.empty((sample.size, m, BAND))
     normal_blocks(templates.counts, templates.scale, templates.x0, templates.y0, weight, sample, blocks)
-    found = Equations(
-        templates,
-        weight,
-        mu,
-        np.ones(m) if prior is None else np.asarray(prior, np.float64),
-        normal=np.empty((n, BAND, m), np.float32),
-        factor=np.empty((n, BAND, m), np.float32),
-        strength=np.empty(n),
-        hold=np.empty((n, m), np.float32),
-        # Only what neighbours share is written, so that most of this is never touched.
-        cross=np.empty((steps, n, m, WIDTH), np.float32),
-        first=np.zeros((steps, n, m), np.int16),
-        reach=np.zeros((steps, n, m), np.int16),
-        pairs=pairs,
-        back=back,
-        # Neighbours on the detector follow each other, so that what they share stays in the cache.
-        order=np.lexsort((templates.y0[:, m // 2], templates.x0 // 8)).astype(np.int32),
-        covariance=np.empty((n, LAGS, m), np.float32),
-        typical=float(np.median(blocks[:, 0].mean(axis=1))),
-    )
-    found.renew(everyone)
-    return found
+    typical = float(np.median(blocks[:, :, 0].mean(axis=1)))
+    shape = np.ones(m) if prior is None else np.asarray(prior, np.float64)
+    # Neighbours on the detector follow each other, so that what they share stays in the cache.
+    order = np.lexsort((templates.y0[:, m // 2], templates.x0 // 8)).astype(np.int32)
+    made = _made(templates, weight, everyone, mu, typical, shape, None)
+    return Equations(templates, weight, everyone, order, mu, shape, *made, typical=typical)
 
 
 def relax(equations: Equations, residual: Float32, flux: Float32, sweeps: int) -> float:
-    """Improve `flux` (n, m, LANES) in place, given `residual` (p, ny, nx) of data minus its model.
+    """Improve `flux` (p, n, m) in place, and with it `residual` (p, ny, nx) of data minus its model.
 
-    The residual is not brought up to date (`refresh_residual`). Returns the last sweep's root mean square step in
-    claimed sigma.
+    Returns the last sweep's root mean square step in claimed sigma.
     """
-    left = np.zeros_like(flux)
-    gradient(*equations.place, equations.weight, residual, left)
     sigma = np.sqrt(np.maximum(equations.covariance[:, 0], np.float32(1e-30)))
+    members = equations.members[equations.order]
     last = np.inf
+
     for _ in range(sweeps):
         last = sweep(
-            equations.normal,
+            *equations.place,
+            equations.weight,
+            members,
+            equations.order,
             equations.factor,
             equations.strength,
             equations.hold,
             equations.prior,
-            equations.cross,
-            equations.first,
-            equations.reach,
-            equations.pairs,
-            equations.back,
-            equations.order,
-            left,
+            RELAXATION,
+            residual,
             flux,
             sigma,
         )
@@ -169,14 +154,17 @@ def relax(equations: Equations, residual: Float32, flux: Float32, sweeps: int) -
 
 
 def region_resolution(equations: Equations, regions: list[NDArray[np.intp]], half: int = 4) -> Float32:
-    """(regions, m, 2 half + 1) mean resolution matrix of some lenslets of each region, about the diagonal."""
-    m = equations.normal.shape[2]
+    """(regions, m, 2 half + 1) mean resolution matrix of some lenslets of each region, about the diagonal.
+
+    `equations` of all lenslets.
+    """
+    m = equations.hold.shape[1]
     found = np.full((len(regions), m, 2 * half + 1), np.nan, np.float32)
     for number, members in enumerate(regions):
         if members.size:
-            rows = np.empty((members.size, m, 2 * half + 1))
-            normal = equations.normal[members].astype(np.float64)
-            resolution_rows(normal, equations.factor[members].astype(np.float64), rows)
+            normal, rows = np.empty((members.size, m, BAND)), np.empty((members.size, m, 2 * half + 1))
+            normal_blocks(*equations.place, equations.weight, members.astype(np.int32), normal)
+            resolution_rows(normal, equations.factor[members], rows)
             found[number] = rows.mean(axis=0)
     return found
 
@@ -186,7 +174,7 @@ class Spectra:
     """n lenslets, m channels, p planes."""
 
     flux: Float32
-    """(n, m, p), the unit of the data."""
+    """(p, n, m), the unit of the data."""
     covariance: Float32
     """(n, LAGS, m): of channels k and k + lag, for weights that are 1 / variance; NaN past the last channel."""
     residual: Float32
@@ -201,27 +189,21 @@ def fit_spectra(
     data: Float32,
     weight: Float32,
     templates: Templates,
-    lenslets: Lenslets,
     prior: Float64 | None = None,
     settings: FitSettings | None = None,
 ) -> Spectra:
     """Fit all lenslets of up to eight planes at once.
 
     `data` (p, ny, nx) float32, background off; `weight` (ny, nx) inverse variance, 0 for bad pixels, the same for all
-    planes; `templates` of the same `lenslets`; `prior` (m,) expected shape of the spectra, positive (flat if None).
-    Raises ValueError for more planes than are solved together.
+    planes; `prior` (m,) expected shape of the spectra, positive (flat if None). Raises ValueError for more planes than
+    are solved together.
     """
     settings = settings or FitSettings()
     planes = len(data)
     if planes > LANES:
         raise ValueError(f"{planes} planes, {LANES} at most are solved together")
-    equations = joint_equations(weight, templates, lenslets, mu=settings.mu, prior=prior)
+    equations = joint_equations(weight, templates, mu=settings.mu, prior=prior)
     residual = np.array(data, np.float32)
-    flux = np.zeros((*templates.y0.shape, LANES), np.float32)
-    last = np.inf
-    for _ in range(settings.rounds):
-        last = relax(equations, residual, flux, settings.sweeps)
-        residual[:] = data
-        subtract_model(*equations.place, flux, residual)
-    found = equations.normal[:, 0].copy()
-    return Spectra(flux[:, :, :planes], equations.covariance, residual, found, last)
+    flux = np.zeros((planes, *templates.y0.shape), np.float32)
+    last = relax(equations, residual, flux, settings.sweeps)
+    return Spectra(flux, equations.covariance, residual, equations.information, last)

@@ -37,6 +37,10 @@ _START = 9.5
 _SPAN = 12
 """Nodes along y that the steps of a channel may touch together."""
 _HALF_NODES = NODES // 2
+_PAD = 4
+"""Empty nodes at the ends of every other row or column."""
+_EVERY = 6
+"""Channels from one made PSFlet to the next."""
 _FAST = {"reassoc", "contract"}
 
 
@@ -53,16 +57,66 @@ class Templates:
     y0: Int32
     """(n, m) first row."""
 
+    def part(self, some: slice) -> Templates:
+        """Those of some lenslets: views."""
+        return Templates(self.counts[some], self.scale[some], self.x0[some], self.y0[some])
+
     @property
     def values(self) -> Float32:
         """(n, m, 17, 15), sum 1: a copy twice as large as the templates, for looking at a few."""
         return np.asarray(self.counts[..., :WIDE] * self.scale[:, :, None, None], np.float32)
 
 
+def empty_templates(lenslets: int, channels: int) -> Templates:
+    """Room for templates."""
+    return Templates(
+        np.empty((lenslets, channels, HIGH, ROW), np.int16),
+        np.empty((lenslets, channels), np.float32),
+        np.empty(lenslets, np.int32),
+        np.empty((lenslets, channels), np.int32),
+    )
+
+
+@njit(cache=True, fastmath=_FAST)
+def _line_up(colours: Float32, colour: float, t: float, image: Float32, lines: Float32) -> None:  # pragma: no cover
+    """One lenslet's coefficients at one wavelength, brought to columns of pixels: lines (2, rows, ROW).
+
+    colours (powers, nodes, 2, `_HALF_NODES` + pad): even and odd columns; `t` place of the window's first pixel, nodes.
+    lines[0] holds even rows of nodes, lines[1] odd ones, `_PAD` empty ones before and behind; image (..) is room.
+    """
+    for p in range(colours.shape[0]):
+        u = np.float32(colour**p)
+        source = colours[p].reshape(-1)
+        if p == 0:
+            for c in range(source.size):
+                image[c] = source[c]
+        else:
+            for c in range(source.size):
+                image[c] += u * source[c]
+    node = int(np.floor(t))
+    b0, b1, b2, b3 = spline_weights(t - node)
+    w0, w1, w2, w3 = np.float32(b0), np.float32(b1), np.float32(b2), np.float32(b3)
+    node = max(node - 1, 0)
+    half = colours.shape[3]
+    c0 = node // 2
+    one = c0 if node % 2 == 0 else half + c0
+    two = half + c0 if node % 2 == 0 else c0 + 1
+    for r in range(colours.shape[1]):
+        row = image[2 * half * r : 2 * half * (r + 1)]
+        line = lines[r % 2, _PAD + r // 2]
+        first, second, third, fourth = row[one:], row[two:], row[one + 1 :], row[two + 1 :]
+        for i in range(line.size):
+            line[i] = w0 * first[i] + w1 * second[i] + w2 * third[i] + w3 * fourth[i]
+        line[WIDE] = 0.0
+
+
 @njit(cache=True, fastmath=_FAST)
 def _fill(
     colours: Float32,
     colour: Float64,
+    nodes: Int32,
+    near: Int32,
+    share: Float32,
     weight: Float64,
     x: Float64,
     y: Float64,
@@ -73,35 +127,37 @@ def _fill(
 ) -> None:  # pragma: no cover
     """Templates of some lenslets.
 
-    colours (n, c, nodes, nodes): coefficients of powers of the colour coordinate, in each row the even columns before
-    the odd ones; colour (m,): that coordinate at the channels; weight (m, s) of the steps; x (n, m), y (n, m, s)
-    positions. Loops run to lengths read off arrays: one of known length is unrolled before it is vectorised.
+    colours (n, powers, nodes, 2, ..): coefficients of powers of the colour coordinate (`_line_up`); colour (m,): that
+    coordinate at the channels; `nodes`, `near`, `share` of `_between`; weight (m, s) of the steps; x (n, m), y (n,
+    m, s) positions. Loops run to lengths read off arrays: one of known length is unrolled before it is vectorised.
     """
-    n, powers = colours.shape[:2]
-    m, steps = weight.shape
-    image = np.empty((NODES, NODES), np.float32)
-    high = np.empty(NODES, np.float32)
+    n, m = y0.shape
+    steps = weight.shape[1]
+    image = np.empty(colours[0, 0].size, np.float32)
+    lines = np.zeros((nodes.size, 2, _HALF_NODES + 2 * _PAD, ROW), np.float32)
+    line = np.empty(lines[0].size, np.float32)
     along = np.empty(_SPAN, np.float32)
-    # Columns past the last node stay zero.
-    even, odd = np.zeros(2 * NODES, np.float32), np.zeros(2 * NODES, np.float32)
-    out = np.zeros((HIGH, ROW), np.float32)
+    out = np.empty(HIGH * ROW, np.float32)
+    rows = (_HALF_NODES + 2 * _PAD) * ROW
     for lens in range(n):
+        for q in range(nodes.size):
+            k = nodes[q]
+            _line_up(colours[lens], colour[k], (_START + x0[lens] - x[lens, k]) * 2.0, image, lines[q])
         for k in range(m):
-            target = image.reshape(-1)
-            for p in range(powers):
-                u = np.float32(colour[k] ** p)
-                source = colours[lens, p].reshape(-1)
-                if p == 0:
-                    for c in range(source.size):
-                        target[c] = source[c]
-                else:
-                    for c in range(source.size):
-                        target[c] += u * source[c]
+            one, two, three = (
+                lines[near[k, 0]].reshape(-1),
+                lines[near[k, 1]].reshape(-1),
+                lines[near[k, 2]].reshape(-1),
+            )
+            s0, s1, s2 = share[k, 0], share[k, 1], share[k, 2]
+            for c in range(line.size):
+                line[c] = s0 * one[c] + s1 * two[c] + s2 * three[c]
             along[:] = 0.0
             lowest = NODES
             for s in range(steps):
                 t = (_START + y0[lens, k] - y[lens, k, s]) * 2.0
                 lowest = min(lowest, int(np.floor(t)) - 1)
+            lowest = max(lowest, -2 * _PAD)
             last = 0
             for s in range(steps):
                 t = (_START + y0[lens, k] - y[lens, k, s]) * 2.0
@@ -109,49 +165,56 @@ def _fill(
                 four = spline_weights(t - first)
                 for j in range(4):
                     place = first - 1 + j - lowest
-                    if place < _SPAN:
+                    if 0 <= place < _SPAN:
                         along[place] += np.float32(weight[k, s] * four[j])
                         last = max(last, place)
-            t = (_START + x0[lens] - x[lens, k]) * 2.0
-            node = int(np.floor(t))
-            b0, b1, b2, b3 = spline_weights(t - node)
-            w0, w1, w2, w3 = np.float32(b0), np.float32(b1), np.float32(b2), np.float32(b3)
-            node = max(node - 1, 0)
-            c0 = node // 2
+            out[:] = 0.0
+            for p in range(last + 1):
+                r = lowest + p + 2 * _PAD
+                start = (r % 2) * rows + (r // 2) * ROW
+                if r // 2 + HIGH <= _HALF_NODES + 2 * _PAD:
+                    w, source = along[p], line[start : start + out.size]
+                    for i in range(source.size):
+                        out[i] += w * source[i]
             largest = np.float32(0.0)
-            for j in range(HIGH):
-                high[:] = 0.0
-                for p in range(last + 1):
-                    r = lowest + 2 * j + p
-                    if 0 <= r < NODES:
-                        w, source = along[p], image[r]
-                        for c in range(source.size):
-                            high[c] += w * source[c]
-                even[:_HALF_NODES], odd[:_HALF_NODES] = high[:_HALF_NODES], high[_HALF_NODES:]
-                line = out[j]
-                if node % 2 == 0:
-                    one, two = even[c0:], odd[c0:]
-                    three, four_ = even[c0 + 1 :], odd[c0 + 1 :]
-                else:
-                    one, two = odd[c0:], even[c0 + 1 :]
-                    three, four_ = odd[c0 + 1 :], even[c0 + 2 :]
-                for i in range(line.size):
-                    line[i] = w0 * one[i] + w1 * two[i] + w2 * three[i] + w3 * four_[i]
-                line[WIDE] = 0.0
-                for i in range(line.size):
-                    largest = max(largest, abs(line[i]))
+            for i in range(out.size):
+                largest = max(largest, abs(out[i]))
             if largest <= 0:
                 counts[lens, k] = 0
                 scale[lens, k] = 0.0
                 continue
             factor = np.float32(FULL_SCALE) / largest
-            counted = 0
-            source, kept = out.reshape(-1), counts[lens, k].reshape(-1)
-            for i in range(source.size):
-                rounded = np.int32(np.rint(source[i] * factor))
+            counted = np.int32(0)
+            kept = counts[lens, k].reshape(-1)
+            for i in range(out.size):
+                rounded = np.int32(np.rint(out[i] * factor))
                 kept[i] = rounded
-                counted += int(rounded)
+                counted += rounded
             scale[lens, k] = 1.0 / counted if counted > 0 else 0.0
+
+
+def _between(colour: Float64) -> tuple[Int32, Int32, Float32]:
+    """Channels whose PSFlets are made, and how every channel's follows from three of them.
+
+    Place and colour are smooth along the channels, but where the colour coordinate is held constant: parabolas through
+    every sixth channel of each stretch. Returns channels (q,), positions among them (m, 3), shares (m, 3).
+    """
+    held = np.abs(colour) >= 1.0
+    edges = np.flatnonzero(np.diff(np.where(held, np.sign(colour), 0.0))) + 1
+    nodes: list[int] = []
+    near, share = np.zeros((colour.size, 3), np.int32), np.zeros((colour.size, 3), np.float32)
+    for part in np.split(np.arange(colour.size), edges):
+        count = min(part.size, max(3, -(-(part.size - 1) // _EVERY) + 1))
+        own = part[0] + np.round(np.linspace(0, part.size - 1, count)).astype(int)
+        for k in part:
+            first = int(np.clip(np.searchsorted(own, k) - 1, 0, max(own.size - 3, 0)))
+            three = own[first : first + 3]
+            for number, node in enumerate(three):
+                others = np.delete(three, number)
+                near[k, number] = len(nodes) + first + number
+                share[k, number] = np.prod((k - others) / (node - others))
+        nodes += own.tolist()
+    return np.array(nodes, np.int32), near, share
 
 
 def build_templates(
@@ -161,26 +224,33 @@ def build_templates(
     wavelengths: Float64,
     weight: Float64,
     windows: Templates | None = None,
+    out: Templates | None = None,
 ) -> Templates:
     """Templates of all channels of n lenslets.
 
     `lenslets` x and y (n,), pitches; `positions` (2, n, m, s) detector x and y of the steps' wavelengths; `wavelengths`
     (m, s) um; `weight` (m, s) relative flux density of the steps, which the template averages over. `windows`:
     templates of the same lenslets some tenths of a pixel away, whose windows are kept so that both can be compared.
+    `out`: where they are made. Raises ValueError where a channel lies below the one before it.
     """
     n, m, _ = positions.shape[1:]
     weight = weight / weight.sum(axis=1, keepdims=True)
     x = np.einsum("nms,ms->nm", positions[0], weight)
     y = np.einsum("nms,ms->nm", positions[1], weight)
-    x0 = (np.floor(x.mean(axis=1) + 0.5) - _HALF_WIDE).astype(np.int32)
-    y0 = (np.floor(y + 0.5) - _HALF_HIGH).astype(np.int32)
-    if windows is not None:
-        x0, y0 = windows.x0, windows.y0
+    made = empty_templates(n, m) if out is None else out
+    x0, y0 = made.x0, made.y0
+    x0[:] = np.floor(x.mean(axis=1) + 0.5) - _HALF_WIDE if windows is None else windows.x0
+    y0[:] = np.floor(y + 0.5) - _HALF_HIGH if windows is None else windows.y0
     colour = np.sum(model.colour(wavelengths) * weight, axis=1)
-    counts, scale = np.empty((n, m, HIGH, ROW), np.int16), np.empty((n, m), np.float32)
+    if (np.diff(y0, axis=1) < 0).any():
+        raise ValueError("channels must follow each other along y")
+    between = _between(colour)
     for first in range(0, n, 512):
         some = slice(first, min(first + 512, n))
         colours = model.by_power(lenslets[0][some], lenslets[1][some])
-        parted = np.concatenate([colours[..., 0::2], colours[..., 1::2]], axis=3)
-        _fill(parted, colour, weight, x[some], positions[1, some], x0[some], y0[some], counts[some], scale[some])
-    return Templates(counts, scale, x0, y0)
+        parted = np.zeros((*colours.shape[:3], 2, _HALF_NODES + _PAD), np.float32)
+        parted[..., 0, :_HALF_NODES], parted[..., 1, :_HALF_NODES] = colours[..., 0::2], colours[..., 1::2]
+        here = made.part(some)
+        y = positions[1, some]
+        _fill(parted, colour, *between, weight, x[some], y, here.x0, here.y0, here.counts, here.scale)
+    return made

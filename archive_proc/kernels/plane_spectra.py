@@ -10,37 +10,42 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.kernels.exposures import MARGIN, Exposures, PlaneSpectra, RobustSettings, canvas
-from archive_proc.kernels.extraction import LANES, gather_squares, subtract_model
+from archive_proc.kernels.exposures import Exposures, PlaneSpectra, RobustSettings
+from archive_proc.kernels.extraction import LANES, gather_squares
 from archive_proc.kernels.joint_fit import joint_equations, relax
-from archive_proc.kernels.lenslets import Lenslets
 from archive_proc.kernels.microspectra import Templates
 from archive_proc.kernels.plane_light import BLOCK, brightness, left_background
 from archive_proc.model.flags import Flag
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+Int32 = NDArray[np.int32]
 UInt8 = NDArray[np.uint8]
+Places = NDArray[np.intp]
 
 
 def plane_spectra(
     exposures: Exposures,
     templates: Templates,
-    lenslets: Lenslets,
     settings: RobustSettings | None = None,
     prior: Float64 | None = None,
+    chosen: Places | None = None,
 ) -> PlaneSpectra:
-    """Spectra of all lenslets in all planes, with variances and flags of each plane's own.
+    """Spectra in all planes, with variances and flags of each plane's own.
 
-    `templates` of the same `lenslets`; `prior` (m,) expected shape. Raises ValueError without a plane.
+    All lenslets of the `templates` are fitted; those of the `chosen` are returned (all if None). `prior` (m,) expected
+    shape. `exposures.light` is worked on in place. Raises ValueError without a plane.
     """
     settings = settings or RobustSettings()
     if not len(exposures.light):
         raise ValueError("no plane")
-    shard = _Shard(exposures, settings)
+    if chosen is None:
+        chosen = np.arange(len(templates.x0))
+    shard = _Shard(exposures, settings, chosen)
     shard.compare_planes()
-    shard.set_up(templates, lenslets, prior)
-    shard.fit_common()
+    shard.set_up(templates, prior)
+    if shard.planes > 1:
+        shard.fit_common()
     for first in range(0, shard.planes, LANES):
         shard.fit(slice(first, min(first + LANES, shard.planes)))
     return shard.result()
@@ -49,23 +54,20 @@ def plane_spectra(
 class _Shard:
     """The work on one set of planes, step by step."""
 
-    def __init__(self, exposures: Exposures, settings: RobustSettings) -> None:
-        self.settings = settings
-        self.light = exposures.light if exposures.margined else canvas(exposures.light)
+    def __init__(self, exposures: Exposures, settings: RobustSettings, chosen: Places) -> None:
+        self.settings, self.chosen = settings, chosen
+        self.light, self.floor, self.response = exposures.light, exposures.floor, exposures.response
+        self.background = exposures.background
         self.planes = len(self.light)
-        self.floor = canvas(exposures.floor, 1.0)
-        self.response = canvas(exposures.response, 1.0)
-        self.good = canvas(exposures.good.astype(np.uint8))
-        self.background = canvas(exposures.background)
-        self.missing: UInt8 = np.zeros(self.light.shape, np.uint8)
-        self.unexplained = np.zeros(self.light.shape[1:], np.float32)
-        self.fixed = exposures.saturated or (np.empty(0, np.intp),) * self.planes
-        if exposures.saturated and not exposures.margined:
-            nx = exposures.light.shape[2]
-            self.fixed = tuple(one // nx * self.light.shape[2] + one % nx for one in exposures.saturated)
-        for plane, places in enumerate(self.fixed):
-            self.missing[plane].reshape(-1)[places] = 1
+        self.good = exposures.good.astype(np.uint8)
+        self.kept = self.good
+        self.fixed: tuple[Places, ...] = exposures.saturated or (np.empty(0, np.intp),) * self.planes
+        self.hits: list[Places] = list(self.fixed)
         self.n_good = max(int(self.good.sum()), 1)
+        self.unexplained = np.zeros(self.light.shape[1:], np.float32)
+        self.count = np.zeros(self.light.shape[1:], np.uint8)
+        self.missing = np.zeros(self.light.shape[1:], np.uint8)
+        self.last_step = 0.0
 
     def compare_planes(self) -> None:
         """The planes' common light, and what stands out of it in single planes; then the smooth model of weights."""
@@ -75,135 +77,114 @@ class _Shard:
         if self.planes > 1:
             self.ratio = brightness(light, self.good, self.floor)
             self.clean = np.empty_like(light[0])
-            witnessed(light, self.floor, self.good, self.ratio, settings.limits, self.clean, self.missing)
-            if not settings.outliers:
-                self.missing[:] = 0
-            for plane, places in enumerate(self.fixed):
-                self.missing[plane].reshape(-1)[places] = 1
+            marks = np.empty(light.shape, np.uint8)
+            witnessed(light, self.floor, self.good, self.ratio, settings.limits, self.clean, marks)
+            if settings.outliers:
+                self.hits = [np.union1d(np.flatnonzero(one), own) for one, own in zip(marks, self.fixed, strict=True)]
         else:
             self.ratio = np.ones((1, -(-light.shape[1] // BLOCK), -(-light.shape[2] // BLOCK)), np.float32)
-            self.clean = light[0].copy()
+            self.clean = light[0]
         self.times = np.median(self.ratio.reshape(self.planes, -1), axis=1)
         self.smooth = np.empty_like(self.clean)
         along_median(self.clean, self.good, 3, self.smooth)
         if self.planes == 1 and settings.outliers:
             # Nothing but the plane itself: only what towers over its surroundings along the trace is taken out.
-            hits = np.empty_like(self.missing[0])
+            marks = np.empty_like(self.good)
             away = light[0] - self.smooth
-            outlying(light[0], away, self.floor, self.response, self.good, 1.0, 1.0, settings.limits, hits)
-            self.missing[0] |= hits & (away > 0)
+            outlying(light[0], away, self.floor, self.response, self.good, 1.0, 1.0, settings.limits, marks)
+            self.hits = [np.union1d(np.flatnonzero((marks > 0) & (away > 0)), self.fixed[0])]
 
-    def set_up(self, templates: Templates, lenslets: Lenslets, prior: Float64 | None) -> None:
+    def set_up(self, templates: Templates, prior: Float64 | None) -> None:
         """Weights from the smooth model, and the equations that all planes share."""
         from archive_proc.kernels.loops.touched import mark_windows
 
         variance = self.floor + np.maximum(self.smooth, 0.0) / self.response
-        self.inverse = (1.0 / variance).astype(np.float32)
-        weight = np.where(self.good > 0, self.inverse, np.float32(0.0))
-        self.equations = joint_equations(weight, templates, lenslets, mu=self.settings.mu, prior=prior)
+        inverse = (1.0 / variance).astype(np.float32)
+        weight = np.where(self.good > 0, inverse, np.float32(0.0))
+        self.equations = joint_equations(weight, templates, mu=self.settings.mu, prior=prior)
         self.dark = self.good.copy()
         mark_windows(templates.x0, templates.y0, self.dark)
         n, m = templates.y0.shape
-        self.flux = np.empty((self.planes, n, m), np.float32)
-        self.variance = np.empty_like(self.flux)
-        self.flags = np.zeros(self.flux.shape, np.uint16)
+        shape = (self.planes, self.chosen.size, m)
+        self.flux, self.variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        self.flags = np.zeros(shape, np.uint16)
         self.chi2, self.clipped = np.zeros(self.planes), np.zeros(self.planes)
         self.left_over, self.residual, self.ridge = np.zeros((3, self.planes))
-        whole = np.empty((n, m, 1), np.float32)
-        self.inverse[:, -MARGIN[1] :] = 0.0
-        gather_squares(*self.equations.place, self.inverse[None], whole)
-        self.whole = np.maximum(whole[:, :, 0], np.float32(1e-30))
-        self.new_bad = np.zeros_like(self.good)
-        self.first_share = self.equations.normal[:, 0] / self.whole
-        self.last_step = 0.0
+        whole = np.empty((1, n, m), np.float32)
+        gather_squares(*self.equations.place, inverse[None], whole)
+        self.whole = np.maximum(whole[0], np.float32(1e-30))
+        self.new_bad = 0
+        self.fresh = np.zeros((n, m), bool)
+        self.share = self.equations.information / self.whole
 
     def fit_common(self) -> None:
         """Fit the planes' common light, and take pixels that disagree with it out of the equations of all planes.
 
-        Of several planes these are new bad pixels: hits of single planes were left out of the common light.
+        These are new bad pixels: hits of single planes were left out of the common light.
         """
-        from archive_proc.kernels.loops.touched import outlying, touched_lenslets
-
         equations, settings = self.equations, self.settings
-        light = self.clean[None].copy()
-        if self.planes == 1:
-            light[0][self.missing[0] > 0] = self.smooth[self.missing[0] > 0]
-        n, m = self.flux.shape[1:]
-        flux = np.zeros((n, m, 1), np.float32)
-        residual = light.copy()
-        for sweeps in settings.common_sweeps:
-            self.last_step = relax(equations, residual, flux, sweeps)
-            residual[:] = light
-            subtract_model(*equations.place, flux, residual)
-        lost, pull = np.empty((n, m), np.float32), np.empty(n, np.float32)
+        flux = np.zeros((1, *self.share.shape), np.float32)
+        residual = self.clean[None].copy()
+        self.last_step = relax(equations, residual, flux, settings.common_sweeps)
         # The middle of p planes has less noise than one, and the model's error does not go down with it.
-        noise = np.float32(max(0.25, 1.57 / self.planes) if self.planes > 2 else 1.0 / self.planes)
-        for _ in range(settings.robust_rounds - 1 if settings.outliers else 0):
-            found = np.empty_like(self.good)
-            arguments = (settings.model_error, settings.limits, found)
-            count = outlying(light[0], residual[0], self.floor, self.response, self.good, float(noise), *arguments)
-            if count > settings.most_clipped * self.n_good:
-                # The model is wrong, not the pixels: the fit stands as it is, and its residual says so.
-                self.clipped[:] = count / self.n_good
-                self.new_bad[:] = 0
-                break
-            changed = found ^ self.new_bad
-            if not changed.any():
-                break
-            self.new_bad = found
-            touched_lenslets(*equations.place, self.inverse, changed, residual[0], equations.normal, lost, pull)
-            equations.weight[:] = np.where((self.good > 0) & (found == 0), self.inverse, np.float32(0.0))
-            equations.renew(np.flatnonzero((lost.max(axis=1) > 0) | (pull > 0)).astype(np.int32))
-            self.last_step = relax(equations, residual, flux, 4)
-            residual[:] = light
-            subtract_model(*equations.place, flux, residual)
-        self.common, self.common_model = flux, light[0] - residual[0]
-        self.share = equations.normal[:, 0] / self.whole
-        self.kept = ((self.good > 0) & (self.new_bad == 0)).astype(np.uint8)
+        noise = max(0.25, 1.57 / self.planes) if self.planes > 2 else 1.0 / self.planes
+        if settings.outliers:
+            self.missing[:] = 0
+            _, share = self._fit_without(self.clean, residual[0], flux, np.empty(0, np.intp), noise)
+            if share > settings.most_clipped:
+                self.clipped[:] = share
+            elif self.missing.any():
+                self._leave_out(residual[0])
+        self.common, self.common_model = flux, self.clean - residual[0]
+
+    def _leave_out(self, residual: Float32) -> None:
+        """Pixels that are missing from the common light have no weight in any plane."""
+        from archive_proc.kernels.loops.touched import touched_lenslets
+
+        equations = self.equations
+        bad = self.missing.astype(bool)
+        lost, pull = np.empty(self.share.shape, np.float32), np.empty(len(self.share), np.float32)
+        place = equations.place
+        touched_lenslets(*place, equations.weight, self.missing, residual, equations.information, lost, pull)
+        equations.weight[bad] = 0.0
+        equations.renew(np.flatnonzero((lost.max(axis=1) > 1e-3) | (pull > 0.2)).astype(np.int32))
+        self.new_bad = int(bad.sum())
+        self.kept = np.where(bad, np.uint8(0), self.good)
+        share = equations.information / self.whole
+        self.fresh = self.share - share > 0.05 * self.share
+        self.share = share
 
     def fit(self, some: slice) -> None:
         """Fit up to eight planes; find outliers in each; fit again what they touch."""
         equations, settings = self.equations, self.settings
         light = self.light[some]
-        fillers = self._impute(light, some)
-        n, m = self.flux.shape[1:]
-        flux = np.zeros((n, m, LANES), np.float32)
+        flux = np.zeros((len(light), *self.share.shape), np.float32)
         residual = np.empty_like(light)
+        changes = []
         for index, plane in enumerate(range(some.start, some.stop)):
-            times = self.times[plane]
-            flux[:, :, index] = times * self.common[:, :, 0]
-            np.subtract(light[index], times * self.common_model, out=residual[index])
+            residual[index] = light[index]
+            if self.planes > 1:
+                times = np.float32(self.times[plane])
+                np.multiply(self.common[0], times, out=flux[index])
+                residual[index] -= times * self.common_model
+            # What other planes say stands in for missing pixels until the fit is there that they can be judged by.
+            places = self.hits[plane]
+            changes.append(light[index].reshape(-1)[places] - self._expected(plane, places))
+            residual[index].reshape(-1)[places] -= changes[-1]
+        if self.planes == 1:
+            relax(equations, residual, flux, settings.common_sweeps)
         self._take_background_off(light, residual, some)
         self._take_rows_off(light, residual)
-        step = 0.0
-        for sweeps in settings.sweeps:
-            step = relax(equations, residual, flux, sweeps)
-            residual[:] = light
-            subtract_model(*equations.place, flux, residual)
-        self.last_step = max(self.last_step, step)
-        for index, (places, values) in enumerate(fillers):
-            # The pixels' own values come back, with weight zero, so that they can be judged by the fit.
-            change = values - light[index].reshape(-1)[places]
-            light[index].reshape(-1)[places] += change
-            residual[index].reshape(-1)[places] += change
-        first = flux.copy()
-        lost, variance = self._without_outliers(light, residual, flux, some)
-        for missing, plane in zip(self.missing[some], residual, strict=True):
-            np.add(self.unexplained, plane, out=self.unexplained, where=missing == 0)
-        self._judge(light, residual, flux, first, lost, variance, some)
-
-    def _impute(self, light: Float32, some: slice) -> list[tuple[NDArray[np.intp], Float32]]:
-        """Put what other planes say into missing pixels; returns places and own values of each plane."""
-        found = []
+        self.last_step = max(self.last_step, relax(equations, residual, flux, settings.sweeps))
         for index, plane in enumerate(range(some.start, some.stop)):
-            flat = light[index].reshape(-1)
-            places = np.flatnonzero(self.missing[plane])
-            own = flat[places].copy()
-            rows, columns = np.divmod(places, light.shape[2])
-            source = self.clean if self.planes > 1 else self.smooth
-            flat[places] = source.reshape(-1)[places] * self.ratio[plane, rows // BLOCK, columns // BLOCK]
-            found.append((places, own))
-        return found
+            residual[index].reshape(-1)[self.hits[plane]] += changes[index]
+            self._judge(plane, light[index], residual[index], flux[index : index + 1])
+
+    def _expected(self, plane: int, places: Places) -> Float32:
+        """What pixels would hold by the other planes, or by their surroundings along the trace."""
+        rows, columns = np.divmod(places, self.light.shape[2])
+        source = self.clean if self.planes > 1 else self.smooth
+        return np.asarray(source.reshape(-1)[places] * self.ratio[plane, rows // BLOCK, columns // BLOCK], np.float32)
 
     def _take_background_off(self, light: Float32, residual: Float32, some: slice) -> None:
         """What is left of the background: its own shape times a plane, fitted where no spectrum's window reaches."""
@@ -226,150 +207,112 @@ class _Shard:
             subtract_rows(offsets, width, light[index])
             subtract_rows(offsets, width, residual[index])
 
-    def _without_outliers(
-        self, light: Float32, residual: Float32, flux: Float32, some: slice
-    ) -> tuple[Float32, dict[tuple[int, int], Float32]]:
-        """Lost information (p, n, m), and the variance of every lenslet fitted again by (plane in batch, lenslet)."""
-        from archive_proc.kernels.loops.touched import fit_touched, outlying, touched_lenslets
+    def _fit_without(
+        self, light: Float32, residual: Float32, flux: Float32, fixed: Places, noise: float
+    ) -> tuple[tuple[Float32, Int32, Float32] | None, float]:
+        """Find what disagrees with the fit, fit the lenslets that it touches again without it, in rounds.
+
+        `missing` holds what is known to disagree, and in the end all that does; nothing where that is too much.
+        Returns the lost information (n, m), the lenslets fitted again and their variance; the share of missing pixels.
+        """
+        from archive_proc.kernels.loops.touched import outlying, touched_lenslets
+
+        equations, settings, missing = self.equations, self.settings, self.missing
+        lost, pull = np.zeros(self.share.shape, np.float32), np.empty(len(self.share), np.float32)
+        found: tuple[Float32, Int32, Float32] | None = None
+        most = 0.0
+        for number in range(settings.robust_rounds if settings.outliers else 1):
+            if settings.outliers and (number > 0 or not missing.any()):
+                arguments = (noise, settings.model_error, settings.limits, missing)
+                outlying(light, residual, self.floor, self.response, self.kept, *arguments)
+                # Saturated pixels have no say whatever the fit thinks of them.
+                missing.reshape(-1)[fixed] = 1
+            share = (np.count_nonzero(missing) - fixed.size) / self.n_good
+            most = max(most, share)
+            if share > settings.most_clipped:
+                # The model is wrong, not the pixels: the fit stands as it is, and its residual says so.
+                missing[:] = 0
+                missing.reshape(-1)[fixed] = 1
+                break
+            if not missing.any():
+                break
+            place = equations.place
+            touched_lenslets(*place, equations.weight, missing, residual, equations.information, lost, pull)
+            members = np.flatnonzero((lost.max(axis=1) > 0.01) | (pull > 0.2)).astype(np.int32)
+            own = equations.without(missing.astype(bool), members)
+            relax(own, residual[None], flux, settings.touched_sweeps)
+            found = lost, members, own.covariance[:, 0]
+        return found, most
+
+    def _judge(self, plane: int, light: Float32, residual: Float32, flux: Float32) -> None:
+        """Outliers, variance and flags of a plane."""
+        from archive_proc.kernels.loops.touched import plane_variances
 
         equations, settings = self.equations, self.settings
-        n, m = self.flux.shape[1:]
-        lost = np.zeros((len(light), n, m), np.float32)
-        pull = np.empty(n, np.float32)
-        variances: dict[tuple[int, int], Float32] = {}
-        rounds = settings.robust_rounds if settings.outliers else 1
-        for index, plane in enumerate(range(some.start, some.stop)):
-            missing = self.missing[plane]
-            for number in range(rounds):
-                if settings.outliers and (number > 0 or not missing.any()):
-                    outlying(
-                        light[index],
-                        residual[index],
-                        self.floor,
-                        self.response,
-                        self.kept,
-                        1.0,
-                        settings.model_error,
-                        settings.limits,
-                        missing,
-                    )
-                    self._keep_fixed(plane)
-                share = (np.count_nonzero(missing) - self.fixed[plane].size) / self.n_good
-                self.clipped[plane] = max(self.clipped[plane], share)
-                if share > settings.most_clipped:
-                    # The model is wrong, not the pixels: the fit stands as it is, and its residual says so.
-                    missing[:] = 0
-                    self._keep_fixed(plane)
-                    break
-                if not missing.any():
-                    break
-                touched_lenslets(
-                    *equations.place, equations.weight, missing, residual[index], equations.normal, lost[index], pull
-                )
-                members = np.flatnonzero((lost[index].max(axis=1) > 0.01) | (pull > 0.2)).astype(np.int32)
-                found = np.empty((members.size, m), np.float32)
-                fit_touched(
-                    *equations.place,
-                    equations.weight,
-                    missing,
-                    members,
-                    equations.strength,
-                    equations.hold,
-                    equations.prior,
-                    4,
-                    index,
-                    residual[index],
-                    flux,
-                    found,
-                )
-                for row, lens in enumerate(members):
-                    variances[index, int(lens)] = found[row]
-            if self.clipped[plane] <= settings.most_clipped:
-                count = int(np.count_nonzero(missing)) - self.fixed[plane].size + int(np.count_nonzero(self.new_bad))
-                self.clipped[plane] = float(np.maximum(count, 0)) / self.n_good
-        return lost, variances
+        n, m = self.share.shape
+        first = flux[0].copy()
+        self.missing[:] = 0
+        self.missing.reshape(-1)[self.hits[plane]] = 1
+        found, clipped = self._fit_without(light, residual, flux, self.fixed[plane], 1.0)
+        if clipped <= settings.most_clipped:
+            count = int(np.count_nonzero(self.missing)) - self.fixed[plane].size + self.new_bad
+            clipped = max(count, 0) / self.n_good
+        self.clipped[plane] = max(self.clipped[plane], clipped) if clipped > settings.most_clipped else clipped
+        image = np.empty((1, *light.shape), np.float32)
+        plane_variances(light, residual, self.floor, self.response, equations.weight, image[0])
+        scale = np.empty((1, n, m), np.float32)
+        gather_squares(*equations.place, image, scale)
+        variance = equations.covariance[:, 0].copy()
+        lost = np.zeros((n, m), np.float32)
+        if found is not None:
+            lost, members, own = found
+            variance[members] = own
+        variance *= scale[0] / np.maximum(equations.information, np.float32(1e-30))
+        share = self.share * (1.0 - lost)
+        flags = np.zeros((n, m), np.uint16)
+        flags[share < settings.low_weight] |= np.uint16(Flag.LOW_WEIGHT)
+        flags[share < settings.filled] |= np.uint16(Flag.FILLED)
+        flags[self.fresh] |= np.uint16(Flag.NEW_BAD)
+        hit = lost > 0.05
+        if self.fixed[plane].size:
+            full = self._lost_to(self.fixed[plane], residual) > 0.05
+            flags[full] |= np.uint16(Flag.SATURATED)
+            hit &= ~full
+        flags[hit] |= np.uint16(Flag.COSMIC)
+        moved = np.abs(flux[0] - first) > settings.suspect * np.sqrt(np.maximum(variance, 0.0))
+        flags[moved & (lost > 0.02)] |= np.uint16(Flag.SUSPECT)
+        variance[share < settings.filled] = np.nan
+        self.flux[plane], self.variance[plane] = flux[0, self.chosen], variance[self.chosen]
+        self.flags[plane] = flags[self.chosen]
+        self._measure(plane, light, residual)
 
-    def _keep_fixed(self, plane: int) -> None:
-        """Saturated pixels have no say whatever the fit thinks of them."""
-        self.missing[plane].reshape(-1)[self.fixed[plane]] = 1
+    def _measure(self, plane: int, light: Float32, residual: Float32) -> None:
+        """Figures of a plane, and its share in what no spectrum explains."""
+        from archive_proc.kernels.loops.touched import chi_square
 
-    def _judge(
-        self,
-        light: Float32,
-        residual: Float32,
-        flux: Float32,
-        first: Float32,
-        lost: Float32,
-        variances: dict[tuple[int, int], Float32],
-        some: slice,
-    ) -> None:
-        """Variance and flags of each plane."""
-        from archive_proc.kernels.loops.touched import chi_square, plane_variances
+        arguments = (self.equations.weight, self.missing, float(np.median(self.floor)))
+        self.chi2[plane], rms, _ = chi_square(light, residual, self.floor, self.response, *arguments)
+        model = light[::3, ::3] - residual[::3, ::3]
+        self.ridge[plane] = float(np.percentile(model[self.good[::3, ::3] > 0], 98.0))
+        self.residual[plane] = rms / max(self.ridge[plane], 1e-3)
+        np.add(self.unexplained, residual, out=self.unexplained, where=self.missing == 0)
+        self.count += self.missing == 0
 
-        equations, settings = self.equations, self.settings
-        n, m = self.flux.shape[1:]
-        scale = np.empty((n, m, len(light)), np.float32)
-        images = np.empty((min(len(light), 4), *light.shape[1:]), np.float32)
-        for start in range(0, len(light), len(images)):
-            few = slice(start, min(start + len(images), len(light)))
-            here = images[: few.stop - few.start]
-            plane_variances(light[few], residual[few], self.floor, self.response, equations.weight, here)
-            part = np.empty((n, m, len(here)), np.float32)
-            gather_squares(*equations.place, here, part)
-            scale[:, :, few] = part
-        scale /= np.maximum(equations.normal[:, 0], 1e-30)[:, :, None]
-        level = float(np.median(self.floor))
-        for index, plane in enumerate(range(some.start, some.stop)):
-            self.flux[plane] = flux[:, :, index]
-            variance = equations.covariance[:, 0].copy()
-            for (of, lens), found in variances.items():
-                if of == index:
-                    variance[lens] = found
-            variance *= scale[:, :, index]
-            flags = self.flags[plane]
-            share = self.share * (1.0 - lost[index])
-            flags[share < settings.low_weight] |= np.uint16(Flag.LOW_WEIGHT)
-            flags[share < settings.filled] |= np.uint16(Flag.FILLED)
-            fresh = (self.first_share - self.share > 0.05 * self.first_share) & (self.first_share > 0)
-            flags[fresh] |= np.uint16(Flag.NEW_BAD if self.planes > 1 else Flag.COSMIC)
-            hit = lost[index] > 0.05
-            if self.fixed[plane].size:
-                full = self._lost_to(self.fixed[plane], residual[index]) > 0.05
-                flags[full] |= np.uint16(Flag.SATURATED)
-                hit &= ~full
-            flags[hit] |= np.uint16(Flag.COSMIC)
-            moved = np.abs(flux[:, :, index] - first[:, :, index]) > settings.suspect * np.sqrt(variance)
-            flags[moved & (lost[index] > 0.02)] |= np.uint16(Flag.SUSPECT)
-            variance[share < settings.filled] = np.nan
-            self.variance[plane] = variance
-            self.chi2[plane], rms, _ = chi_square(
-                light[index],
-                residual[index],
-                self.floor,
-                self.response,
-                equations.weight,
-                self.missing[plane],
-                level,
-            )
-            model = light[index, ::3, ::3] - residual[index, ::3, ::3]
-            self.ridge[plane] = float(np.percentile(model[self.good[::3, ::3] > 0], 98.0))
-            self.residual[plane] = rms / max(self.ridge[plane], 1e-3)
-
-    def _lost_to(self, places: NDArray[np.intp], residual: Float32) -> Float32:
+    def _lost_to(self, places: Places, residual: Float32) -> Float32:
         from archive_proc.kernels.loops.touched import touched_lenslets
 
         equations = self.equations
         missing = np.zeros(residual.shape, np.uint8)
         missing.reshape(-1)[places] = 1
-        lost, pull = np.empty(self.flux.shape[1:], np.float32), np.empty(self.flux.shape[1], np.float32)
-        touched_lenslets(*equations.place, equations.weight, missing, residual, equations.normal, lost, pull)
+        lost, pull = np.empty(self.share.shape, np.float32), np.empty(len(self.share), np.float32)
+        place = equations.place
+        touched_lenslets(*place, equations.weight, missing, residual, equations.information, lost, pull)
         return lost
 
     def result(self) -> PlaneSpectra:
         """What was found."""
-        count = self.planes - self.missing.sum(axis=0, dtype=np.int32)
-        seen = (self.kept > 0) & (count > 0)
-        mean = np.where(seen, self.unexplained / np.maximum(count, 1).astype(np.float32), np.float32(np.nan))
+        seen = (self.kept > 0) & (self.count > 0)
+        mean = np.where(seen, self.unexplained / np.maximum(self.count, 1).astype(np.float32), np.float32(np.nan))
         return PlaneSpectra(
             self.flux,
             self.variance,
@@ -380,8 +323,8 @@ class _Shard:
             self.residual,
             self.ridge,
             self.left_over,
-            int(self.new_bad.sum()),
+            self.new_bad,
             self.last_step,
             self.equations,
-            mean[: -MARGIN[0], : -MARGIN[1]],
+            mean,
         )

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from archive_proc.kernels.extraction import LANES, subtract_model
 from archive_proc.kernels.joint_fit import Equations, joint_equations, relax
-from archive_proc.kernels.lenslets import Lenslets
 from archive_proc.kernels.microspectra import HIGH, WIDE, Templates
 
 Float32 = NDArray[np.float32]
@@ -30,7 +29,8 @@ PATCH = 128
 _EDGE = 24
 _TILE = PATCH + 2 * _EDGE
 _STEP = 0.05
-"""Half of the difference, px, that derivatives are taken over."""
+"""Difference, px, that derivatives are taken over."""
+_SWEEPS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,6 @@ def measure_shift(
     floor: Float32,
     response: Float32,
     good: Mask,
-    lenslets: Lenslets,
     places: Float64,
     build: Build,
     *,
@@ -148,35 +147,30 @@ def measure_shift(
         inside[tiles.inner(number)] = True
     variance = base + np.maximum(model, 0.0) / sensitivity
     weight = np.where(inside & (tiles.cut(good.astype(np.uint8)) > 0), 1.0 / variance, 0.0).astype(np.float32)
-    some = lenslets.choose(_mask(tiles.members, len(lenslets)))
     order = np.argsort(tiles.members)
     members, offset = tiles.members[order], tiles.offset[:, order]
     at = start
-    found = np.full(planes, np.nan)
-    error = np.full(planes, np.nan)
+    found, error = np.full((2, planes), np.nan)
+    flux = change = None
     for _ in range(steps):
         here = build(members, offset, at, None)
-        equations = joint_equations(weight, here, some, mu=mu)
-        flux, residual = _fit(equations, pixels)
-        low, high = (build(members, offset, at + side * _STEP, here) for side in (-1.0, 1.0))
-        change = np.zeros_like(pixels)
-        for templates, sign in ((low, 1.0), (high, -1.0)):
-            place = (templates.counts, templates.scale, templates.x0, templates.y0)
-            subtract_model(*place, (sign / (2.0 * _STEP)) * flux, change)
-        _, unexplained = _fit(equations, change)
-        step, error = _regress(residual, unexplained, weight, tiles)
+        equations = joint_equations(weight, here, mu=mu)
+        flux, residual = _fit(equations, pixels, flux)
+        if change is None:
+            # The steps after the first are so small that they need no derivative of their own.
+            beside = build(members, offset, at + _STEP, here)
+            image = np.zeros_like(pixels)
+            for templates, sign in ((here, 1.0), (beside, -1.0)):
+                place = (templates.counts, templates.scale, templates.x0, templates.y0)
+                subtract_model(*place, np.float32(sign / _STEP) * flux, image)
+            _, change = _fit(equations, image, None)
+        step, error = _regress(residual, change, weight, tiles)
         found = at + step
         known = found[np.isfinite(found)]
         if not known.size:
             break
         at = float(np.median(known))
     return Shift(found, error, len(tiles.origins))
-
-
-def _mask(members: NDArray[np.intp], n: int) -> Mask:
-    out = np.zeros(n, bool)
-    out[members] = True
-    return out
 
 
 def _smooth(image: Float32, good: NDArray[np.uint8]) -> Float32:
@@ -187,14 +181,16 @@ def _smooth(image: Float32, good: NDArray[np.uint8]) -> Float32:
     return out
 
 
-def _fit(equations: Equations, data: Float32) -> tuple[Float32, Float32]:
-    """Spectra (n, m, LANES) and residual (p, ny, nx)."""
+def _fit(equations: Equations, data: Float32, flux: Float32 | None) -> tuple[Float32, Float32]:
+    """Spectra (p, n, m) and residual (p, ny, nx); `flux` to begin with, of templates close by, None: nothing."""
     residual = data.copy()
-    flux = np.zeros((*equations.hold.shape, LANES), np.float32)
-    for sweeps in (6, 3):
-        relax(equations, residual, flux, sweeps)
-        residual[:] = data
+    if flux is None:
+        flux = np.zeros((len(data), *equations.hold.shape), np.float32)
+        sweeps = _SWEEPS
+    else:
         subtract_model(*equations.place, flux, residual)
+        sweeps = _SWEEPS // 2
+    relax(equations, residual, flux, sweeps)
     return flux, residual
 
 

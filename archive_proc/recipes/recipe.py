@@ -119,7 +119,8 @@ class Block:
     planes: NDArray[np.int32]
     """(n,) rows of the plane table that the pixels belong to."""
     pixels: Arrays
-    """Raw main input: `raw` (n, ny, nx) float32 ADU per DIT. Product main input: its frame-axis arrays."""
+    """Raw main input: `raw` (n, ny, nx) float32 ADU per DIT, the block's own: it may be worked on in place. Product
+    main input: its frame-axis arrays."""
     halo_planes: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     """(m,) neighbours that the pass's halo rule asked for, in plane order, block's own planes excluded."""
     halo_pixels: Arrays = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Compiled loops: pixels that disagree with a plane's model, and the lenslets they touch fitted again without them."""
+"""Compiled loops: pixels that disagree with a plane's model, and what they are to the lenslets they touch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from archive_proc.kernels.extraction import BAND, _add, _cholesky, _inner, _inverse, _overlap, _times, _unpack, _weigh
 from archive_proc.kernels.microspectra import HIGH, ROW
 
 Float32 = NDArray[np.float32]
@@ -76,13 +75,12 @@ def outlying(
 def plane_variances(
     light: Float32, residual: Float32, floor: Float32, response: Float32, weight: Float32, out: Float32
 ) -> None:  # pragma: no cover
-    """Weight squared times the variance of each plane's pixels by its own model: out (p, ny, nx)."""
-    for p in range(light.shape[0]):
-        for y in range(weight.shape[0]):
-            for x in range(weight.shape[1]):
-                w = weight[y, x]
-                model = max(light[p, y, x] - residual[p, y, x], np.float32(0.0))
-                out[p, y, x] = w * w * (floor[y, x] + model / response[y, x])
+    """Weight squared times the variance of a plane's pixels by its own model: out (ny, nx)."""
+    for y in range(weight.shape[0]):
+        for x in range(weight.shape[1]):
+            w = weight[y, x]
+            model = max(light[y, x] - residual[y, x], np.float32(0.0))
+            out[y, x] = w * w * (floor[y, x] + model / response[y, x])
 
 
 @njit(cache=True)
@@ -177,7 +175,7 @@ def touched_lenslets(
     weight: Float32,
     missing: UInt8,
     residual: Float32,
-    normal: Float32,
+    information: Float32,
     lost: Float32,
     pull: Float32,
 ) -> None:  # pragma: no cover
@@ -218,94 +216,9 @@ def touched_lenslets(
                             lost[lens, k] += v * v * w
                             pulled[k] += v * w * r
         for k in range(m):
-            if normal[lens, 0, k] > 0:
-                lost[lens, k] /= normal[lens, 0, k]
-                pull[lens] = max(pull[lens], pulled[k] / np.sqrt(normal[lens, 0, k]))
-
-
-@njit(cache=True)
-def fit_touched(
-    counts: Int16,
-    scale: Float32,
-    x0: Int32,
-    y0: Int32,
-    weight: Float32,
-    missing: UInt8,
-    members: Int32,
-    strength: Float64,
-    hold: Float32,
-    prior: Float64,
-    rounds: int,
-    plane: int,
-    residual: Float32,
-    flux: Float32,
-    variance: Float32,
-) -> None:  # pragma: no cover
-    """Fit some lenslets of one plane again with weight zero on missing pixels, in turn, `rounds` times.
-
-    residual (ny, nx) of data minus model and flux (n, m, LANES) are kept in step; variance (members, m) receives the
-    diagonal of the sandwich without those pixels.
-    """
-    m = scale.shape[1]
-    t = members.size
-    ny, nx = weight.shape
-    kept = weight.copy()
-    for y in range(ny):
-        for x in range(nx):
-            if missing[y, x]:
-                kept[y, x] = 0.0
-    factor = np.empty((t, BAND, m))
-    normal = np.empty((BAND, m))
-    weighted = np.zeros((HIGH, 3 * ROW), np.float32)
-    shape = np.empty((HIGH, ROW), np.float32)
-    shapes = np.empty((m, HIGH, ROW), np.float32)
-    inverse, product = np.empty((m, m)), np.empty((m, m))
-    firm = np.empty(m)
-    step = np.empty(m)
-    for index in range(t):
-        lens = members[index]
-        _unpack(counts[lens], scale[lens], shapes)
-        for k in range(m):
-            _weigh(counts[lens, k], scale[lens, k], x0[lens], y0[lens, k], kept, weighted)
-            for d in range(BAND):
-                normal[d, k] = 0.0
-                if k + d < m:
-                    normal[d, k] = _overlap(weighted, shapes[k + d], y0[lens, k + d] - y0[lens, k], 0)
-            firm[k] = hold[lens, k] + 1e-6 * strength[lens]
-        _cholesky(normal, strength[lens], prior, firm, factor[index])
-        _inverse(factor[index], inverse)
-        _times(normal, inverse, product)
-        for k in range(m):
-            total = 0.0
-            for j in range(m):
-                total += inverse[j, k] * product[j, k]
-            variance[index, k] = total
-    for _ in range(rounds):
-        for index in range(t):
-            lens = members[index]
-            _unpack(counts[lens], scale[lens], shapes)
-            for k in range(m):
-                _weigh(counts[lens, k], scale[lens, k], x0[lens], y0[lens, k], kept, weighted)
-                shape[:] = weighted[:, ROW : 2 * ROW]
-                step[k] = _inner(shape, residual, x0[lens], y0[lens, k]) - hold[lens, k] * flux[lens, k, plane]
-            s = strength[lens]
-            for k in range(m - 2):
-                bend = flux[lens, k, plane] / prior[k] - 2 * flux[lens, k + 1, plane] / prior[k + 1]
-                bend = s * (bend + flux[lens, k + 2, plane] / prior[k + 2])
-                step[k] -= bend / prior[k]
-                step[k + 1] += 2 * bend / prior[k + 1]
-                step[k + 2] -= bend / prior[k + 2]
-            for k in range(m):
-                step[k] /= factor[index, 0, k]
-                for d in range(1, min(BAND, m - k)):
-                    step[k + d] -= factor[index, d, k] * step[k]
-            for k in range(m - 1, -1, -1):
-                for d in range(1, min(BAND, m - k)):
-                    step[k] -= factor[index, d, k] * step[k + d]
-                step[k] /= factor[index, 0, k]
-            for k in range(m):
-                flux[lens, k, plane] += np.float32(step[k])
-                _add(shapes[k], -step[k], x0[lens], y0[lens, k], residual)
+            if information[lens, k] > 0:
+                lost[lens, k] /= information[lens, k]
+                pull[lens] = max(pull[lens], pulled[k] / np.sqrt(information[lens, k]))
 
 
 @njit(cache=True)

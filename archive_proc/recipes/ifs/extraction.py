@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.instruments.tables import load_tables
-from archive_proc.kernels.exposures import MARGIN, Exposures, RobustSettings
+from archive_proc.kernels.exposures import Exposures, RobustSettings
 from archive_proc.kernels.extraction import LANES
 from archive_proc.kernels.joint_fit import LAGS, region_resolution
 from archive_proc.kernels.microspectra import Templates
@@ -112,24 +112,20 @@ class Instrument:
         return self._templates[1]
 
     def exposures(self, raw: Float32, rows: NDArray[np.intp], file: int) -> Exposures:
-        """Some planes of raw (n, ny, nx), of one DIT, as the fit takes them; made one by one, to save memory."""
+        """Some planes of raw (n, ny, nx), of one DIT, as the fit takes them; `raw` becomes their light."""
         masters = self.masters(file)
-        ny, nx = raw.shape[1:]
-        light = np.zeros((rows.size, ny + MARGIN[0], nx + MARGIN[1]), np.float32)
         full = []
-        for plane, row in enumerate(rows):
-            one = np.asarray(raw[row], np.float32)
-            light[plane, :ny, :nx] = electrons(one, masters)
-            y, x = np.nonzero(saturated(one, masters) & good(masters))
-            full.append(y * light.shape[2] + x)
+        for row in rows:
+            full.append(np.flatnonzero(saturated(raw[row], masters) & good(masters)))
+            raw[row] = electrons(raw[row], masters)
+        together = np.array_equal(rows, np.arange(rows[0], rows[0] + rows.size))
         return Exposures(
-            light=light,
+            light=raw[rows[0] : rows[0] + rows.size] if together else raw[rows],
             floor=smooth_floor(masters),
             response=masters.response,
             good=good(masters),
             background=masters.level * (np.float32(masters.gain) / masters.response),
             saturated=tuple(full) if any(one.size for one in full) else (),
-            margined=True,
         )
 
 
@@ -207,7 +203,6 @@ def _measure(instrument: Instrument, light: Float32, file: int) -> tuple[Float64
         smooth_floor(masters),
         masters.response,
         good(masters),
-        where.lenslets,
         where.ends,
         where.some_templates,
         mu=instrument.inputs.parameters.mu,
@@ -307,27 +302,23 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
     complete = np.flatnonzero(instrument.spectrograph(0).solution.complete)
     m = instrument.spectrograph(0).edges_um.size - 1
     p = len(block.planes)
-    flux = block.room.array("flux", (p, complete.size, m), np.float32)
-    variance = block.room.array("variance", (p, complete.size, m), np.float32)
-    flags = block.room.array("flags", (p, complete.size, m), np.uint16)
+    flux, variance = np.empty((2, p, complete.size, m), np.float32)
+    flags = np.empty((p, complete.size, m), np.uint16)
     columns = {name: np.zeros(p) for name in ("chi2", "clipped", "background", "residual", "ridge", "saturated")}
     correlation = np.full((LAGS - 1, m, complete.size), np.nan, np.float32)
     resolution = np.full((REGIONS**2, m, 9), np.nan, np.float32)
     most = 0
-    unexplained = np.full(block.pixels["raw"].shape[1:], np.nan, np.float32)
+    raw = block.pixels["raw"]
+    unexplained = np.full(raw.shape[1:], np.nan, np.float32)
     for number, group in enumerate(groups_of(block, inputs, shared)):
-        given = instrument.exposures(block.pixels["raw"], group.rows, group.file)
+        given = instrument.exposures(raw, group.rows, group.file)
         where = instrument.spectrograph(group.file)
-        found = plane_spectra(
-            given,
-            instrument.templates(group.file, group.shift_x),
-            where.lenslets,
-            parameters.robust,
-            parameters.prior,
-        )
-        flux[group.rows] = found.flux[:, complete]
-        variance[group.rows] = found.variance[:, complete]
-        flags[group.rows] = found.flags[:, complete]
+        templates = instrument.templates(group.file, group.shift_x)
+        found = plane_spectra(given, templates, parameters.robust, parameters.prior, complete)
+        if group.rows.size == p:
+            flux, variance, flags = found.flux, found.variance, found.flags
+        else:
+            flux[group.rows], variance[group.rows], flags[group.rows] = found.flux, found.variance, found.flags
         for name in ("chi2", "clipped", "background", "residual", "ridge"):
             columns[name][group.rows] = getattr(found, name)
         if inputs.planes.usable[block.planes[group.rows[0]]] and len(group.rows) > most:
@@ -335,8 +326,7 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
             seconds = true_dit(inputs.frames[group.file])
             unexplained = found.unexplained / np.float32(instrument.masters(group.file).gain * seconds)
         if given.saturated:
-            pixels = block.pixels["raw"][0].size
-            columns["saturated"][group.rows] = [one.size / pixels for one in given.saturated]
+            columns["saturated"][group.rows] = [one.size / raw[0].size for one in given.saturated]
         if number == 0:
             correlation[:] = correlations(found.covariance[complete])
             resolution[:] = region_resolution(found.equations, field_regions(where, complete))

@@ -27,7 +27,7 @@ EVERY = 20
 """One complete lenslet of so many is extracted."""
 LINE_MU = 0.03
 """Strength of the smoothness prior of `ifs_line`."""
-SWEEPS, ROUNDS = 8, 2
+SWEEPS = 10
 _WINDOW = 1.3
 """Standard deviation of the window that follows a line, channels."""
 _TURNS = 8
@@ -114,13 +114,12 @@ def check_lines(
     planes = np.stack([light - others, spot_image(psflets, own, light.shape)])
     places, wavelengths = solution.channel_steps(edges_um)
     templates = build_templates(psflets, (few.x, few.y), places[:, chosen], wavelengths, np.ones(wavelengths.shape))
-    settings = FitSettings(mu=LINE_MU, sweeps=SWEEPS, rounds=ROUNDS)
-    fitted = fit_spectra(planes, weight, templates, few, settings=settings)
+    settings = FitSettings(mu=LINE_MU, sweeps=SWEEPS)
+    fitted = fit_spectra(planes, weight, templates, settings=settings)
     number = (np.cumsum(chosen) - 1)[checked]
     edges = np.asarray(edges_um, np.float64)
     seen, expected = (
-        line_offsets(np.asarray(fitted.flux[number, :, plane], np.float64), edges, spots.wavelengths)
-        for plane in (0, 1)
+        line_offsets(np.asarray(fitted.flux[plane, number], np.float64), edges, spots.wavelengths) for plane in (0, 1)
     )
     return LineCheck(checked.astype(np.int32), seen, expected)
 

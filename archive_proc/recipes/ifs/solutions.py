@@ -46,16 +46,20 @@ class Solution:
 
         `edges_um` (m + 1,) um; returns (2, n, m, steps) x and y, px, and (m, steps) um: middles of the steps.
         """
-        edges = np.asarray(edges_um, np.float64)
-        inside = (np.arange(steps) + 0.5) / steps
-        wavelengths = edges[:-1, None] + inside * np.diff(edges)[:, None]
+        wavelengths = inside_channels(edges_um, steps)
         places = self.places(wavelengths.ravel())
         return places.reshape(2, len(self.lenslets), *wavelengths.shape), wavelengths
 
-    def places(self, wavelengths_um: Float64) -> Float64:
-        """(2, n, m) detector x and y of all lenslets at m wavelengths, px, with what each lenslet is off the map."""
-        places = self.dispersion.positions(self.lenslets.x, self.lenslets.y, wavelengths_um)
-        return places if self.offset is None else places + self.offset[:, :, None]
+    def places(self, wavelengths_um: Float64, members: NDArray[np.intp] | slice = slice(None)) -> Float64:
+        """(2, n, m) detector x and y of lenslets at m wavelengths, px, with what each lenslet is off the map."""
+        places = self.dispersion.positions(self.lenslets.x[members], self.lenslets.y[members], wavelengths_um)
+        return places if self.offset is None else places + self.offset[:, members, None]
+
+
+def inside_channels(edges_um: Float64, steps: int = STEPS) -> Float64:
+    """(m, steps) um: middles of equal steps inside each of the m channels between `edges_um` (m + 1,)."""
+    edges = np.asarray(edges_um, np.float64)
+    return np.asarray(edges[:-1, None] + (np.arange(steps) + 0.5) / steps * np.diff(edges)[:, None])
 
 
 def read_solution(calibration: Calibration) -> Solution:

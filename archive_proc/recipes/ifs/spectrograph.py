@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from archive_proc.errors import DataFailure
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.lenslets import Lenslets
-from archive_proc.kernels.microspectra import Templates, build_templates
+from archive_proc.kernels.microspectra import Templates, build_templates, empty_templates
 from archive_proc.kernels.psflets import PsfletModel
-from archive_proc.recipes.ifs.solutions import Solution, read_psflets, read_solution
+from archive_proc.recipes.ifs.solutions import Solution, inside_channels, read_psflets, read_solution
 from archive_proc.recipes.recipe import Calibration, InputRole, RecipeInputs
 
 Float64 = NDArray[np.float64]
@@ -21,6 +21,8 @@ Float64 = NDArray[np.float64]
 WAVE = InputRole("wave", ("ifs_wavelength_solution",))
 PSFLETS = InputRole("psflets", ("ifs_psflets",), association_roles=("wave",))
 """Roles of recipes that extract spectra."""
+_TOGETHER = 2048
+"""Lenslets whose templates are made at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,8 @@ class Spectrograph:
     psflets: PsfletModel
     edges_um: Float64
     """(m + 1,)"""
-    places: Float64
-    """(2, n, m, steps) detector x and y, px, of wavelengths inside the channels, by the solution."""
     wavelengths_um: Float64
-    """(m, steps)"""
+    """(m, steps) inside the channels."""
     weight: Float64
     """(m, steps) relative flux density that templates average over."""
 
@@ -46,21 +46,29 @@ class Spectrograph:
     @property
     def ends(self) -> Float64:
         """(2, n, 2) places of the bluest and the reddest light."""
-        return np.stack([self.places[:, :, 0, 0], self.places[:, :, -1, -1]], axis=2)
+        return self.solution.places(self.wavelengths_um[[0, -1], [0, -1]])
 
     def templates(self, shift_x: float = 0.0) -> Templates:
         """Of all lenslets, moved across the dispersion by this many pixels."""
         everyone = np.arange(len(self.lenslets))
-        return self.some_templates(everyone, np.array([[0.0], [0.0]]), shift_x, None)
+        return self.some_templates(everyone, np.zeros((2, 1)), shift_x, None)
 
     def some_templates(
         self, members: NDArray[np.intp], offset: Float64, shift_x: float, windows: Templates | None
     ) -> Templates:
         """Of some lenslets; `offset` (2, n or 1) px is added to their places (`spectra_shift.Build`)."""
-        places = self.places[:, members] + offset[:, :, None, None]
-        places[0] += shift_x
-        where = (self.lenslets.x[members], self.lenslets.y[members])
-        return build_templates(self.psflets, where, places, self.wavelengths_um, self.weight, windows)
+        made = empty_templates(members.size, len(self.wavelengths_um))
+        moved = np.broadcast_to(offset + np.array([[shift_x], [0.0]]), (2, members.size))
+        # Places at all steps of all channels fill more memory than one would think.
+        for first in range(0, members.size, _TOGETHER):
+            some = slice(first, first + _TOGETHER)
+            own = members[some]
+            places = self.solution.places(self.wavelengths_um.ravel(), own) + moved[:, some, None]
+            places = places.reshape(2, own.size, *self.wavelengths_um.shape)
+            where = (self.lenslets.x[own], self.lenslets.y[own])
+            old = None if windows is None else windows.part(some)
+            build_templates(self.psflets, where, places, self.wavelengths_um, self.weight, old, made.part(some))
+        return made
 
 
 def spectrograph(inputs: RecipeInputs, file: int, channel_weight: Sequence[float] = ()) -> Spectrograph:
@@ -80,7 +88,7 @@ def spectrograph(inputs: RecipeInputs, file: int, channel_weight: Sequence[float
             )
     solution = read_solution(inputs.serving(WAVE.role, file)[0])
     edges = np.array(load_tables().ifs.channels(solution.mode).edges_um)
-    places, wavelengths = solution.channel_steps(edges)
+    wavelengths = inside_channels(edges)
     weight = np.ones(wavelengths.shape)
     if channel_weight:
         middles = 0.5 * (edges[1:] + edges[:-1])
@@ -94,9 +102,7 @@ def spectrograph(inputs: RecipeInputs, file: int, channel_weight: Sequence[float
         # No step without weight: a template needs light to have a shape.
         least = 1e-3 * max(channel_weight)
         weight = np.maximum(np.interp(wavelengths, middles, np.asarray(channel_weight, np.float64)), least)
-    return Spectrograph(
-        solution, read_psflets(inputs.serving(PSFLETS.role, file)[0]), edges, places, wavelengths, weight
-    )
+    return Spectrograph(solution, read_psflets(inputs.serving(PSFLETS.role, file)[0]), edges, wavelengths, weight)
 
 
 def products_of(inputs: RecipeInputs, file: int, roles: Sequence[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import small_spectrograph
 
-from archive_proc.kernels.extraction import BAND, HOLD, UNSEEN, factorise, normal_blocks
+from archive_proc.kernels.extraction import BAND, HOLD, UNSEEN, cholesky, firmness, normal_blocks
 from archive_proc.kernels.joint_fit import LAGS, FitSettings, fit_spectra
 from archive_proc.kernels.microspectra import build_templates
 from archive_proc.kernels.psflets import WINDOW, stamp
@@ -72,8 +72,8 @@ def solved(scene):
     data = np.moveaxis(image + rng.normal(0, 10, image.shape), 2, 0).astype(np.float32)
 
     prior = np.linspace(1.0, 2.0, m)
-    found = fit_spectra(data, weight, templates, lenslets, prior, FitSettings(rounds=4))
-    normal = np.empty((n, BAND, m))
+    found = fit_spectra(data, weight, templates, prior, FitSettings(sweeps=12))
+    normal = np.empty((n, m, BAND))
     normal_blocks(
         templates.counts, templates.scale, templates.x0, templates.y0, weight, np.arange(n, dtype=np.int32), normal
     )
@@ -89,41 +89,41 @@ def prior_matrix(m, strength, prior):
 
 def test_sweeps_reach_the_joint_weighted_least_squares_solution(solved):
     matrix, weight, data, normal, prior, found = solved
-    n, m = normal.shape[0], normal.shape[2]
-    strength = 0.1 * normal[:, 0].mean(axis=1)
+    n, m = normal.shape[:2]
+    strength = 0.1 * normal[:, :, 0].mean(axis=1)
     sigma = np.sqrt(found.covariance[:, 0])
     left = matrix.T @ (weight.reshape(-1, 1) * matrix)
     for lens in range(n):
         some = slice(lens * m, (lens + 1) * m)
         left[some, some] += prior_matrix(m, strength[lens], prior)
-        held = normal[lens, 0] < UNSEEN * np.median(normal[:, 0].mean(axis=1))
-        left[some, some][held, held] += HOLD * np.median(normal[:, 0].mean(axis=1))
+        held = normal[lens, :, 0] < UNSEEN * np.median(normal[:, :, 0].mean(axis=1))
+        left[some, some][held, held] += HOLD * np.median(normal[:, :, 0].mean(axis=1))
     right = matrix.T @ (weight.reshape(-1, 1) * data.reshape(3, -1).T)
-    joint = np.linalg.solve(left, right).reshape(n, m, 3)
-    inside = (normal[:, 0] > 0.3 * np.median(normal[:, 0])).all(axis=1)
+    joint = np.moveaxis(np.linalg.solve(left, right).reshape(n, m, 3), 2, 0)
+    inside = (normal[:, :, 0] > 0.3 * np.median(normal[:, :, 0])).all(axis=1)
     assert inside.sum() > 5
-    assert np.abs((found.flux[inside] - joint[inside]) / sigma[inside, :, None]).max() < 0.05
+    assert np.abs((found.flux[:, inside] - joint[:, inside]) / sigma[inside]).max() < 0.05
     assert found.last_step < 0.01
-    model = (matrix @ found.flux.reshape(n * m, 3)).T.reshape(3, SIZE, SIZE)
+    model = (matrix @ found.flux.reshape(3, n * m).T).T.reshape(3, SIZE, SIZE)
     assert np.abs(data - model - found.residual).max() < 0.01
 
 
 def test_blocks_are_those_of_the_dense_matrix(solved):
     matrix, weight, _, normal, *_ = solved
-    n, m = normal.shape[0], normal.shape[2]
+    n, m = normal.shape[:2]
     full = matrix.T @ (weight.reshape(-1, 1) * matrix)
     for lens in (0, n // 2):
         own = full[lens * m : (lens + 1) * m, lens * m : (lens + 1) * m]
         for d in range(BAND):
-            assert normal[lens, d, : m - d] == pytest.approx(np.diag(own, -d), rel=1e-4, abs=1e-9)
+            assert normal[lens, : m - d, d] == pytest.approx(np.diag(own, -d), rel=1e-4, abs=1e-9)
 
 
 def test_the_claimed_variance_is_the_sandwich(solved):
     _, _, _, normal, prior, found = solved
-    m = normal.shape[2]
-    strength, covariance = 0.1 * normal[:, 0].mean(axis=1), found.covariance
-    lens = int(np.argmax(normal[:, 0].min(axis=1)))
-    own = sum(np.diag(normal[lens, d, : m - d], -d) for d in range(BAND))
+    m = normal.shape[1]
+    strength, covariance = 0.1 * normal[:, :, 0].mean(axis=1), found.covariance
+    lens = int(np.argmax(normal[:, :, 0].min(axis=1)))
+    own = sum(np.diag(normal[lens, : m - d, d], -d) for d in range(BAND))
     own = own + np.tril(own, -1).T
     inverse = np.linalg.inv(own + prior_matrix(m, strength[lens], prior))
     expected = inverse @ own @ inverse
@@ -134,18 +134,20 @@ def test_the_claimed_variance_is_the_sandwich(solved):
 def test_a_lenslet_that_only_its_wings_show_has_finite_factors():
     """Cut to the band, the matrix of channels that all see the same wing is no longer positive definite."""
     channels = 39
-    normal = np.zeros((4, BAND, channels))
-    normal[:, 0] = 1.0
+    seen, unseen = np.zeros((channels, BAND)), np.zeros((channels, BAND))
+    seen[:, 0] = 1.0
     for d in range(BAND):
-        normal[3, d, : channels - d] = 1e-4
-    factor, strength, hold = np.empty_like(normal), np.empty(4), np.empty((4, channels))
-    factorise(normal, 0.1, float(np.median(normal[:, 0].mean(axis=1))), np.ones(channels), factor, strength, hold)
+        unseen[: channels - d, d] = 1e-4
+    hold, factor = np.empty(channels), np.empty((channels, BAND))
+    assert firmness(seen, 1.0, hold) == pytest.approx(1.0)
+    assert (hold == 0).all()
+    strength = 0.1 * firmness(unseen, 1.0, hold)
+    cholesky(unseen, strength, np.ones(channels), hold, factor)
     assert np.isfinite(factor).all()
-    assert np.abs(factor[3]).max() < 1.0
-    assert (hold[:3] == 0).all()
+    assert np.abs(factor).max() < 1.0
 
 
 def test_more_planes_than_lanes_are_refused(scene):
-    lenslets, _, _, templates = scene
+    templates = scene[3]
     with pytest.raises(ValueError, match="9 planes"):
-        fit_spectra(np.zeros((9, 4, 4), np.float32), np.ones((4, 4), np.float32), templates, lenslets)
+        fit_spectra(np.zeros((9, 4, 4), np.float32), np.ones((4, 4), np.float32), templates)

@@ -26,10 +26,8 @@ def places(lenslets, middle) -> np.ndarray:
 
 def image_of(templates: Templates, flux: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """(p, *shape) light of flux (p, n, m)."""
-    lanes = np.zeros((*flux.shape[1:], 8), np.float32)
-    lanes[:, :, : len(flux)] = np.moveaxis(flux, 0, 2)
     out = np.zeros((len(flux), *shape), np.float32)
-    subtract_model(templates.counts, templates.scale, templates.x0, templates.y0, -lanes, out)
+    subtract_model(templates.counts, templates.scale, templates.x0, templates.y0, -np.asarray(flux, np.float32), out)
     return out
 
 
@@ -56,12 +54,12 @@ def scene():
     ends = where[:, :, [0, -1], 0]
     whole = (ends[0].min(axis=1) > 9) & (ends[0].max(axis=1) < 180) & (ends[1].min(axis=1) > 10)
     whole &= ends[1].max(axis=1) < 178
-    return lenslets, templates, light, good, truth, whole
+    return templates, light, good, truth, whole
 
 
 def test_claimed_sigma_is_the_error_in_every_plane_and_in_sums_of_channels(scene):
-    lenslets, templates, light, good, truth, whole = scene
-    found = plane_spectra(exposures(light, good), templates, lenslets)
+    templates, light, good, truth, whole = scene
+    found = plane_spectra(exposures(light, good), templates)
     use = np.isfinite(found.variance) & (found.flags == 0) & whole[None, :, None]
     use[:, :, :3] = use[:, :, -3:] = False
     away = found.flux - truth
@@ -78,7 +76,7 @@ def test_claimed_sigma_is_the_error_in_every_plane_and_in_sums_of_channels(scene
 
 
 def test_hits_and_new_hot_pixels_leave_the_spectra_alone(scene):
-    lenslets, templates, light, good, truth, whole = scene
+    templates, light, good, truth, whole = scene
     rng = np.random.default_rng(8)
     struck = light.copy()
     for plane in range(PLANES):
@@ -86,13 +84,13 @@ def test_hits_and_new_hot_pixels_leave_the_spectra_alone(scene):
             struck[plane, y, x : x + 2] += rng.uniform(2e3, 2e4)
     for y, x in rng.integers(30, 160, (6, 2)):
         struck[:, y, x] += 1e4
-    calm = plane_spectra(exposures(light, good), templates, lenslets)
-    found = plane_spectra(exposures(struck, good), templates, lenslets)
+    calm = plane_spectra(exposures(light, good), templates)
+    found = plane_spectra(exposures(struck, good), templates)
     away = np.abs(found.flux - truth) / truth
     sigma = np.sqrt(found.variance)
     catastrophic = (away > 0.1) & (np.abs(found.flux - truth) > 6 * sigma) & (found.flags == 0)
     assert catastrophic[:, whole].mean() < 2e-4
-    ignorant = plane_spectra(exposures(struck, good), templates, lenslets, RobustSettings(outliers=False))
+    ignorant = plane_spectra(exposures(struck, good), templates, RobustSettings(outliers=False))
     assert (np.abs(ignorant.flux - truth) / truth > 0.1)[:, whole].sum() > 20 * max(1, catastrophic[:, whole].sum())
     assert (found.flags[:, whole] & int(Flag.COSMIC)).any()
     assert not (calm.flags[:, whole] & int(Flag.COSMIC)).any()
@@ -105,19 +103,19 @@ def test_hits_and_new_hot_pixels_leave_the_spectra_alone(scene):
 
 
 def test_a_channel_on_bad_pixels_only_is_filled_and_has_no_variance(scene):
-    lenslets, templates, light, good, truth, whole = scene
+    templates, light, good, truth, whole = scene
     lens = int(np.flatnonzero(whole)[len(np.flatnonzero(whole)) // 2])
     dead = good.copy()
     y, x = templates.y0[lens, 15] + 8, templates.x0[lens] + 7
     dead[y - 3 : y + 4, x - 5 : x + 6] = False
-    found = plane_spectra(exposures(light, dead), templates, lenslets)
+    found = plane_spectra(exposures(light, dead), templates)
     assert np.isnan(found.variance[:, lens, 15]).all()
     assert (found.flags[:, lens, 15] & int(Flag.FILLED)).all()
     assert found.flux[:, lens, 15] == pytest.approx(truth[:, lens, 15], rel=0.2)
 
 
 def test_a_saturated_pixel_has_no_say_in_its_plane(scene):
-    lenslets, templates, light, good, truth, whole = scene
+    templates, light, good, truth, whole = scene
     full = np.zeros(light.shape, bool)
     lens = int(np.flatnonzero(whole)[10])
     y, x = templates.y0[lens, 12] + 8, templates.x0[lens] + 7
@@ -128,16 +126,16 @@ def test_a_saturated_pixel_has_no_say_in_its_plane(scene):
     given = Exposures(
         one.light, one.floor, one.response, one.good, one.background, tuple(np.flatnonzero(plane) for plane in full)
     )
-    found = plane_spectra(given, templates, lenslets)
+    found = plane_spectra(given, templates)
     assert found.flags[1, lens, 12] & int(Flag.SATURATED)
     assert not found.flags[0, lens, 12] & int(Flag.SATURATED)
     assert abs(found.flux[1, lens, 12] - truth[1, lens, 12]) < 5 * np.sqrt(found.variance[1, lens, 12])
 
 
 def test_no_plane_is_refused(scene):
-    lenslets, templates, light, good, *_ = scene
+    templates, light, good, *_ = scene
     with pytest.raises(ValueError, match="no plane"):
-        plane_spectra(exposures(light[:0], good), templates, lenslets)
+        plane_spectra(exposures(light[:0], good), templates)
 
 
 @pytest.mark.parametrize("true", [0.0, 0.13, -0.21])
@@ -163,6 +161,6 @@ def test_the_shift_across_the_traces_is_found_to_a_hundredth_of_a_pixel(true):
     ones = np.ones(shape, np.float32)
     good = rng.random(shape) > 0.01
     light[:, ~good] = 0.0
-    found = measure_shift(light.astype(np.float32), FLOOR * ones, ones, good, lenslets, where[:, :, [0, -1], 0], build)
+    found = measure_shift(light.astype(np.float32), FLOOR * ones, ones, good, where[:, :, [0, -1], 0], build)
     assert found.x == pytest.approx([true, true], abs=0.01)
     assert (found.error < 0.01).all()

@@ -48,10 +48,9 @@ class SmallIfs:
         places[0] += dx
         where = (self.lenslets.x, self.lenslets.y)
         templates = build_templates(self.psflets, where, places, wavelengths, np.ones(wavelengths.shape))
-        lanes = np.zeros((len(self.lenslets), CHANNELS, 8), np.float32)
-        lanes[:, :, : len(flux)] = np.moveaxis(flux * self.throughput[:, None], 0, 2)
+        seen = np.asarray(flux * self.throughput[:, None], np.float32)
         out = np.zeros((len(flux), SIZE, SIZE), np.float32)
-        subtract_model(templates.counts, templates.scale, templates.x0, templates.y0, -lanes, out)
+        subtract_model(templates.counts, templates.scale, templates.x0, templates.y0, -seen, out)
         return out
 
     def raw(self, light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -51,11 +51,12 @@ def brightness(light: Float32, good: UInt8, floor: Float32) -> Float32:
     """(p, by, bx) light of each plane over that of the median plane, in blocks; 1 where there is next to none."""
     p, ny, nx = light.shape
     by, bx = -(-ny // BLOCK), -(-nx // BLOCK)
-    full = np.zeros((p, by * BLOCK, bx * BLOCK), np.float32)
-    full[:, :ny, :nx] = np.where(good > 0, light, np.float32(0.0))
-    # The middle of column sums: a hit changes one of a block's columns.
-    columns = full.reshape(p, by, BLOCK, bx, BLOCK).sum(axis=2)
-    sums = np.median(columns, axis=3)
+    sums = np.empty((p, by, bx), np.float32)
+    full = np.zeros((by * BLOCK, bx * BLOCK), np.float32)
+    for one, plane in zip(sums, light, strict=True):
+        full[:ny, :nx] = np.where(good > 0, plane, np.float32(0.0))
+        # The middle of column sums: a hit changes one of a block's columns.
+        one[:] = np.median(full.reshape(by, BLOCK, bx, BLOCK).sum(axis=1), axis=2)
     typical = np.median(sums, axis=0)
     noise = np.sqrt(BLOCK * float(np.median(floor)))
     return np.where(typical > 5.0 * noise, np.clip(sums / np.maximum(typical, 1e-3), 0.05, 20.0), 1.0).astype(

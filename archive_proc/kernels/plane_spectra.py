@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.kernels.exposures import Exposures, PlaneSpectra, RobustSettings
-from archive_proc.kernels.extraction import LANES, gather_squares
+from archive_proc.kernels.extraction import gather_squares
 from archive_proc.kernels.joint_fit import joint_equations, relax
 from archive_proc.kernels.microspectra import Templates
 from archive_proc.kernels.plane_light import BLOCK, brightness, left_background
@@ -22,6 +22,9 @@ Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
 UInt8 = NDArray[np.uint8]
 Places = NDArray[np.intp]
+
+TOGETHER = 4
+"""Planes that are fitted together: more would save little, and each needs a residual of its own."""
 
 
 def plane_spectra(
@@ -46,8 +49,8 @@ def plane_spectra(
     shard.set_up(templates, prior)
     if shard.planes > 1:
         shard.fit_common()
-    for first in range(0, shard.planes, LANES):
-        shard.fit(slice(first, min(first + LANES, shard.planes)))
+    for first in range(0, shard.planes, TOGETHER):
+        shard.fit(slice(first, min(first + TOGETHER, shard.planes)))
     return shard.result()
 
 
@@ -98,8 +101,10 @@ class _Shard:
         """Weights from the smooth model, and the equations that all planes share."""
         from archive_proc.kernels.loops.touched import mark_windows
 
-        variance = self.floor + np.maximum(self.smooth, 0.0) / self.response
-        inverse = (1.0 / variance).astype(np.float32)
+        inverse = np.maximum(self.smooth, np.float32(0.0))
+        inverse /= self.response
+        inverse += self.floor
+        np.divide(np.float32(1.0), inverse, out=inverse)
         weight = np.where(self.good > 0, inverse, np.float32(0.0))
         self.equations = joint_equations(weight, templates, mu=self.settings.mu, prior=prior)
         self.dark = self.good.copy()
@@ -113,6 +118,8 @@ class _Shard:
         whole = np.empty((1, n, m), np.float32)
         gather_squares(*self.equations.place, inverse[None], whole)
         self.whole = np.maximum(whole[0], np.float32(1e-30))
+        self.expected = [self._expected(plane, places) for plane, places in enumerate(self.hits)]
+        del self.smooth
         self.new_bad = 0
         self.fresh = np.zeros((n, m), bool)
         self.share = self.equations.information / self.whole
@@ -135,7 +142,8 @@ class _Shard:
                 self.clipped[:] = share
             elif self.missing.any():
                 self._leave_out(residual[0])
-        self.common, self.common_model = flux, self.clean - residual[0]
+        self.common = flux
+        np.subtract(self.clean, residual[0], out=self.clean)
 
     def _leave_out(self, residual: Float32) -> None:
         """Pixels that are missing from the common light have no weight in any plane."""
@@ -155,7 +163,7 @@ class _Shard:
         self.share = share
 
     def fit(self, some: slice) -> None:
-        """Fit up to eight planes; find outliers in each; fit again what they touch."""
+        """Fit some planes together; find outliers in each; fit again what they touch."""
         equations, settings = self.equations, self.settings
         light = self.light[some]
         flux = np.zeros((len(light), *self.share.shape), np.float32)
@@ -166,10 +174,10 @@ class _Shard:
             if self.planes > 1:
                 times = np.float32(self.times[plane])
                 np.multiply(self.common[0], times, out=flux[index])
-                residual[index] -= times * self.common_model
+                residual[index] -= times * self.clean
             # What other planes say stands in for missing pixels until the fit is there that they can be judged by.
             places = self.hits[plane]
-            changes.append(light[index].reshape(-1)[places] - self._expected(plane, places))
+            changes.append(light[index].reshape(-1)[places] - self.expected[plane])
             residual[index].reshape(-1)[places] -= changes[-1]
         if self.planes == 1:
             relax(equations, residual, flux, settings.common_sweeps)

@@ -11,15 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.kernels.extraction import (
-    BAND,
-    LANES,
-    RELAXATION,
-    normal_blocks,
-    resolution_rows,
-    set_up,
-    sweep,
-)
+from archive_proc.kernels.extraction import BAND, LANES, RELAXATION, normal_blocks, sweep
+from archive_proc.kernels.loops.banded import factorise, resolution_rows
 from archive_proc.kernels.microspectra import Templates
 
 Float32 = NDArray[np.float32]
@@ -99,13 +92,19 @@ def _made(
     strength: Float64 | None,
 ) -> tuple[Float32, Float32, Float64, Float32, Float32]:
     """Information, factor, strength, hold and covariance."""
-    m = templates.scale.shape[1]
-    factor, covariance = np.empty((members.size, m, BAND), np.float32), np.empty((members.size, LAGS, m), np.float32)
-    information, hold = np.empty((members.size, m), np.float32), np.empty((members.size, m), np.float32)
-    found = np.empty(members.size)
-    given = np.zeros(members.size) if strength is None else strength
+    n, m = members.size, templates.scale.shape[1]
+    factor, covariance = np.empty((n, m, BAND), np.float32), np.empty((n, LAGS, m), np.float32)
+    information, hold = np.empty((2, n, m), np.float32)
+    found = np.empty(n)
+    given = np.zeros(n) if strength is None else strength
     place = (templates.counts, templates.scale, templates.x0, templates.y0)
-    set_up(*place, weight, members, mu, typical, prior, given, information, factor, found, hold, covariance)
+    # Some at a time: what is computed in double precision stays small.
+    for first in range(0, n, 2048):
+        some = slice(first, first + 2048)
+        normal = np.empty((members[some].size, m, BAND))
+        normal_blocks(*place, weight, members[some], normal)
+        information[some] = normal[:, :, 0]
+        factorise(normal, mu, typical, prior, given[some], factor[some], found[some], hold[some], covariance[some])
     return information, factor, found, hold, covariance
 
 

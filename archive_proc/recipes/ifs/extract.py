@@ -289,12 +289,12 @@ _TABLES = (
 )
 _PASSES = (Pass("shift", shift_block, settle_shifts), Pass("extract", spectra_block, gather_spectra))
 _COST = Cost(
-    cpu_s=20.0, cpu_s_per_plane=2.4, memory_gb=2.4, bytes_out=12_000_000, bytes_out_per_plane=4_500_000, inodes=60
+    cpu_s=9.0, cpu_s_per_plane=1.2, memory_gb=1.7, bytes_out=12_000_000, bytes_out_per_plane=4_500_000, inodes=60
 )
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.2.0",
+    version="1.3.0",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
@@ -320,7 +320,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.2.0",
+    version="1.3.0",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),

@@ -162,7 +162,7 @@ def _remarks(known: NDArray[np.bool_]) -> tuple[Remark, ...]:
 
 IFS_LENSLET_FLAT = Recipe(
     name="ifs_lenslet_flat",
-    version="1.2.0",
+    version="1.3.0",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_FLAT_RAW",)),
@@ -176,5 +176,5 @@ IFS_LENSLET_FLAT = Recipe(
     ),
     passes=(Pass("shift", shift_block, settle_shifts), Pass("extract", flat_block, gather_flat)),
     close=close_flat,
-    cost=Cost(cpu_s=20.0, cpu_s_per_plane=2.0, memory_gb=1.6, bytes_out=2_000_000, bytes_out_per_plane=0),
+    cost=Cost(cpu_s=9.0, cpu_s_per_plane=1.2, memory_gb=1.4, bytes_out=2_000_000, bytes_out_per_plane=0),
 )

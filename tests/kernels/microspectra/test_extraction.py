@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import small_spectrograph
 
-from archive_proc.kernels.extraction import BAND, HOLD, UNSEEN, cholesky, firmness, normal_blocks
+from archive_proc.kernels.extraction import BAND, normal_blocks
 from archive_proc.kernels.joint_fit import LAGS, FitSettings, fit_spectra
+from archive_proc.kernels.loops.banded import HOLD, UNSEEN, cholesky, firmness
 from archive_proc.kernels.microspectra import build_templates
 from archive_proc.kernels.psflets import WINDOW, stamp
 

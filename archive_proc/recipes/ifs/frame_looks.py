@@ -54,7 +54,7 @@ def look_at_frames(planes: PlaneList) -> FrameLooks:
         if one is None:
             raise AssertionError("a plane of a frame is of no frame")
         here, spectra = field(one.product), one.spectra
-        images = here.images(spectra, here.witnesses)
+        images = here.witness_images(spectra)
         waffles = waffles or waffle_rows(center.size, here.optics.wavelength_um.size)
         put_waffle(waffles, place, waffle_of(here, spectra, images))
         patches.append(patch_of(here, images))

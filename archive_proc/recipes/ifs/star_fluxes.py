@@ -28,7 +28,7 @@ FEWEST_PLANES = 3
 PRIOR_PLANES = 8.0
 """How many planes' worth of trust the expected scatter has against that of the amplitudes."""
 COLOUR_TERMS = 2
-"""Of the amplitude over wavelength: constant and slope, as Strehl changes."""
+"""Of the amplitude over wavelength: constant and slope with wavelength^-2, as the logarithm of the Strehl changes."""
 APERTURE_NOISE = 0.005
 """Least fractional error of a star's light: flat, neutral density, aperture losses (as for IRDIS)."""
 
@@ -140,9 +140,9 @@ def _amplitudes(field: Field, rows: Arrays, common: Registered, at: NDArray[np.i
     k = field.optics.wavelength_um.size
     value, error = np.full((at.size, k), np.nan), np.full((at.size, k), np.nan)
     shard = rows["reference_of"]
-    phase = field.optics.phase
-    design = np.polynomial.legendre.legvander(phase[field.witnesses], COLOUR_TERMS - 1)
-    everywhere = np.polynomial.legendre.legvander(phase, COLOUR_TERMS - 1)
+    bluer = field.optics.wavelength_um**-2.0
+    everywhere = np.polynomial.polynomial.polyvander(bluer - bluer[field.witnesses].mean(), COLOUR_TERMS - 1)
+    design = everywhere[field.witnesses]
     for place, row in enumerate(at):
         if not rows["registered"][row] or shard[row] < 0 or not common.shifts[int(shard[row])].good:
             continue

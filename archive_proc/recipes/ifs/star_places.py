@@ -33,10 +33,13 @@ STAR_FLOOR = 0.03
 """Pixels: the same of an unocculted star."""
 MASK_ERROR = 0.12
 """Pixels per axis, 0.9 mas: motion of the star against the mask changes the speckles that are followed
-(notes/irdis 4.4.4). A third of the motion, whatever ring or filter one follows them with: 0.4 to 0.8 mas per axis in
-simulated nights with 1.5 mas of it, without any noise as with the whole chain."""
+(notes/irdis 4.4.4). A third of it, whatever ring or filter one follows them with: 0.4 to 0.8 mas per axis in simulated
+nights with 1.5 mas of motion, without any noise as with the whole chain; 0.6 to 1.1 with 3.4 mas (notes)."""
 MASK_PLANES = 4.0
 """How many CENTER planes' worth of trust MASK_ERROR has against the scatter of the sequence's own."""
+HELD_BACK = 0.08
+"""Of a shift: what extraction leaves stands still on the lenslets and holds registration back. 0.05 to 0.06 in
+simulated nights of both modes; 0.10 to 0.14 from single channels, H among them."""
 MOTION = 0.5
 """Pixels per axis: star motion between planes that a CENTER cannot know, 3-5 mas (notes/irdis 3)."""
 SYMMETRY_ERROR = 0.5
@@ -205,19 +208,20 @@ def _follow_speckles(
     shifts, errors, good = science_shifts(rows, common)
     science = np.flatnonzero(planes.science)
     row = planes.main[science]
-    ties = _ties(field, planes, frames, common, spots, rows)
+    tie, word = _tie(field, planes, frames, common, spots, rows), "speckles"
     witnesses = good[row] & planes.usable[science]
-    mask_error = np.full(2, MASK_ERROR)
-    if ties is not None:
-        tie, tie_error, mask_error = ties
-        word = "speckles"
-    elif witnesses.any():
+    if tie is None:
+        if not witnesses.any():
+            return
         # Without a tie the motion from plane to plane is still known; the place is what it was before.
-        members = science[witnesses]
-        tie = np.median(xy[members].mean(axis=1) - shifts[planes.main[members]], axis=0)
-        tie_error, word = np.median(error[members].mean(axis=1), axis=0), str(method[members[0]])
-    else:
-        return
+        members, seen = science[witnesses], shifts[row[witnesses]]
+        tie = _Tie(
+            np.median(xy[members].mean(axis=1) - seen, axis=0),
+            np.median(error[members].mean(axis=1), axis=0),
+            np.full(2, MASK_ERROR),
+            np.median(seen, axis=0),
+        )
+        word = str(method[members[0]])
     chosen = good & (errors.max(axis=1) < TRUSTED_SHIFT)
     objects = planes.frame_type[science] == "OBJECT"
     lost = int((objects & ~chosen[row]).sum())
@@ -227,8 +231,9 @@ def _follow_speckles(
         )
     for plane, at in zip(science[objects & chosen[row]], row[objects & chosen[row]], strict=True):
         colour = xy[plane] - xy[plane].mean(axis=0)
-        xy[plane] = tie + shifts[at] + colour
-        error[plane] = np.hypot(np.hypot(tie_error, mask_error), errors[at])
+        xy[plane] = tie.place + shifts[at] + colour
+        held = HELD_BACK * (shifts[at] - tie.shift)
+        error[plane] = np.sqrt(tie.error**2 + tie.of_one**2 + held**2 + errors[at] ** 2)
         method[plane] = word
 
 
@@ -244,15 +249,25 @@ def science_shifts(rows: Arrays, common: Registered) -> tuple[Float64, Float64, 
     return shifts, errors, good
 
 
-def _ties(
-    field: Field, planes: PlaneList, frames: FrameLooks, common: Registered, spots: _Spots, rows: Arrays
-) -> tuple[Float64, Float64, Float64] | None:
-    """(2,) star minus registration, mean over channels, from all CENTER planes; its error, and that of one plane.
+@dataclass(frozen=True, slots=True)
+class _Tie:
+    """What makes a shift a place; (2,) pixels, mean over channels."""
 
-    None without a CENTER plane.
-    """
+    place: Float64
+    """Star of a plane that is not shifted against the common reference."""
+    error: Float64
+    of_one: Float64
+    """Error of a single plane's shift as the star's, beside that of the fit."""
+    shift: Float64
+    """Of the planes that it was measured on."""
+
+
+def _tie(
+    field: Field, planes: PlaneList, frames: FrameLooks, common: Registered, spots: _Spots, rows: Arrays
+) -> _Tie | None:
+    """Star minus registration from all CENTER planes; None without one."""
     mask = _mask(field, rows, [common.reference])
-    found, errors = [], []
+    found, errors, shifts = [], [], []
     for place, plane in enumerate(frames.center_planes):
         if not (spots.found[plane] and planes.usable[plane]) or planes.borrowed[plane]:
             continue
@@ -261,14 +276,15 @@ def _ties(
         if shift.good:
             found.append(spots.xy[plane].mean(axis=0) - shift.xy)
             errors.append(np.hypot(spots.error[plane], shift.error))
+            shifts.append(shift.xy)
     if not found:
         return None
     ties, each = np.array(found), np.array(errors)
-    tie = np.median(ties, axis=0)
     squares = MASK_PLANES * MASK_ERROR**2 + ((ties - ties.mean(axis=0)) ** 2).sum(axis=0)
     of_one = np.sqrt(squares / (MASK_PLANES + len(ties) - 1))
     # The CENTERs' errors do not average down: the speckles under their spots are the same.
-    return tie, np.maximum(np.median(each, axis=0), of_one / np.sqrt(len(ties))), of_one
+    error = np.maximum(np.median(each, axis=0), of_one / np.sqrt(len(ties)))
+    return _Tie(np.median(ties, axis=0), error, of_one, np.median(shifts, axis=0))
 
 
 def _clear_of_spots(field: Field, spots: Float64) -> Mask:

@@ -26,8 +26,14 @@ STAMP = 192
 """Pixels: holds the waffle spots of every channel and the ring that registration uses."""
 WITNESSES = 8
 """Channels whose fine structure is followed: more tell no more, since speckles scale with wavelength."""
-CLEAR_UM = ((0.97, 1.11), (1.16, 1.32), (1.48, 1.65))
-"""Where air and filters let light through, the edges of YJ left out: witnesses come from here."""
+CLEAR_UM = ((0.97, 1.11), (1.16, 1.32))
+"""Where air and filters let light through: witnesses come from here. Not from H: there the mask is half as wide in
+lambda / D, leaks more, and what extraction leaves holds shifts back twice as much."""
+BAND = 0.06
+"""Width of a witness over its wavelength. What extraction leaves stands still on the lenslets and differs from channel
+to channel; speckles share a few, smeared by half a lambda / D at the ring's rim."""
+LEAST_OF_BAND = 0.5
+"""Of a band's light that a lenslet's known channels must hold."""
 BOX = 5
 MIN_SNR = 20.0
 """Of a star's 5 x 5 pixels without the brightest, all channels together."""
@@ -44,6 +50,8 @@ class Field:
     scale: Scale
     witnesses: NDArray[np.int64]
     """Channels whose fine structure is followed."""
+    bands: tuple[NDArray[np.int64], ...]
+    """Channels that each of them takes its light from."""
 
     @property
     def pitch_px(self) -> float:
@@ -72,6 +80,31 @@ class Field:
         one_plane(self.grid, at, chosen, out)
         return out
 
+    def witness_images(self, spectra: Planes) -> Planes:
+        """The witnesses of one plane on squares, each the mean of its band.
+
+        Channels without a value are made up for by the others, at the band's own colour. Variances leave out how
+        channels are correlated: they serve as weights.
+        """
+        flux, variance, flags = spectra
+        shape = (flux.shape[0], len(self.bands))
+        mean, noise, marks = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
+        for place, band in enumerate(self.bands):
+            light, spread = flux[:, band], variance[:, band]
+            known = np.isfinite(light) & np.isfinite(spread)
+            light, spread = np.where(known, light, np.float32(0)), np.where(known, spread, np.float32(0))
+            colour = np.maximum(light.sum(axis=0) / np.maximum(known.sum(axis=0), 1), 0.0)
+            if not colour.any():
+                colour = np.ones(band.size)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                share = (known @ colour) / colour.sum()
+                factor = np.where(share >= LEAST_OF_BAND, 1.0 / (share * band.size), np.nan)
+            mean[:, place], noise[:, place] = light.sum(axis=1) * factor, spread.sum(axis=1) * factor**2
+            marks[:, place] = np.bitwise_or.reduce(flags[:, band], axis=1)
+        out = empty_planes(len(self.bands), self.scale.size)
+        one_plane(self.grid, np.full((len(self.bands), 2), float(self.scale.middle)), (mean, noise, marks), out)
+        return out
+
 
 def field_of(spectra: Calibration) -> Field:
     """The field of a product of spectra."""
@@ -79,17 +112,32 @@ def field_of(spectra: Calibration) -> Field:
     wavelength = np.asarray(spectra.arrays["wavelength"], np.float64)
     places = np.stack([np.asarray(spectra.arrays[name], np.float64) for name in ("lenslet_x", "lenslet_y")])
     optics = SpectralOptics(wavelength, load_tables().ifs.lenslets.pitch_mas)
-    return Field(places, optics, grid_of(spectra, scale), scale, witnesses_of(wavelength))
+    witnesses = witnesses_of(wavelength)
+    bands = tuple(band_of(wavelength, int(one)) for one in witnesses)
+    return Field(places, optics, grid_of(spectra, scale), scale, witnesses, bands)
 
 
 def witnesses_of(wavelength_um: Float64) -> NDArray[np.int64]:
     """Up to `WITNESSES` channels, evenly over those in clear air; of all where none is."""
-    clear = np.zeros(wavelength_um.size, bool)
-    for low, high in CLEAR_UM:
-        clear |= (wavelength_um > low) & (wavelength_um < high)
+    clear = _window(wavelength_um) >= 0
     among = np.flatnonzero(clear) if clear.any() else np.arange(wavelength_um.size)
     picked = np.linspace(0, among.size - 1, min(WITNESSES, among.size)).round().astype(np.int64)
     return np.asarray(among[picked], np.int64)
+
+
+def band_of(wavelength_um: Float64, witness: int) -> NDArray[np.int64]:
+    """Channels within half a `BAND` of the witness that lie in its own window of clear air."""
+    middle, window = wavelength_um[witness], _window(wavelength_um)
+    near = np.abs(wavelength_um - middle) <= 0.5 * BAND * middle
+    return np.asarray(np.flatnonzero(near & (window == window[witness])), np.int64)
+
+
+def _window(wavelength_um: Float64) -> NDArray[np.int64]:
+    """(k,) which window of clear air a channel lies in; -1 in none."""
+    found = np.full(wavelength_um.size, -1, np.int64)
+    for number, (low, high) in enumerate(CLEAR_UM):
+        found[(wavelength_um > low) & (wavelength_um < high)] = number
+    return found
 
 
 def patch_of(field: Field, images: Planes) -> Patch:

@@ -60,7 +60,7 @@ def look(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
     for index in range(n):
         flux, variance, flags = (block.pixels[name][index] for name in ("flux", "variance", "flags"))
         spectra: Planes = (flux, variance, flags)
-        images = field.images(spectra, field.witnesses)
+        images = field.witness_images(spectra)
         if with_spots[index]:
             put_waffle(rows, index, waffle_of(field, spectra, images))
         if usable[index]:

@@ -22,8 +22,8 @@ PITCH_MAS = 12.92
 IFS_OFFSET_DEG = -100.48
 """Orientation of the IFS against IRDIS (Maire et al. 2016)."""
 WAFFLE_AXES_DEG = 102.0
-"""Axes of the four spots for `OCS WAFFLE ORIENT = +`, counter-clockwise in the lenslet frame (h1, h2), whose h1 points
-to -X of the rectified image: 78 deg from +X there. 45 deg more for `x`. As in the sample set."""
+"""Axes of the four spots for `OCS WAFFLE ORIENT = +`, counter-clockwise from +X of the rectified image; 45 deg more for
+`x`. The sample set has them mirrored, counted in the lenslets' own (h1, h2), whose h1 points to -X."""
 WAFFLE_CYCLES = 13.72
 """lambda/D of the spots: 10 sqrt(2) times 0.97, for a pupil of 8.0 m."""
 READ_S = 1.650726

@@ -125,8 +125,9 @@ class StarScene:
         upstream = upstream + np.float32(np.cos(slow + self._turns[0])) * self._slow[0]
         upstream = upstream + np.float32(np.sin(slow + self._turns[0])) * self._slow[1]
         if exposure.kind == "C":
-            # 45 deg from the axes of `+`; angles of the lenslet frame run clockwise from -X of the image.
-            axes = 180.0 - (WAFFLE_AXES_DEG + 45.0)
+            # 45 deg from the axes of `+`, counter-clockwise from +X of the rectified image: published reductions look
+            # for the spots there in cubes of the ESO pipeline and of charis-dep alike.
+            axes = WAFFLE_AXES_DEG + 45.0
             imbalance = (float(self._rng.normal(0.0, 0.02)), float(self._rng.normal(0.0, 0.02)))
             waffle = Waffle(WAFFLE_CYCLES, axes, self._waffle_phases)
             upstream = upstream + waffle_wavefront(waffle, WAFFLE_NM, imbalance)

@@ -11,6 +11,7 @@ from star_spectra import CHANNELS, FACTOR, PIXEL_MAS, WAVELENGTH, StarSpectra, c
 
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.ifs.neutral_density import nd_transmission
+from archive_proc.recipes.ifs.track_looks import field_of
 from archive_proc.recipes.ifs.track_planes import CENTER_ROLE, FLUX_ROLE
 from archive_proc.recipes.ifs.tracks import IFS_TRACKS
 from archive_proc.recipes.recipe import Calibration
@@ -181,6 +182,26 @@ def test_centers_that_disagree_about_the_tie_make_all_places_less_sure():
     )
     assert (after["star_x_error"] > 2.0 * before["star_x_error"]).all()
     assert after["star_y_error"] == pytest.approx(before["star_y_error"], rel=0.1)
+
+
+def test_a_witness_is_the_mean_of_its_band_whatever_lenslets_lack(scene: StarSpectra):
+    main = scene.product(scene.of("O")[:1], bad=0.0)
+    field = field_of(main)
+    assert max(len(band) for band in field.bands) == 3
+    assert not any(set(np.flatnonzero((WAVELENGTH > 1.11) & (WAVELENGTH < 1.16))) & set(band) for band in field.bands)
+    flux, variance = (main.arrays[name][0].copy() for name in ("flux", "variance"))
+    place = next(place for place, band in enumerate(field.bands) if len(band) == 3)
+    band = field.bands[place]
+    whole = field.witness_images((flux, variance, np.zeros(flux.shape, np.uint16)))
+    mean = field.images((flux, variance, np.zeros(flux.shape, np.uint16)), band)[0].mean(axis=0)
+    np.testing.assert_allclose(whole[0][place], mean, rtol=1e-4, equal_nan=True)
+    flux[::7, band[0]], variance[::7, band[0]] = 1e6, np.nan
+    torn = field.witness_images((flux, variance, np.zeros(flux.shape, np.uint16)))
+    assert np.nanmedian(np.abs(torn[0][place] / whole[0][place] - 1.0)) < 0.01
+    variance[::7, band[1:]] = np.nan
+    assert np.isnan(field.witness_images((flux, variance, np.zeros(flux.shape, np.uint16)))[0][place]).sum() > (
+        np.isnan(whole[0][place]).sum()
+    )
 
 
 def test_lost_planes_are_carried_over_and_change_no_other(scene: StarSpectra):

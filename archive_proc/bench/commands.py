@@ -29,12 +29,13 @@ def reduce_by_commands(archive: Path, raw: Path, run_options: tuple[str, ...] = 
 
 
 def reduce_beside(archive: Path, raw: Path, other: Path | None) -> None:
-    """As `reduce_by_commands`; sealed products of another archive are linked in first.
+    """As `reduce_by_commands`, going on in an archive that is there; sealed products of another are linked in first.
 
     What has the same process id there is not made again: the ids say that it would be the same.
     """
     archive.parent.mkdir(parents=True, exist_ok=True)
-    _call("init", str(archive), good=(0,))
+    if not Layout(archive).archive_toml.is_file():
+        _call("init", str(archive), good=(0,))
     if other is not None:
         shutil.copytree(Layout(other).products, Layout(archive).products, copy_function=os.link, dirs_exist_ok=True)
     _call("--archive", str(archive), "ingest", str(raw), good=(0, INPUT_REJECTED))

@@ -33,11 +33,12 @@ def command() -> None:
 )
 @click.option(
     "--bad-nights",
-    type=click.Choice(["none", "table", "all"]),
+    metavar="none|table|all|NAMES",
     default="table",
     show_default=True,
-    help="IFS: nights that something is wrong with: those of the table of aims, or bad input of every kind too.",
+    help="IFS: nights that something is wrong with: those of the table of aims, bad input of every kind, or some.",
 )
+@click.option("--bad-nights-only", is_flag=True, help="IFS: nothing but those, one seed of each mode.")
 @click.option("--measure", metavar="ARCHIVE", help="Measure what is reduced there already; needs --samples.")
 @click.option(
     "--work",
@@ -54,6 +55,7 @@ def accuracy(
     cases: str | None,
     modes: str | None,
     bad_nights: str,
+    bad_nights_only: bool,
     products_only: bool,
     measure: str | None,
     work: str | None,
@@ -75,7 +77,7 @@ def accuracy(
         report = (
             _measured_ifs(samples, raw, measure, products_only=products_only)
             if measure is not None
-            else _ifs(samples, seeds, modes, bad_nights, work)
+            else _ifs(samples, seeds, modes, bad_nights, work, bad_only=bad_nights_only)
         )
     elif measure is not None:
         if samples is None:
@@ -114,16 +116,19 @@ def _measured_ifs(samples: str | None, raw: str | None, measure: str, *, product
     return measure_ifs(Path(measure), night_of(Path(samples), Path(raw) if raw else None), products_only=products_only)
 
 
-def _ifs(samples: str | None, seeds: str | None, modes: str | None, bad_nights: str, work: str | None) -> Report:
+def _ifs(
+    samples: str | None, seeds: str | None, modes: str | None, bad_nights: str, work: str | None, *, bad_only: bool
+) -> Report:
     from archive_proc.bench.commands import extract_by_commands, reduce_beside, reduce_by_commands
     from archive_proc.bench.ifs.bench import MODES, SEEDS, bench_ifs
-    from archive_proc.bench.ifs.troubles import TROUBLES
+    from archive_proc.bench.ifs.troubles import chosen_troubles
 
     chosen = tuple(modes.split(",")) if modes else MODES
     for one in chosen:
         if one not in MODES:
             raise MisuseError("AP-CLI-007", "no such mode", subject=f"--mode {one}", remedy=f"use {','.join(MODES)}")
-    numbers = _numbers(seeds) if seeds else () if samples else SEEDS
+    numbers = _numbers(seeds) if seeds else () if samples and not bad_only else SEEDS
+    bad = chosen_troubles(bad_nights)
     with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
         place = Path(work) if work else Path(temporary)
         folder = Path(samples) if samples else None
@@ -134,8 +139,10 @@ def _ifs(samples: str | None, seeds: str | None, modes: str | None, bad_nights: 
             place,
             reduce_by_commands,
             extract_by_commands,
-            bad=[one for one in TROUBLES if bad_nights == "all" or (bad_nights == "table" and one.in_table)],
+            bad=bad,
+            bad_only=bad_only,
             reduce_with=reduce_beside,
+            say=lambda line: click.echo(line, err=True),
             keep=work is not None,
         )
 

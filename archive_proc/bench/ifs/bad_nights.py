@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from archive_proc.bench.ifs.known import load_simulated
 from archive_proc.bench.ifs.raw_set import read_raw_set
 from archive_proc.bench.ifs.troubles import Trouble, plain_night
 from archive_proc.simulate.ifs.night import simulate_ifs_night
+from archive_proc.simulate.truth import truth_directory
 
 ReduceWith = Callable[[Path, Path, Path | None], None]
 """(new archive, raw directory, archive whose sealed products may be used)."""
@@ -20,28 +22,51 @@ MOVED = "grid moved by up to 1 px"
 
 
 def bad_night_rows(
-    mode: str, seed: int, troubles: Sequence[Trouble], work: Path, reduce: ReduceWith, *, keep: bool = False
+    mode: str,
+    seed: int,
+    troubles: Sequence[Trouble],
+    work: Path,
+    reduce: ReduceWith,
+    *,
+    keep: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[Figure]:
-    """One row a trouble, and one for the good night that they are made from.
+    """One row a trouble, and one for the good night that they are made from; each is said when it is known.
 
-    A night takes as long as what its trouble makes anew: sealed products of the good one are linked beside it.
+    A night takes as long as what its trouble makes anew: sealed products of the good one are linked beside it. With
+    `keep` a good night that stands in `work` already is taken as it is, so that one trouble can be tried again.
     """
     place = work / f"{mode}_{seed}_bad"
-    truth = simulate_ifs_night(place / "raw", plain_night(mode), seed)
+    beside = truth_directory(place / "raw")
+    if not (keep and beside.is_dir()):
+        simulate_ifs_night(place / "raw", plain_night(mode), seed)
     raw = read_raw_set(place / "raw")
-    known = load_simulated(truth.directory, {one.file_id: one.dit_s for one in raw.files})
-    reduce(place / "archive", place / "raw", None)
-    figures = [_row(mode, seed, MOVED, judge(known, raw, place / "archive"))]
-    for number, trouble in enumerate(troubles):
-        spot = place / f"trouble_{number:02d}"
+    known = load_simulated(beside, {one.file_id: one.dit_s for one in raw.files})
+
+    def judged(name: str, spot: Path, good: Path | None, began: float) -> Figure:
+        reduce(spot / "archive", spot / "raw", good)
+        verdict = judge(known, raw, spot / "archive")
+        say(f"{mode} seed {seed}, {name}: {verdict.words} ({_children_s() - began:.0f} s CPU)")
+        return _row(mode, seed, name, verdict)
+
+    figures = [judged(MOVED, place, None, _children_s())]
+    for trouble in troubles:
+        began = _children_s()
+        spot = place / trouble.name.replace(" ", "_").replace("%", "percent")
+        shutil.rmtree(spot, ignore_errors=True)
         trouble.make(place / "raw", spot / "raw", mode, seed)
-        reduce(spot / "archive", spot / "raw", place / "archive")
-        figures.append(_row(mode, seed, trouble.name, judge(known, raw, spot / "archive")))
+        figures.append(judged(trouble.name, spot, place / "archive", began))
         if not keep:
             shutil.rmtree(spot)
     if not keep:
         shutil.rmtree(place)
     return figures
+
+
+def _children_s() -> float:
+    """CPU of the commands so far, s."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _row(mode: str, seed: int, name: str, verdict: Verdict) -> Figure:

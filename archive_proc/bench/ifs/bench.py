@@ -49,16 +49,18 @@ def simulated_night(raw: Path, truth: Path, case: str) -> Night:
 
 def bench_ifs(
     samples: Path | None, modes: Sequence[str], seeds: Sequence[int], work: Path, reduce: Reduce, extract: Extract,
-    *, bad: Sequence[Trouble] = (), reduce_with: ReduceWith | None = None, keep: bool = False,
+    *, bad: Sequence[Trouble] = (), bad_only: bool = False, reduce_with: ReduceWith | None = None, keep: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Report:  # fmt: skip
     """Reduce and measure. With `samples` the sample set, and own nights only where seeds are named too.
 
     The references are first measured on the sample set: without it nothing shows that they are fit to compare with,
-    and their values print `invalid`. `bad`: nights that something is wrong with, of the first seed of each mode.
+    and their values print `invalid`. `bad`: nights that something is wrong with, of the first seed of each mode;
+    `bad_only`: nothing but these.
     """
     figures: list[Figure] = []
     on_sample: References | None = None
-    if samples is not None:
+    if samples is not None and not bad_only:
         night = sample_night(samples)
         on_sample = reference_values(night)
         archive = work / "sample"
@@ -66,11 +68,12 @@ def bench_ifs(
         _on_request(night, archive, extract)
         figures += measure_night(night, archive, on_sample, on_sample)
     for mode in modes if seeds else ():
-        runs = [_seed(mode, seed, work, reduce, extract, on_sample, keep) for seed in seeds]
-        listed = " ".join(str(seed) for seed in seeds)
-        figures += across_seeds(f"{mode}, seeds {listed}", runs)
+        if not bad_only:
+            runs = [_seed(mode, seed, work, reduce, extract, on_sample, keep) for seed in seeds]
+            listed = " ".join(str(seed) for seed in seeds)
+            figures += across_seeds(f"{mode}, seeds {listed}", runs)
         if bad and reduce_with is not None:
-            figures += bad_night_rows(mode, seeds[0], bad, work, reduce_with, keep=keep)
+            figures += bad_night_rows(mode, seeds[0], bad, work, reduce_with, keep=keep, say=say)
     return Report("accuracy ifs", tuple(figures))
 
 

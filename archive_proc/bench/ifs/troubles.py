@@ -6,11 +6,13 @@ Each is made from one good night by links to its files, of which some are left o
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archive_proc.bench.ifs.raw_set import RawFile, RawSet, read_raw_set
+from archive_proc.errors import MisuseError
 from archive_proc.simulate.ifs import broken
 from archive_proc.simulate.ifs.night import simulate_ifs_night
 from archive_proc.simulate.ifs.spec import IfsNight, scene_night
@@ -20,6 +22,8 @@ SCIENCE = "SIM-UNIFORM"
 Chosen = Callable[[RawSet], Sequence[RawFile]]
 Changed = Callable[[RawFile, RawSet, Path], object]
 """(good file, all good files, file to write)."""
+DAYS_TOO_OLD = 100
+"""Of a calibration that no rule takes any more."""
 
 
 def plain_night(mode: str) -> IfsNight:
@@ -65,12 +69,10 @@ def _types(*types: str, tech: str | None = None) -> Chosen:
 
 
 def _darks(short: bool) -> Chosen:
-    def chosen(files: RawSet) -> Sequence[RawFile]:
-        return [one for one in files.of_type("DARK", "DARK,BACKGROUND") if (one.dit_s < 5.0) == short]
-
-    return chosen
+    return lambda files: [one for one in DARKS(files) if (one.dit_s < 5.0) == short]
 
 
+DARKS = _types("DARK", "DARK,BACKGROUND")
 DETECTOR_FLATS = _types("FLAT,LAMP", tech="IMAGE")
 LENSLET_FLAT = _types("FLAT,LAMP", tech="IFU")
 SPECPOS = _types("SPECPOS,LAMP")
@@ -94,6 +96,39 @@ def _lamp_on(one: RawFile, files: RawSet, to: Path) -> None:
     broken.lamp_left_on(one.path, LENSLET_FLAT(files)[0].path, to)
 
 
+def _other_mode(one: RawFile) -> str:
+    return "YH" if "YJ" in one.comb else "YJ"
+
+
+def _claims_other_prism(one: RawFile, files: RawSet, to: Path) -> None:
+    broken.claims_prism(one.path, to, _other_mode(one))
+
+
+def _through_other_prism(kind: str) -> Changed:
+    """The header says this prism, the light went through the other: a wheel that did not move."""
+
+    def changed(one: RawFile, files: RawSet, to: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=to.parent.parent) as place:
+            night = replace(plain_night(_other_mode(one)), observations=(), calibrations=(kind,))
+            simulate_ifs_night(Path(place) / "raw", night, 0)
+            (other,) = (Path(place) / "raw").iterdir()
+            broken.light_of(one.path, other, to)
+
+    return changed
+
+
+def _quadrant(one: RawFile, files: RawSet, to: Path) -> None:
+    broken.dead_quadrant(one.path, to, 1)
+
+
+def _zeros(one: RawFile, files: RawSet, to: Path) -> None:
+    broken.planes_of_zeros(one.path, to)
+
+
+def _too_old(one: RawFile, files: RawSet, to: Path) -> None:
+    broken.taken_earlier(one.path, to, DAYS_TOO_OLD)
+
+
 TROUBLES: tuple[Trouble, ...] = (
     Trouble(name="one laser missing", night=lambda night: broken.night_without_lasers(night, "CBL6"), in_table=True),
     Trouble(name="faint lamp", changed=_white_lamps, by=_scaled(0.03), in_table=True),
@@ -107,45 +142,64 @@ TROUBLES: tuple[Trouble, ...] = (
     Trouble(name="no lenslet flat", without=LENSLET_FLAT),
     Trouble(name="no spectra positions", without=SPECPOS),
     Trouble(name="no laser frame", without=LASERS),
+    Trouble(name="no laser frame within 90 days", changed=LASERS, by=_too_old),
+    Trouble(name="no dark", without=DARKS),
     Trouble(name="no dark of the science DIT", without=_darks(short=False)),
     Trouble(name="no dark of the lamps' DIT", without=_darks(short=True)),
+    Trouble(name="faint detector flats", changed=DETECTOR_FLATS, by=_scaled(0.03)),
     Trouble(name="faint lenslet flat", changed=LENSLET_FLAT, by=_scaled(0.03)),
     Trouble(name="faint spectra positions", changed=SPECPOS, by=_scaled(0.03)),
     Trouble(name="faint lasers", changed=LASERS, by=_scaled(0.03)),
+    Trouble(name="saturated darks", changed=DARKS, by=_scaled(1e6)),
+    Trouble(name="saturated detector flats", changed=DETECTOR_FLATS, by=_scaled(60.0)),
     Trouble(name="saturated lenslet flat", changed=LENSLET_FLAT, by=_scaled(60.0)),
     Trouble(name="saturated spectra positions", changed=SPECPOS, by=_scaled(60.0)),
     Trouble(name="saturated lasers", changed=LASERS, by=_scaled(60.0)),
-    Trouble(name="saturated detector flats", changed=DETECTOR_FLATS, by=_scaled(60.0)),
     Trouble(name="lasers off", night=broken.night_without_lasers),
-    Trouble(
-        name="laser frame of the other prism",
-        changed=LASERS,
-        by=lambda one, files, to: broken.claims_prism(one.path, to, "YH" if "YJ" in one.comb else "YJ"),
-    ),
+    Trouble(name="detector flats of the other prism", changed=DETECTOR_FLATS, by=_claims_other_prism),
+    Trouble(name="lenslet flat of the other prism", changed=LENSLET_FLAT, by=_claims_other_prism),
+    Trouble(name="spectra positions of the other prism", changed=SPECPOS, by=_claims_other_prism),
+    Trouble(name="laser frame of the other prism", changed=LASERS, by=_claims_other_prism),
+    Trouble(name="lenslet flat through the other prism", changed=LENSLET_FLAT, by=_through_other_prism("ifu_flat")),
+    Trouble(name="spectra positions through the other prism", changed=SPECPOS, by=_through_other_prism("specpos")),
+    Trouble(name="lasers through the other prism", changed=LASERS, by=_through_other_prism("wave")),
     Trouble(
         name="spectra positions typed as flat",
         changed=SPECPOS,
         by=lambda one, files, to: broken.mislabelled(one.path, to, "FLAT,LAMP"),
     ),
     Trouble(name="science with the lamp on", changed=OBJECTS, by=_lamp_on),
+    Trouble(name="darks with the lamp on", changed=DARKS, by=_lamp_on),
     Trouble(
         name="planes of zeros in science",
         changed=OBJECTS,
         by=lambda one, files, to: broken.planes_of_zeros(one.path, to, 0),
     ),
-    Trouble(
-        name="lasers all zeros",
-        changed=LASERS,
-        by=lambda one, files, to: broken.planes_of_zeros(one.path, to),
-    ),
-    Trouble(
-        name="dead quadrant in science",
-        changed=OBJECTS,
-        by=lambda one, files, to: broken.dead_quadrant(one.path, to, 1),
-    ),
-    Trouble(
-        name="dead quadrant in lasers",
-        changed=LASERS,
-        by=lambda one, files, to: broken.dead_quadrant(one.path, to, 1),
-    ),
+    Trouble(name="all of science zeros", changed=OBJECTS, by=_zeros),
+    Trouble(name="lasers all zeros", changed=LASERS, by=_zeros),
+    Trouble(name="lenslet flat all zeros", changed=LENSLET_FLAT, by=_zeros),
+    Trouble(name="dead quadrant in science", changed=OBJECTS, by=_quadrant),
+    Trouble(name="dead quadrant in lasers", changed=LASERS, by=_quadrant),
+    Trouble(name="dead quadrant in lenslet flat", changed=LENSLET_FLAT, by=_quadrant),
+    Trouble(name="dead quadrant in every file", changed=_every, by=_quadrant),
 )
+"""Those of the table first, then bad input: missing, faint, saturated, of the other prism, wrongly typed, broken."""
+
+
+def chosen_troubles(which: str) -> tuple[Trouble, ...]:
+    """`none`, those of the issue's `table`, `all`, or names with commas.
+
+    Raises MisuseError AP-CLI-007 naming those there are.
+    """
+    if which in ("none", "table", "all"):
+        return tuple(one for one in TROUBLES if which == "all" or (which == "table" and one.in_table))
+    wanted = [one.strip() for one in which.split(",") if one.strip()]
+    unknown = sorted(set(wanted) - {one.name for one in TROUBLES})
+    if unknown or not wanted:
+        raise MisuseError(
+            "AP-CLI-007",
+            "no such bad night",
+            subject=f"--bad-nights {unknown[0] if unknown else which!r}",
+            remedy=f"use none, table, all, or some of: {', '.join(one.name for one in TROUBLES)}",
+        )
+    return tuple(one for one in TROUBLES if one.name in wanted)

@@ -5,6 +5,9 @@ Files: the first argument is a plain simulated file, the second the file to writ
 
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +22,7 @@ from archive_proc.simulate.ifs.spec import IfsNight
 from archive_proc.simulate.raw_file import BLOCK, Card, CardValue
 
 Planes = NDArray[np.float32]
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?=T\d)")
 
 
 def night_without(night: IfsNight, *kinds: str) -> IfsNight:
@@ -52,6 +56,20 @@ def claims_prism(good: Path, to: Path, mode: str) -> Path:
     claimed = mode_named(mode)
     cards = {"INS2 COMB IFS": claimed.comb, "INS2 OPTI2 NAME": claimed.prism, "INS2 OPTI2 ID": claimed.prism_id}
     return _rewritten(good, to, cards, None)
+
+
+def light_of(good: Path, other: Path, to: Path) -> Path:
+    """The pixels of another file under the header of this one: a prism that stood elsewhere than it says."""
+    return _rewritten(good, to, {}, lambda planes: np.resize(_planes(other), planes.shape))
+
+
+def taken_earlier(good: Path, to: Path, days: int) -> Path:
+    """The file as if taken this many days before; its name follows. Returns where it was written, beside `to`."""
+    cards, content = split_header(good)
+    changed = [_earlier(card, days) for card in cards]
+    moved = to.with_name(_dates_moved(to.name, days))
+    moved.write_bytes(joined(changed) + content)
+    return moved
 
 
 def scaled(good: Path, to: Path, factor: float) -> Path:
@@ -116,9 +134,23 @@ def _rewritten(
     for key in values:
         if key not in present:
             raise MisuseError("AP-SIM-005", f"no keyword {key}", subject=str(good), remedy="name one it has")
-    changed = [Card(keyword(card), values[keyword(card)]).text() if keyword(card) in values else card for card in cards]
     if change is not None:
         pixels = change(_planes(good)).astype(">f4").tobytes()
         content = pixels + bytes(-len(pixels) % BLOCK)
+        # Frames are told apart by their headers: other pixels must not go under the one of the good file.
+        values = {**values, "ORIGFILE": f"SPHERE_CHANGED_{hashlib.sha256(pixels).hexdigest()[:12]}.fits"}
+    changed = [Card(keyword(card), values[keyword(card)]).text() if keyword(card) in values else card for card in cards]
     to.write_bytes(joined(changed) + content)
     return to
+
+
+def _dates_moved(text: str, days: int) -> str:
+    """Every calendar date before a time of day, moved."""
+    return _DATE.sub(lambda found: str(dt.date.fromisoformat(found[0]) - dt.timedelta(days=days)), text)
+
+
+def _earlier(card: str, days: int) -> str:
+    if keyword(card) == "MJD-OBS":
+        value = float(card.split("=", 1)[1].split("/")[0])
+        return Card(keyword(card), round(value - days, 8)).text()
+    return _dates_moved(card, days)

@@ -8,7 +8,10 @@ from small_ifs_set import BANDWIDTH_NM, WAVELENGTH_NM, lamp_of, right_spectra, s
 
 from archive_proc.bench.ifs.judging import placed, wrong_share
 from archive_proc.bench.ifs.raw_set import read_raw_set
-from archive_proc.bench.ifs.troubles import TROUBLES, plain_night
+from archive_proc.bench.ifs.troubles import TROUBLES, chosen_troubles, plain_night
+from archive_proc.errors import MisuseError
+from archive_proc.ingest.scan import scan_header
+from archive_proc.simulate.ifs import broken
 from archive_proc.simulate.ifs.facts import READ_S
 from archive_proc.simulate.ifs.night import simulate_ifs_night
 
@@ -52,8 +55,42 @@ def test_changed_files_say_and_hold_what_they_should(good, tmp_path):
     assert faint.read().max() == pytest.approx(0.03 * full.max(), rel=0.01)
 
 
+def test_lasers_too_old_are_the_same_frame_of_another_day(good, tmp_path):
+    (old,) = made(good, tmp_path, "no laser frame within 90 days").of_type("WAVE,LAMP")
+    (new,) = read_raw_set(good).of_type("WAVE,LAMP")
+    assert old.file_id == "SPHER.2017-02-03" + new.file_id.removeprefix("SPHER.2017-05-14")
+    assert np.array_equal(old.read(), new.read())
+
+
+def test_other_pixels_are_another_frame_to_the_archive(good, tmp_path):
+    (faint,) = made(good, tmp_path, "faint lasers").of_type("WAVE,LAMP")
+    (full,) = read_raw_set(good).of_type("WAVE,LAMP")
+    assert scan_header(faint.path).content_id != scan_header(full.path).content_id
+
+
+def test_light_of_another_file_comes_under_the_header_of_this_one(good, tmp_path):
+    files = read_raw_set(good)
+    (wave,), (white,) = files.of_type("WAVE,LAMP"), files.of_type("SPECPOS,LAMP")
+    broken.light_of(wave.path, white.path, tmp_path / wave.path.name)
+    (mixed,) = read_raw_set(tmp_path).of_type("WAVE,LAMP")
+    assert np.array_equal(mixed.read(), white.read())
+
+
+def test_bad_nights_are_chosen_by_kind_or_name():
+    assert chosen_troubles("none") == ()
+    assert chosen_troubles("all") == TROUBLES
+    assert [one.name for one in chosen_troubles("table")] == [
+        "one laser missing",
+        "faint lamp",
+        "5 % of the detector dead",
+    ]
+    assert [one.name for one in chosen_troubles("lasers off, no dark")] == ["no dark", "lasers off"]
+    with pytest.raises(MisuseError, match="lasers on"):
+        chosen_troubles("lasers on")
+
+
 def test_every_trouble_has_a_name_of_its_own_and_does_something():
-    assert len({one.name for one in TROUBLES}) == len(TROUBLES) >= 24
+    assert len({one.name for one in TROUBLES}) == len(TROUBLES) >= 39
     for one in TROUBLES:
         assert one.night is not None or one.without is not None or (one.changed is not None and one.by is not None)
 

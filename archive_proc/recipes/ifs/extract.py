@@ -30,6 +30,8 @@ from archive_proc.recipes.ifs.extraction import (
 from archive_proc.recipes.ifs.plane_coordinates import ANGLE_CONVENTION, plane_coordinates
 from archive_proc.recipes.ifs.planes import BACKGROUND, BAD_PIXELS, FLAT
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph
+from archive_proc.recipes.ifs.unread import EMPTY
+from archive_proc.recipes.irdis.coordinates import strings
 from archive_proc.recipes.measuring import Figures
 from archive_proc.recipes.recipe import (
     Arrays,
@@ -64,7 +66,7 @@ def spectra_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOu
     files = inputs.planes.file[block.planes]
     seconds = np.array([true_dit(inputs.frames[int(file)]) for file in files])
     gains = np.array([instrument.masters(int(file)).gain for file in files])
-    usable = inputs.planes.usable[block.planes]
+    usable = inputs.planes.usable[block.planes] & shared["read"][block.planes]
     light = np.zeros(found.flux.shape[1:])
     flagged = np.zeros(len(files))
     background = np.array([np.median(instrument.masters(int(file)).level[::4, ::4]) for file in files])
@@ -142,6 +144,7 @@ def close_spectra(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     where = instrument.spectrograph(0)
     coordinates, remarks = plane_coordinates(inputs)
     arrays: dict[str, NDArray[Any]] = dict(coordinates)
+    arrays |= _without_empty(inputs, shared["read"])
     arrays |= lenslet_coordinates(where, float(np.median(shared["shift"])))
     arrays |= {
         "variance_common": _variance_common(inputs, instrument, shared),
@@ -165,6 +168,15 @@ def close_spectra(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         figures.values,
         (*remarks, *_remarks(inputs, shared)),
     )
+
+
+def _without_empty(inputs: RecipeInputs, read: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    """`usable` and `reason` of all planes: those that were not read are of no use either."""
+    usable = np.asarray(inputs.planes.usable, bool)
+    reasons = [
+        EMPTY if use and not one else why for use, one, why in zip(usable, read, inputs.planes.reason, strict=True)
+    ]
+    return {"usable": usable & read, "reason": strings(reasons)}
 
 
 def lenslet_coordinates(where: Spectrograph, shift_x: float) -> dict[str, NDArray[Any]]:
@@ -197,7 +209,7 @@ def _variance_common(inputs: RecipeInputs, instrument: Instrument, shared: Array
 
 
 def _figures(inputs: RecipeInputs, shared: Arrays) -> Figures:
-    usable = np.asarray(inputs.planes.usable, bool)
+    usable = np.asarray(inputs.planes.usable, bool) & shared["read"]
     some = usable if usable.any() else np.ones(usable.size, bool)
     found = Figures(inputs)
     found.add(PRODUCT, "planes", float(usable.size))
@@ -259,7 +271,11 @@ def _attributes(inputs: RecipeInputs, where: Spectrograph) -> Mapping[str, Any]:
 
 def _remarks(inputs: RecipeInputs, shared: Arrays) -> tuple[Remark, ...]:
     found = []
-    unmeasured = ~np.asarray(shared["shift_measured"], bool)
+    unmeasured = ~np.asarray(shared["shift_measured"], bool) & shared["read"]
+    empty = int((~shared["read"]).sum())
+    if empty:
+        were = "plane was not read: its" if empty == 1 else "planes were not read: their"
+        found.append(Remark("AP-IFS-069", f"{empty} of {len(inputs.planes)} {were} pixels are zero"))
     if inputs.parameters.measure_shift and unmeasured.any():
         found.append(
             Remark("AP-IFS-066", f"the shift of {int(unmeasured.sum())} planes was not measurable: the nearest file's")

@@ -20,6 +20,7 @@ from archive_proc.kernels.joint_fit import LAGS, region_resolution
 from archive_proc.kernels.microspectra import Templates
 from archive_proc.kernels.plane_spectra import plane_spectra
 from archive_proc.kernels.spectra_shift import measure_shift
+from archive_proc.model.flags import Flag
 from archive_proc.recipes.detector import true_dit
 from archive_proc.recipes.ifs.planes import (
     BACKGROUND,
@@ -34,10 +35,12 @@ from archive_proc.recipes.ifs.planes import (
     saturated,
 )
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph, products_of, spectrograph
+from archive_proc.recipes.ifs.unread import expect_one, read_planes, unread
 from archive_proc.recipes.recipe import Arrays, Block, BlockOutput, RecipeInputs
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 SHIFT_STEP_PX = 0.02
 """Templates stand at whole multiples of this: at most half of it from the measured shift, which costs nothing (6.5)."""
@@ -115,15 +118,17 @@ class Instrument:
         """Some planes of raw (n, ny, nx), of one DIT, as the fit takes them; `raw` becomes their light."""
         masters = self.masters(file)
         full = []
+        # What no plane has a value of is as bad as what the masters call so.
+        known = good(masters) & ~np.logical_and.reduce([unread(raw[row]) for row in rows])
         for row in rows:
-            full.append(np.flatnonzero(saturated(raw[row], masters) & good(masters)))
+            full.append(np.flatnonzero((saturated(raw[row], masters) | unread(raw[row])) & known))
             raw[row] = electrons(raw[row], masters)
         together = np.array_equal(rows, np.arange(rows[0], rows[0] + rows.size))
         return Exposures(
             light=raw[rows[0] : rows[0] + rows.size] if together else raw[rows],
             floor=smooth_floor(masters),
             response=masters.response,
-            good=good(masters),
+            good=known,
             background=masters.level * (np.float32(masters.gain) / masters.response),
             saturated=tuple(full) if any(one.size for one in full) else (),
         )
@@ -151,22 +156,26 @@ def smooth_floor(masters: DetectorMasters) -> Float32:
 
 
 def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
-    """Shift of each file's planes in one shard: `file`, `shift`, `error`, `planes`, one row a file."""
+    """Shift of each file's planes in one shard: `file`, `shift`, `error`, `planes`, one row a file.
+
+    And which planes hold an image, one row a plane: files without any have no shift.
+    """
     parameters: ExtractionParameters = inputs.parameters
     files = inputs.planes.file[block.planes]
     present = np.unique(files)
+    read = read_planes(block)
     shift, error = np.full(present.size, np.nan), np.full(present.size, np.nan)
     counts = np.array([int((files == one).sum()) for one in present])
     if parameters.measure_shift:
         instrument = Instrument(inputs, parameters.channel_weight)
-        for alike in _alike(inputs, present):
+        for alike in _alike(inputs, np.intersect1d(present, files[read])):
             for first in range(0, len(alike), LANES):
                 some = alike[first : first + LANES]
-                light = np.stack([_file_light(block, inputs, instrument, int(one)) for one in some])
+                light = np.stack([_file_light(block, inputs, instrument, int(one), read) for one in some])
                 found = _measure(instrument, light, int(some[0]))
                 where = np.searchsorted(present, some)
                 shift[where], error[where] = found
-    return BlockOutput({"file": present, "shift": shift, "error": error, "planes": counts})
+    return BlockOutput({"file": present, "shift": shift, "error": error, "planes": counts, "read": read})
 
 
 def _alike(inputs: RecipeInputs, files: NDArray[np.int32]) -> list[NDArray[np.int32]]:
@@ -183,12 +192,12 @@ def _kind(inputs: RecipeInputs, file: int) -> tuple[object, ...]:
     return (*products_of(inputs, file, _ROLES), round(true_dit(frame), 3), inputs.frame_roles[file], frame.nd_filter)
 
 
-def _file_light(block: Block, inputs: RecipeInputs, instrument: Instrument, file: int) -> Float32:
+def _file_light(block: Block, inputs: RecipeInputs, instrument: Instrument, file: int, read: Mask) -> Float32:
     """Electrons per DIT of a file's planes in the block: their lower middle, which no hit reaches."""
-    files = inputs.planes.file[block.planes]
-    rows = np.flatnonzero((files == file) & inputs.planes.usable[block.planes])
+    own = (inputs.planes.file[block.planes] == file) & read
+    rows = np.flatnonzero(own & inputs.planes.usable[block.planes])
     if not rows.size:
-        rows = np.flatnonzero(files == file)
+        rows = np.flatnonzero(own)
     raw = np.asarray(block.pixels["raw"], np.float32)[rows]
     # At most five planes tell enough, and a median of more costs.
     raw = raw[np.linspace(0, len(raw) - 1, min(len(raw), 5)).round().astype(int)]
@@ -214,8 +223,11 @@ def settle_shifts(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arr
     """Shift and error of each plane, px, and the step that its templates stand at.
 
     A file's parts are averaged by their planes. A file that could not be measured (no light, or an error above 0.05 px)
-    takes the value of the measured file nearest in time; none measured: zero, with no error known.
+    takes the value of the measured file nearest in time; none measured: zero, with no error known. `read` (planes,)
+    says which planes hold an image. Raises DataFailure AP-IFS-069 where no usable one does.
     """
+    read = np.concatenate([one["read"] for one in summaries])
+    expect_one(inputs, read)
     n = len(inputs.frames)
     sums, squares, weights = np.zeros(n), np.zeros(n), np.zeros(n)
     for one in summaries:
@@ -242,6 +254,7 @@ def settle_shifts(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arr
         "shift_error": error[planes],
         "shift_used": steps[planes],
         "shift_measured": measured[planes],
+        "read": read,
     }
 
 
@@ -256,9 +269,14 @@ class Group:
 
 
 def groups_of(block: Block, inputs: RecipeInputs, shared: Arrays) -> list[Group]:
-    """The block's planes by kind, shift and whether they are usable, templates of equal shift after each other."""
+    """The block's planes by kind, shift and whether they are usable, templates of equal shift after each other.
+
+    Planes without an image are in none.
+    """
     found: dict[tuple[object, ...], list[int]] = {}
     for row, plane in enumerate(block.planes):
+        if not shared["read"][plane]:
+            continue
         file = int(inputs.planes.file[plane])
         usable = bool(inputs.planes.usable[plane])
         key = (float(shared["shift_used"][plane]), *_kind(inputs, file), usable)
@@ -304,6 +322,8 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
     p = len(block.planes)
     flux, variance = np.empty((2, p, complete.size, m), np.float32)
     flags = np.empty((p, complete.size, m), np.uint16)
+    empty = ~shared["read"][block.planes]
+    flux[empty], variance[empty], flags[empty] = 0.0, np.nan, int(Flag.FILLED)
     columns = {name: np.zeros(p) for name in ("chi2", "clipped", "background", "residual", "ridge", "saturated")}
     correlation = np.full((LAGS - 1, m, complete.size), np.nan, np.float32)
     resolution = np.full((REGIONS**2, m, 9), np.nan, np.float32)

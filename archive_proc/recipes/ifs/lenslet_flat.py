@@ -52,7 +52,7 @@ def flat_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutpu
     """Sums over the block's usable planes: light and variance in ADU/s, and every plane's figures."""
     instrument = Instrument(inputs, inputs.parameters.channel_weight)
     found = extract_block(block, inputs, shared, instrument)
-    rows = np.flatnonzero(inputs.planes.usable[block.planes])
+    rows = np.flatnonzero(inputs.planes.usable[block.planes] & shared["read"][block.planes])
     files = inputs.planes.file[block.planes]
     factor = np.array([1.0 / (instrument.masters(int(one)).gain * true_dit(inputs.frames[int(one)])) for one in files])
     useful = np.isfinite(found.variance[rows]) & ((found.flags[rows] & int(Flag.FILLED | Flag.SATURATED)) == 0)

@@ -208,13 +208,47 @@ def test_channel_weights_that_do_not_fit_are_named(ifs: SmallIfs):
     assert refused.value.code == "AP-IFS-061"
 
 
-def test_planes_of_zeros_give_spectra_without_light_and_no_shift(ifs: SmallIfs):
+def test_a_file_of_zeros_is_refused_by_name(ifs: SmallIfs):
     raw = np.zeros((2, SIZE, SIZE), np.float32)
-    frame = small_frame("2017-05-15T04:50:00.000", 2)
-    ran = ifs.run(IFS_EXTRACT, [frame], raw, roles=("OBJECT",))
-    found = ran.products["ifs_spectra"]
-    assert np.isfinite(found["flux"]).all()
-    assert {one.code for one in ran.result.remarks} >= {"AP-IFS-067"}
+    with pytest.raises(DataFailure) as refused:
+        ifs.run(IFS_EXTRACT, [small_frame("2017-05-15T04:50:00.000", 2)], raw, roles=("OBJECT",))
+    assert refused.value.code == "AP-IFS-069"
+
+
+def test_a_plane_of_zeros_is_named_and_has_no_say_in_the_others(ifs: SmallIfs, science, lenslet_flat):
+    frames, raw, _, ran = science
+    worse = raw.copy()
+    worse[2] = 0.0
+    again = ifs.run(IFS_EXTRACT, frames, worse, {"lenslet_flat": [lenslet_flat]}, roles=("OBJECT", "OBJECT"))
+    found, whole = again.products["ifs_spectra"], ran.products["ifs_spectra"]
+    assert "AP-IFS-069" in {one.code for one in again.result.remarks}
+    assert found["usable"].tolist() == [True, True, False, True]
+    assert found["reason"][2]
+    assert not found["flux"][2].any()
+    assert (found["flags"][2] & int(Flag.FILLED)).all()
+    assert np.isnan(found["variance"][2]).all()
+    use = (whole["flags"][3] == 0) & (found["flags"][3] == 0)
+    change = ((found["flux"][3] - whole["flux"][3]) / np.sqrt(whole["variance"][3]))[use]
+    assert use.mean() > 0.9
+    assert 1.4826 * np.median(np.abs(change)) < 0.3
+
+
+def test_pixels_of_zeros_have_no_weight(ifs: SmallIfs, science, lenslet_flat):
+    """A dead quarter of the detector: its spectra are flagged, the others stay what they were."""
+    frames, raw, _, ran = science
+    worse = raw.copy()
+    worse[:, SIZE // 2 :, SIZE // 2 :] = 0.0
+    again = ifs.run(IFS_EXTRACT, frames, worse, {"lenslet_flat": [lenslet_flat]}, roles=("OBJECT", "OBJECT"))
+    found, whole = again.products["ifs_spectra"], ran.products["ifs_spectra"]
+    y, x = found["detector_y"], found["detector_x"]
+    inside = (x > SIZE // 2 + 12) & (y > SIZE // 2 + 30)
+    outside = (x < SIZE // 2 - 12) | (y < SIZE // 2 - 30)
+    assert inside.any()
+    assert (found["flags"][:, inside] != 0).all()
+    use = (whole["flags"][:, outside] == 0) & (found["flags"][:, outside] == 0)
+    assert use.mean() > 0.9
+    change = ((found["flux"] - whole["flux"]) / np.sqrt(whole["variance"]))[:, outside][use]
+    assert 1.4826 * np.median(np.abs(change)) < 0.3
 
 
 def test_blocks_are_shards_so_that_chunks_change_nothing(ifs: SmallIfs, lenslet_flat: Calibration):

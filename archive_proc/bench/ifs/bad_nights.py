@@ -43,9 +43,14 @@ def bad_night_rows(
     raw = read_raw_set(place / "raw")
     known = load_simulated(beside, {one.file_id: one.dit_s for one in raw.files})
 
+    ordinary: frozenset[str] = frozenset()
+
     def judged(name: str, spot: Path, good: Path | None, began: float) -> Figure:
+        nonlocal ordinary
         reduce(spot / "archive", spot / "raw", good)
-        verdict = judge(known, raw, spot / "archive")
+        verdict = judge(known, raw, spot / "archive", ordinary)
+        if good is None:
+            ordinary = verdict.names
         say(f"{mode} seed {seed}, {name}: {verdict.words} ({_children_s() - began:.0f} s CPU)")
         return _row(mode, seed, name, verdict)
 

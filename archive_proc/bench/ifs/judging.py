@@ -23,7 +23,8 @@ from archive_proc.bench.ifs.products import (
 )
 from archive_proc.bench.ifs.raw_set import RawSet
 from archive_proc.bench.ifs.spectra import Lamp
-from archive_proc.catalog.selection import Selection
+from archive_proc.flow.judging import qc_rows
+from archive_proc.instruments.tables import load_tables
 from archive_proc.model.events import ProcessChanged, ProcessFailed
 from archive_proc.model.processes import Cause, State
 from archive_proc.storage.journal import read_journal
@@ -44,7 +45,9 @@ class Verdict:
 
     acceptable: bool
     words: str
-    """right; refused, with the codes; wrong but named, with the codes; WRONG; TRACEBACK."""
+    """right; refused, with the names; wrong but named, with the names; WRONG; TRACEBACK."""
+    names: frozenset[str] = frozenset()
+    """Codes of failures, remarks and issues, and figures beyond a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,11 @@ def last_run(archive: Path) -> Events:
     return Events(failures, made)
 
 
-def judge(known: Known, raw: RawSet, archive: Path) -> Verdict:
-    """Of the evenly lit scene in an archive whose last run reduced it."""
+def judge(known: Known, raw: RawSet, archive: Path, ordinary: frozenset[str] = frozenset()) -> Verdict:
+    """Of the evenly lit scene in an archive whose last run reduced it.
+
+    `ordinary`: what the good night is remarked for too, which names nothing.
+    """
     events = last_run(archive)
     broken = [one for one in events.failures if one.cause is Cause.CODE]
     if broken:
@@ -82,26 +88,33 @@ def judge(known: Known, raw: RawSet, archive: Path) -> Verdict:
     scene = known.scene("uniform")
     assert scene is not None
     spectra = [one for one in own.of_type(SPECTRA) if len(file_of(one.open(), scene))]
-    named = _named(archive, own, refused)
+    names = _named(archive, own, refused)
+    named = sorted(names - ordinary)
+    said = ", ".join(named)
     if not spectra:
-        return Verdict(bool(named), f"refused: {' '.join(named)}" if named else "NOTHING MADE, NOTHING SAID")
+        how = "not compared" if own.of_type(SPECTRA) else "refused"
+        return Verdict(bool(named), f"{how}: {said}" if named else "NOTHING MADE, NOTHING SAID", names)
     dataset = spectra[-1].open()
     if not placed(known, scene, dataset):
-        return Verdict(False, "WRONG LABELS")
+        return Verdict(False, f"WRONG LABELS; {said}", names)
     wrong = wrong_share(known, scene, find_lamp(own, raw, known), dataset)
     if wrong is not None and wrong <= WRONG_SHARE:
-        return Verdict(True, "right" + (f"; {' '.join(named)}" if named else ""))
+        return Verdict(True, "right" + (f"; {said}" if named else ""), names)
     share = "scale unknown" if wrong is None else f"{100 * wrong:.0f} % of elements wrong"
-    return Verdict(bool(named), f"{share}; {' '.join(named)}" if named else f"WRONG: {share}, nothing said")
+    return Verdict(bool(named), f"{share}; {said}" if named else f"WRONG: {share}, nothing said", names)
 
 
-def _named(archive: Path, own: Archive, refused: Sequence[str]) -> list[str]:
-    """Codes of failures, of remarks, of issues that warn or block, and figures beyond their limits."""
-    codes = set(refused)
+def _named(archive: Path, own: Archive, refused: Sequence[str]) -> frozenset[str]:
+    """Codes of failures, of remarks, of issues that warn or block, and figures beyond their limits with their codes."""
+    names = set(refused)
+    limits = load_tables().qc
     for record in own.records:
-        codes |= {one.code for one in record.remarks}
-    codes |= {one.code for one in Opened.open(archive).check(Selection()) if one.severity != "note"}
-    return sorted(codes)
+        names |= {one.code for one in record.remarks}
+        beyond = qc_rows(record.process, record.qc, limits)[1]
+        names |= {f"{one.row.code} {one.row.metric} {one.verdict}s" for one in beyond}
+    opened = Opened.open(archive)
+    names |= {one.code for one in opened.campaign.understanding.issues if one.severity != "note"}
+    return frozenset(names)
 
 
 def placed(known: Known, scene: Scene, arrays: Variables) -> bool:

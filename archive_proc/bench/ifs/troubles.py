@@ -6,6 +6,7 @@ Each is made from one good night by links to its files, of which some are left o
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +45,8 @@ class Trouble:
     """Files that are changed, and how."""
     night: Callable[[IfsNight], IfsNight] | None = None
     """Or the night is simulated anew from this spec."""
+    of_star: bool = False
+    """Science is of a star and not of the evenly lit scene: that it is named is asked, its spectra are not compared."""
     in_table: bool = False
     """A line of the issue's table, else of its list of bad input."""
 
@@ -55,6 +58,9 @@ class Trouble:
         to.mkdir(parents=True)
         files = read_raw_set(good)
         missing = set() if self.without is None else {one.file_id for one in self.without(files)}
+        if self.of_star:
+            self._make_star(files, to, mode, seed)
+            missing |= {one.file_id for one in OBJECTS(files)}
         changed = set() if self.changed is None else {one.file_id for one in self.changed(files)}
         for one in files.files:
             place = to / one.path.name
@@ -62,6 +68,17 @@ class Trouble:
                 self.by(one, files, place)
             elif one.file_id not in missing:
                 os.link(one.path, place)
+
+    def _make_star(self, files: RawSet, to: Path, mode: str, seed: int) -> None:
+        night = plain_night(mode)
+        star = replace(night.observations[0], scene="star", ndit=1, ob_name="SIM-STAR")
+        with tempfile.TemporaryDirectory(dir=to.parent) as place:
+            simulate_ifs_night(Path(place) / "raw", replace(night, observations=(star,), calibrations=()), seed)
+            for one in read_raw_set(Path(place) / "raw").files:
+                if self.by is None:
+                    shutil.move(one.path, to / one.path.name)
+                else:
+                    self.by(one, files, to / one.path.name)
 
 
 def _types(*types: str, tech: str | None = None) -> Chosen:
@@ -168,7 +185,7 @@ TROUBLES: tuple[Trouble, ...] = (
         changed=SPECPOS,
         by=lambda one, files, to: broken.mislabelled(one.path, to, "FLAT,LAMP"),
     ),
-    Trouble(name="science with the lamp on", changed=OBJECTS, by=_lamp_on),
+    Trouble(name="science with the lamp on", of_star=True, by=_lamp_on),
     Trouble(name="darks with the lamp on", changed=DARKS, by=_lamp_on),
     Trouble(
         name="planes of zeros in science",

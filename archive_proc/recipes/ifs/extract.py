@@ -220,6 +220,7 @@ def _figures(inputs: RecipeInputs, shared: Arrays) -> Figures:
     found.add(PRODUCT, "saturated_fraction", float(np.max(shared["saturated"][some])))
     found.add(PRODUCT, "fit_residual", float(np.median(shared["residual"][some])))
     found.add(PRODUCT, "ridge", float(np.median(shared["ridge"][some])), "adu")
+    found.add(PRODUCT, "evenness", _evenness(shared["light"]) if _on_sky(inputs) else np.nan)
     largest = np.argmax(np.abs(shared["shift"][some]))
     found.add(PRODUCT, "shift_x", float(shared["shift"][some][largest]), "pixel")
     errors = shared["shift_error"][some]
@@ -227,6 +228,17 @@ def _figures(inputs: RecipeInputs, shared: Arrays) -> Figures:
     found.add(PRODUCT, "shift_drift", float(np.ptp(shared["shift"][some])), "pixel")
     found.add(PRODUCT, "background_level", float(np.median(shared["background"][some])), "adu/s")
     return found
+
+
+def _evenness(light: Float64) -> float:
+    """Light in the faintest tenth of the lenslets over that in the brightest tenth; `light` (lenslets, m) adu/s."""
+    faint, bright = np.percentile(light.sum(axis=1), (10.0, 90.0))
+    return float(faint / bright) if bright > 0 else float("nan")
+
+
+def _on_sky(inputs: RecipeInputs) -> bool:
+    """Whether a target was looked at: neither a lamp nor empty sky."""
+    return not {"CALIB", "SKY"} & set(inputs.frame_roles)
 
 
 def _attributes(inputs: RecipeInputs, where: Spectrograph) -> Mapping[str, Any]:

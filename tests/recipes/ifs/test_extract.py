@@ -145,6 +145,12 @@ def test_an_unusable_plane_is_extracted_and_has_no_say_in_the_others(ifs: SmallI
     assert 1.4826 * np.median(np.abs(change)) < 0.3
 
 
+def test_how_evenly_the_field_is_lit_is_on_record(science):
+    """The scene's lenslets see 0.6 to 1.4 of a star, all equally likely."""
+    found = {one.metric: one.value for one in science[3].result.qc}
+    assert found["evenness"] == pytest.approx(0.68 / 1.32, abs=0.05)
+
+
 def test_every_block_variable_and_coordinate_of_the_product_type_is_there(science):
     from archive_proc.instruments.tables import load_tables
 

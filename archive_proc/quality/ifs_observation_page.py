@@ -36,6 +36,8 @@ from archive_proc.quality.words import LEGEND, provenance, qc_table, title_block
 HEIGHT = 2290
 SIDE = 286
 """Pixels along an image panel."""
+DETECTOR_SIDE = 258
+"""The same of detector frames, whose axes have four digits beside the values of the strip to their left."""
 LEFTS = (74, 432, 790, 1148)
 COLUMNS, SMALL = 7, 184
 """Channels in a row of the mosaic, and pixels along each."""
@@ -89,7 +91,7 @@ def draw_ifs_observation(order: PageOrder, found: Measured, scales: Mapping[str,
 def _detector(sheet: IfsSheet, top: float) -> None:
     """The raw plane, and what the joint fit leaves of the calibrated ones."""
     found, order = sheet.found, sheet.order
-    axes = sheet.page.axes(LEFTS[0], top, SIDE, SIDE)
+    axes = sheet.page.axes(LEFTS[0], top, DETECTOR_SIDE, DETECTOR_SIDE)
     scale = sheet.scale("raw")
     if "raw" in found.arrays and scale is not None:
         step = int(found.arrays["raw_step"][0])
@@ -98,7 +100,7 @@ def _detector(sheet: IfsSheet, top: float) -> None:
         strip(sheet.page, axes, scale, "adu")
     else:
         say_why(axes, "Raw", found.notes.get("raw") or order.raw_missing)
-    others = [sheet.page.axes(left, top, SIDE, SIDE) for left in LEFTS[1:]]
+    others = [sheet.page.axes(left, top, DETECTOR_SIDE, DETECTOR_SIDE) for left in LEFTS[1:]]
     if KIND in order.products and KIND not in found.notes:
         show_residual(MasterSheet(sheet.page, order, found, sheet.scales, KIND), others, "Planes minus model")
         # It would stand on the values of the raw plane's shades.

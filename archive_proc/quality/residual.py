@@ -12,8 +12,8 @@ from archive_proc.quality.master_sheet import MasterReading, MasterSheet, even_l
 from archive_proc.quality.scales import Limits
 from archive_proc.quality.stacks import binned
 
-SIDE = 400
-"""Pixels along a panel."""
+SIDE = 366
+"""Pixels along a panel: between two there is room for the values of a strip and those of the next panel's axis."""
 CUT_PX = 128
 """Side of the part that is shown pixel by pixel: some eight lenslets across."""
 

@@ -71,12 +71,14 @@ class Archive:
 
 
 def read_archive(archive: Path) -> Archive:
-    """What is sealed there."""
+    """What is sealed there of the IFS: the other arm may lie beside it."""
     records: list[ProcessRecord] = []
     products: list[Product] = []
     seals = sorted(Layout(archive).products.glob("*/*/seal.json"), key=lambda one: one.stat().st_mtime)
     for seal in seals:
         record = read_record(seal.parent)
+        if not record.process.recipe.startswith("ifs_"):
+            continue
         records.append(record)
         groups = sorted(path for path in (seal.parent / "product.zarr").iterdir() if path.is_dir())
         products += [Product(group, record) for group in groups]

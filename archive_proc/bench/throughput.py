@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +23,39 @@ from archive_proc.simulate.night import simulate_night
 from archive_proc.simulate.repeated import long_night
 from archive_proc.storage.fits import RawReader
 
-CHAIN = ("irdis_tracks", "irdis_science", "irdis_centered")
-"""Raw file to centred cube."""
 SEED = 20170929
 PLAIN_PLANES = 32
 """Planes of the plain reduction."""
 ENGINE_NAME = "engine, Zarr and checksums: all but recipes and the reading of raw FITS"
 """Zarr read and written, every digest (of raw pixels too), start-up, records, seals."""
 MEGABYTE = 1e6
-CPU_AIM_S = 0.8
-ENGINE_AIM = 35.0
-MEMORY_AIM_MB = 2000.0
 GROWTH_AIM_MB = 200.0
 READS_AIM = 2.0
 IDLE_AIM = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Raw file to centred cube of one arm, and what is asked of it."""
+
+    recipes: tuple[str, ...]
+    readers: tuple[str, ...]
+    """Those that read raw planes."""
+    cpu_aim_s: float
+    """A science plane."""
+    memory_aim_mb: float
+    """Of any task of the arm."""
+    engine_aim: float | None = None
+    """Per cent of CPU; None: nothing is asked."""
+
+
+IRDIS_CHAIN = Chain(
+    ("irdis_tracks", "irdis_science", "irdis_centered"), ("irdis_tracks", "irdis_science"), 0.8, 2000.0, 35.0
+)
+IFS_CHAIN = Chain(("ifs_extract", "ifs_tracks", "ifs_science", "ifs_centered"), ("ifs_extract",), 3.0, 1500.0)
+CHAINS = (IRDIS_CHAIN, IFS_CHAIN)
+OF_FRAMES = "ifs_extract_frame"
+"""Neither of the science planes nor a master: CENTER and FLUX files, and what was asked for."""
 
 
 def bench_simulated(
@@ -77,15 +97,18 @@ def _plain(archive: Archive, records: RunRecords) -> PlainCost | None:
 def throughput_figures(records: RunRecords, plain: PlainCost | None) -> tuple[Figure, ...]:
     """Every figure of a run."""
     made = records.by_recipe()
-    figures = [*_speed(records, made), *_chain(records, made, plain)]
+    figures = _speed(records, made)
+    for chain in CHAINS:
+        figures += _chain(chain, records, made, plain if chain is IRDIS_CHAIN else None)
+    figures += _masters(records, made)
     for recipe, sealed in made.items():
         figures += _recipe(records, recipe, sealed)
     return (*figures, *_budget(records))
 
 
-def _science_planes(made: Mapping[str, Sequence[ProcessRecord]]) -> int:
-    """Science planes of the run, from the first recipe of the chain that tells."""
-    for recipe in ("irdis_centered", "irdis_science", "irdis_tracks"):
+def _science_planes(chain: Chain, made: Mapping[str, Sequence[ProcessRecord]]) -> int:
+    """Science planes of an arm in the run, from the last recipe of the chain that tells."""
+    for recipe in reversed(chain.recipes):
         if recipe in made:
             return sum(one.planes for one in made[recipe])
     return 0
@@ -93,7 +116,7 @@ def _science_planes(made: Mapping[str, Sequence[ProcessRecord]]) -> int:
 
 def _speed(records: RunRecords, made: Mapping[str, Sequence[ProcessRecord]]) -> list[Figure]:
     wall_s = records.wall_s
-    planes = _science_planes(made)
+    planes = sum(_science_planes(chain, made) for chain in CHAINS)
     read = sum(one.bytes_read for one in records.tasks)
     written = sum(one.bytes_written for one in records.sealed)
     workers = max(one.workers for one in records.stretches)
@@ -105,10 +128,12 @@ def _speed(records: RunRecords, made: Mapping[str, Sequence[ProcessRecord]]) -> 
     ]
 
 
-def _chain(records: RunRecords, made: Mapping[str, Sequence[ProcessRecord]], plain: PlainCost | None) -> list[Figure]:
-    """Raw file to centred cube, as far as the run went; masters apart."""
-    present = [one for one in CHAIN if one in made]
-    planes = _science_planes(made)
+def _chain(
+    chain: Chain, records: RunRecords, made: Mapping[str, Sequence[ProcessRecord]], plain: PlainCost | None
+) -> list[Figure]:
+    """Raw file to centred cube of an arm, as far as the run went; masters apart."""
+    present = [one for one in chain.recipes if one in made]
+    planes = _science_planes(chain, made)
     if not present or not planes:
         return []
     case = " + ".join(present)
@@ -118,14 +143,14 @@ def _chain(records: RunRecords, made: Mapping[str, Sequence[ProcessRecord]], pla
     # By what is left out: a phase that this package does not know is the engine's.
     engine_s = sum(cost.cpu_s for name, cost in phases.items() if name not in apart)
     raw_s = phases.get(Phase.RAW, PhaseCost()).cpu_s
-    whole = present == list(CHAIN)
+    whole = present == list(chain.recipes)
     figures = [
         Figure(
             case=case,
             name="CPU a science plane",
             value=cpu_s / planes,
             unit="s",
-            aim=CPU_AIM_S if whole else None,
+            aim=chain.cpu_aim_s if whole else None,
             reference="plain numpy and Zarr, once" if plain else "",
             reference_value=plain.cpu_s_per_plane if plain else None,
             n=planes,
@@ -135,7 +160,7 @@ def _chain(records: RunRecords, made: Mapping[str, Sequence[ProcessRecord]], pla
             name=ENGINE_NAME,
             value=100.0 * engine_s / cpu_s if cpu_s else None,
             unit="% of CPU",
-            aim=ENGINE_AIM if whole else None,
+            aim=chain.engine_aim if whole else None,
             reference="s a plane",
             reference_value=engine_s / planes,
             n=planes,
@@ -162,15 +187,28 @@ def _chain(records: RunRecords, made: Mapping[str, Sequence[ProcessRecord]], pla
         )
         for name, cost in phases.items()
     ]
-    readers = [one for one in ("irdis_tracks", "irdis_science") if one in made]
+    readers = [one for one in chain.readers if one in made]
     reads = sum(sum(one.planes_read for one in made[name]) / sum(one.planes for one in made[name]) for name in readers)
     figures.append(Figure(case=case, name="reads of a raw plane", value=reads, unit="1", aim=READS_AIM, n=len(readers)))
-    masters = [one for one in made if one not in CHAIN]
-    if masters:
-        spent = sum(task.cpu_s for recipe in masters for task in records.tasks_of(recipe))
-        n = sum(one.planes for recipe in masters for one in made[recipe])
-        figures.append(Figure(case="masters", name="CPU of all", value=spent, unit="s", n=n))
     return figures
+
+
+def _masters(records: RunRecords, made: Mapping[str, Sequence[ProcessRecord]]) -> list[Figure]:
+    """What the masters cost, and single frames that were extracted."""
+    chained = {recipe for chain in CHAINS for recipe in chain.recipes}
+    kinds = {"masters": [one for one in made if one not in {*chained, OF_FRAMES}], "single frames": [OF_FRAMES]}
+    figures = []
+    for case, recipes in kinds.items():
+        n = sum(one.planes for recipe in recipes for one in made.get(recipe, ()))
+        if n:
+            spent = sum(task.cpu_s for recipe in recipes for task in records.tasks_of(recipe))
+            figures.append(Figure(case=case, name="CPU of all", value=spent, unit="s", n=n))
+    return figures
+
+
+def _memory_aim(recipe: str) -> float:
+    """Megabytes: by the arm that the recipe is named after."""
+    return IFS_CHAIN.memory_aim_mb if recipe.startswith("ifs_") else IRDIS_CHAIN.memory_aim_mb
 
 
 def _phases(tasks: Sequence[TaskEnded]) -> Mapping[str, PhaseCost]:
@@ -203,7 +241,7 @@ def _recipe(records: RunRecords, recipe: str, sealed: Sequence[ProcessRecord]) -
             value=max(peaks),
             unit="MB",
             # What the caller's process held before is no cost of the recipe: there the figure has no aim.
-            aim=MEMORY_AIM_MB if records.in_workers else None,
+            aim=_memory_aim(recipe) if records.in_workers else None,
             reference="" if records.in_workers else "in the caller's process, with all it held",
             n=len(tasks),
         ),

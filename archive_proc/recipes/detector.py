@@ -209,10 +209,12 @@ class _Judging:
     """Code of the remark on masters of fewer than"""
     least: int
     """planes, which cannot tell pixels by their scatter."""
+    quiet: str = ""
+    """Name of the figure that says whether a detector was read at all; empty: it is not looked at."""
 
 
 _IRDIS = _Judging(_halves_flags, "AP-IRD-004", "AP-IRD-005", 3)
-_IFS = _Judging(_ifs_flags, "AP-IFS-004", "AP-IFS-005", 2)
+_IFS = _Judging(_ifs_flags, "AP-IFS-004", "AP-IFS-005", 2, "plane_noise")
 
 
 def _close(product_type: str, inputs: RecipeInputs, shared: Arrays, arm: _Judging, *, glows: bool) -> RecipeResult:
@@ -223,6 +225,8 @@ def _close(product_type: str, inputs: RecipeInputs, shared: Arrays, arm: _Judgin
     n = int(shared["n_planes"][0])
     flags = arm.find(inputs, shared, dit, typical)
     figures = _figures(product_type, inputs, shared, flags, typical, glows=glows)
+    if n > 1 and arm.quiet:
+        figures.add(product_type, arm.quiet, typical, "adu")
     figures.expect_none_refused(
         arm.refused,
         frame.file_id,
@@ -271,7 +275,8 @@ def _figures(
     found.add(product_type, "noisy_fraction", noisy)
     found.add(product_type, "bad_fraction", hot + noisy)
     noise = by_output(shared["noise"])
-    found.add(product_type, "output_noise_ratio", float(np.nanmax(noise) / np.nanmedian(noise)))
+    middle = float(np.nanmedian(noise))
+    found.add(product_type, "output_noise_ratio", float(np.nanmax(noise)) / middle if middle > 0 else float("nan"))
     found.add(product_type, "output_level_spread", float(np.ptp(by_output(shared["level"]))), "adu")
     found.add(product_type, "level_drift", float(np.ptp(np.median(shared["plane_levels"], axis=0))), "adu")
     found.add(product_type, "planes", float(shared["n_planes"][0]))

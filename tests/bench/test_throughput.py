@@ -176,6 +176,31 @@ def test_the_chain_counts_all_cpu_of_its_recipes_and_what_is_not_the_recipes_own
     assert figures[chain, "reads of a raw plane"].value == pytest.approx(48 / 40 + 33 / 30)
 
 
+def test_each_arm_has_its_chain_and_single_frames_are_no_masters() -> None:
+    recipes = {"ifs_extract": 30, "ifs_tracks": 34, "ifs_science": 30, "ifs_centered": 30}
+    tasks = (
+        *(task(60.0 * at, {Phase.BLOCK: 60.0}, recipe=recipe) for at, recipe in enumerate(recipes)),
+        task(300.0, {Phase.BLOCK: 10.0}, recipe="ifs_extract_frame"),
+        task(320.0, {Phase.BLOCK: 40.0}, recipe="ifs_wave"),
+    )
+    sealed = tuple(
+        replace(one, process=replace(one.process, recipe=recipe), planes=planes, planes_read=2 * planes)
+        for one in made_record(tasks).sealed
+        for recipe, planes in {**recipes, "ifs_extract_frame": 2, "ifs_wave": 1}.items()
+    )
+    found = throughput_figures(replace(made_record(tasks), sealed=sealed), None)
+    figures = {(one.case, one.name): one for one in found}
+    chain = "ifs_extract + ifs_tracks + ifs_science + ifs_centered"
+    cpu = figures[chain, "CPU a science plane"]
+    # CPU is half of the wall time here.
+    assert (cpu.value, cpu.aim) == (pytest.approx(120.0 / 30), 3.0)
+    assert figures[chain, "reads of a raw plane"].value == pytest.approx(2.0)
+    assert figures["masters", "CPU of all"].value == pytest.approx(20.0)
+    assert figures["single frames", "CPU of all"].value == pytest.approx(5.0)
+    assert figures["ifs_wave", "peak memory"].aim == 1500.0
+    assert not [case for case, _ in figures if case.startswith("irdis")]
+
+
 def made_record(tasks: tuple[TaskEnded, ...]) -> RunRecords:
     process = Process(
         process_id=ProcessId("0" * 32),

@@ -79,3 +79,10 @@ def test_a_dark_with_light_in_it_is_refused_by_a_code_of_the_ifs() -> None:
     with pytest.raises(DataFailure, match="AP-IFS-004") as caught:
         ran(IFS_DARK, raw)
     assert "typical_noise" in [one.metric for one in caught.value.qc if one.refused]
+
+
+@pytest.mark.parametrize("value", [0.0, 65535.0], ids=["zeros", "saturated"])
+def test_planes_that_do_not_differ_are_no_dark(value: float) -> None:
+    with pytest.raises(DataFailure) as refused:
+        ran(IFS_DARK, np.full((2, NY, NX), value, np.float32))
+    assert refused.value.code == "AP-IFS-004"

@@ -23,6 +23,8 @@ class CompanionSpectrum:
     """Mean over core channels."""
     rms: float
     """About nought, over core channels."""
+    noise: float
+    """What the claimed errors alone make of `rms`."""
 
 
 def companion_spectrum(
@@ -32,7 +34,7 @@ def companion_spectrum(
 
     The surroundings are subtracted from product and truth alike, so that what is measured is the extraction.
     """
-    found, true = [], []
+    found, true, variance = [], [], []
     core = scenes[0][1].core if scenes else np.zeros(0, np.bool_)
     for scene, one in scenes:
         for plane, listed in enumerate(scene.companions):
@@ -44,10 +46,13 @@ def companion_spectrum(
                 if used.any():
                     found.append(weights[used] @ one.found[plane][used][:, core])
                     true.append(weights[used] @ one.truth[plane][used][:, core])
+                    variance.append(weights[used] ** 2 @ np.nan_to_num(one.sigma[plane][used][:, core]) ** 2)
     if not found:
         return None
-    error = (np.sum(found, axis=0) - np.sum(true, axis=0)) / float(np.mean(np.sum(true, axis=0)))
-    return CompanionSpectrum(100.0 * float(error.mean()), 100.0 * float(np.sqrt(np.mean(error**2))))
+    scale = 100.0 / float(np.mean(np.sum(true, axis=0)))
+    error = scale * (np.sum(found, axis=0) - np.sum(true, axis=0))
+    noise = scale * np.sqrt(np.mean(np.sum(variance, axis=0)))
+    return CompanionSpectrum(float(error.mean()), float(np.sqrt(np.mean(error**2))), float(noise))
 
 
 def _weights(known: Known, companion: Companion, usable: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Float:

@@ -23,12 +23,14 @@ from archive_proc.bench.ifs.products import (
 )
 from archive_proc.bench.ifs.raw_set import RawSet
 from archive_proc.bench.ifs.spectra import Lamp
+from archive_proc.catalog.query import query
 from archive_proc.flow.judging import qc_rows
 from archive_proc.instruments.tables import load_tables
-from archive_proc.model.events import ProcessChanged, ProcessFailed
-from archive_proc.model.processes import Cause, State
+from archive_proc.model.events import ProcessFailed
+from archive_proc.model.processes import Cause
 from archive_proc.storage.journal import read_journal
 from archive_proc.storage.layout import Layout
+from archive_proc.storage.snapshots import find_current
 
 PLACED_PX = 1.0
 """A lenslet's spectrum is where the product says when it is this near: labels that slip are 15 px off."""
@@ -56,18 +58,19 @@ class Events:
 
     failures: tuple[ProcessFailed, ...]
     made: frozenset[str]
-    """Processes of its plan that have products."""
+    """Processes whose products are current after it, made before or not."""
 
 
 def last_run(archive: Path) -> Events:
-    """From its journal."""
+    """From its journal and the catalog."""
     layout = Layout(archive)
     runs = sorted(layout.runs.iterdir(), key=lambda one: one.stat().st_mtime)
     events = read_journal(runs[-1] / "journal.jsonl").events
     failures = tuple(one for one in events if isinstance(one, ProcessFailed) and one.final)
-    changed = [one for one in events if isinstance(one, ProcessChanged)]
-    made = frozenset(one.process_id for one in changed if one.state in (State.DONE, State.CACHED))
-    return Events(failures, made)
+    if find_current(layout) is None:
+        return Events(failures, frozenset())
+    made = query(layout, "SELECT process_id FROM processes WHERE is_current").column("process_id").to_pylist()
+    return Events(failures, frozenset(made))
 
 
 def judge(known: Known, raw: RawSet, archive: Path, ordinary: frozenset[str] = frozenset()) -> Verdict:
@@ -133,7 +136,8 @@ def wrong_share(known: Known, scene: Scene, lamp: Lamp | None, arrays: Variables
     """Share of unflagged elements in usable planes that are catastrophically wrong; None without a lenslet flat."""
     if lamp is None:
         return None
-    one = compare(known, scene, to_spectra(known, scene, arrays), lamp)
+    # Structure finer than the resolution of a channel is no wrong cube.
+    one = compare(known, scene, to_spectra(known, scene, arrays), lamp, fixed_resolution=True)
     usable = np.asarray(arrays["usable"], bool)[file_of(arrays, scene)]
     kept = usable[:, None, None] & ~one.flagged & one.scored[None, :, None] & one.core[None, None, :]
     if not kept.any():

@@ -38,6 +38,9 @@ class Companion:
     x: float
     y: float
     """Pitches from the field's centre."""
+    separation_mas: float = np.nan
+    position_angle_deg: float = np.nan
+    """On the sky, north through east; NaN: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +185,15 @@ def _companions(row: Mapping[str, object]) -> tuple[Companion, ...]:
     listed = row.get("companions", [])
     assert isinstance(listed, list)
     return tuple(
-        Companion(kind=one["kind"], contrast=one["contrast"], x=float(one["x"]), y=float(one["y"])) for one in listed
+        Companion(
+            kind=one["kind"],
+            contrast=one["contrast"],
+            x=float(one["x"]),
+            y=float(one["y"]),
+            separation_mas=float(one["separation_mas"]),
+            position_angle_deg=float(one["position_angle_deg"]),
+        )
+        for one in listed
     )
 
 
@@ -264,7 +275,14 @@ def _sample_scene(
         star = np.broadcast_to(place, (planes, 2)).copy()
         companions = tuple(
             tuple(
-                Companion(kind=one["kind"], contrast=one["contrast"], x=one["X"] / pitch, y=one["Y"] / pitch)
+                Companion(
+                    kind=one["kind"],
+                    contrast=one["contrast"],
+                    x=one["X"] / pitch,
+                    y=one["Y"] / pitch,
+                    separation_mas=float(one.get("sep", np.nan)),
+                    position_angle_deg=float(one.get("pa_sky", np.nan)),
+                )
                 for one in frame.get("companions", [])
             )
             for frame in meta.get("frames", [])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from archive_proc.bench.figures import Figure
+from archive_proc.bench.ifs.astrometry import companion_distance_mas
 from archive_proc.bench.ifs.classic import ClassicChain
 from archive_proc.bench.ifs.compared import compare
 from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, core_of, pulls_width
@@ -126,6 +127,13 @@ def _cubes(night: Night, archive: Archive) -> dict[str, Value]:
         if scenes:
             found[f"centring of {kind} frames, over the cube"] = _centring(scenes, archive, imaged)
             found[f"centring of {kind} frames, from the stated place"] = _centring(scenes, archive, np.zeros(2))
+    stars = known.all("star", "OBJECT")
+    for kind, contrast in sorted(
+        {(one.kind, one.contrast) for scene in stars for some in scene.companions for one in some}
+    ):
+        distance = companion_distance_mas(archive, stars, kind, contrast)
+        planes = sum(scene.planes for scene in stars)
+        found[f"companion {kind} {contrast:g}, distance from its place on the sky"] = Value(distance, planes)
     return found
 
 

@@ -44,7 +44,7 @@ class Trouble:
     by: Changed | None = None
     """Files that are changed, and how."""
     night: Callable[[IfsNight], IfsNight] | None = None
-    """Or the night is simulated anew from this spec."""
+    """Or the light of the laser frame is simulated anew, by this spec of the night; its header stays."""
     of_star: bool = False
     """Science is of a star and not of the evenly lit scene: that it is named is asked, its spectra are not compared."""
     in_table: bool = False
@@ -52,9 +52,6 @@ class Trouble:
 
     def make(self, good: Path, to: Path, mode: str, seed: int) -> None:
         """Fill `to` with raw files; those that stay are hard links to the good night's."""
-        if self.night is not None:
-            simulate_ifs_night(to, self.night(plain_night(mode)), seed)
-            return
         to.mkdir(parents=True)
         files = read_raw_set(good)
         missing = set() if self.without is None else {one.file_id for one in self.without(files)}
@@ -64,7 +61,9 @@ class Trouble:
         changed = set() if self.changed is None else {one.file_id for one in self.changed(files)}
         for one in files.files:
             place = to / one.path.name
-            if one.file_id in changed and self.by is not None:
+            if self.night is not None and one in LASERS(files):
+                _taken_again(one, place, replace(self.night(plain_night(mode)), calibrations=("wave",)), seed)
+            elif one.file_id in changed and self.by is not None:
                 self.by(one, files, place)
             elif one.file_id not in missing:
                 os.link(one.path, place)
@@ -125,13 +124,17 @@ def _through_other_prism(kind: str) -> Changed:
     """The header says this prism, the light went through the other: a wheel that did not move."""
 
     def changed(one: RawFile, files: RawSet, to: Path) -> None:
-        with tempfile.TemporaryDirectory(dir=to.parent.parent) as place:
-            night = replace(plain_night(_other_mode(one)), observations=(), calibrations=(kind,))
-            simulate_ifs_night(Path(place) / "raw", night, 0)
-            (other,) = (Path(place) / "raw").iterdir()
-            broken.light_of(one.path, other, to)
+        _taken_again(one, to, replace(plain_night(_other_mode(one)), calibrations=(kind,)), 0)
 
     return changed
+
+
+def _taken_again(one: RawFile, to: Path, night: IfsNight, seed: int) -> None:
+    """The file with the light of the only calibration of a night."""
+    with tempfile.TemporaryDirectory(dir=to.parent.parent) as place:
+        simulate_ifs_night(Path(place) / "raw", replace(night, observations=()), seed)
+        (other,) = (Path(place) / "raw").iterdir()
+        broken.light_of(one.path, other, to)
 
 
 def _quadrant(one: RawFile, files: RawSet, to: Path) -> None:

@@ -165,4 +165,5 @@ def _companions(known: Known, reduced: Reduced) -> dict[str, Value]:
         name = f"companion {kind} {contrast:g}"
         found[f"{name}, bias"] = Value(None if spectrum is None else abs(spectrum.bias), len(done))
         found[f"{name}, rms over channels"] = Value(None if spectrum is None else spectrum.rms, len(done))
+        found[f"{name}, rms that noise alone gives"] = Value(None if spectrum is None else spectrum.noise, len(done))
     return found

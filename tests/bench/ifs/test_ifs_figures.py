@@ -229,6 +229,9 @@ def test_a_companion_that_is_too_faint_is_biased_by_that_much(known, lamp):
     right = right_spectra(known, "star", claimed=1.0)
     found = companion_spectrum(known, [(scene, on(known, "star", right, lamp))], "T", 3e-4)
     assert abs(found.bias) < 1e-3
+    unsure = right_spectra(known, "star", claimed=2.0)
+    doubled = companion_spectrum(known, [(scene, on(known, "star", unsure, lamp))], "T", 3e-4)
+    assert doubled.noise == pytest.approx(2.0 * found.noise)
     near = np.hypot(known.x - 3.2, known.y - 2.1) < 2.5
     smooth = right_spectra(known, "uniform").flux[:2] * 0.02
 

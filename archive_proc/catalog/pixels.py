@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from archive_proc.model.ids import FileId
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.snapshots import find_current, read_table
 from archive_proc.storage.tables import TABLES
 
 
-def known_pixels(layout: Layout) -> dict[str, str]:
-    """file_id -> sha256 (hex) of its decoded pixels, as the first process that read it recorded."""
+def known_pixels(layout: Layout, contents: Mapping[FileId, str]) -> dict[str, str]:
+    """file_id -> sha256 (hex) of its decoded pixels, as the first process that read it recorded.
+
+    `contents`: file_id -> content id. What was read under another header of the same name says nothing about this one.
+    """
     snapshot = find_current(layout)
     if snapshot is None:
         return {}
-    rows = read_table(snapshot, TABLES["process_inputs"], columns=["input_id", "pixel_sha256"]).to_pydict()
-    pairs = zip(rows["input_id"], rows["pixel_sha256"], strict=True)
-    return {file_id: digest.hex() for file_id, digest in pairs if digest is not None}
+    columns = ["input_id", "content_id", "pixel_sha256"]
+    rows = read_table(snapshot, TABLES["process_inputs"], columns=columns).to_pydict()
+    return {
+        file_id: digest.hex()
+        for file_id, content, digest in zip(*(rows[one] for one in columns), strict=True)
+        if digest is not None and contents.get(file_id) == content.hex()
+    }

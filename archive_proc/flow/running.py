@@ -140,7 +140,7 @@ def _pixel_digests(campaign: Campaign, plan: Plan) -> dict[str, str]:
 
     if not any(one.to_run for one in plan.processes):
         return {}
-    return known_pixels(campaign.layout)
+    return known_pixels(campaign.layout, {one.file_id: one.content_id for one in campaign.raw_frames})
 
 
 def _user() -> str:

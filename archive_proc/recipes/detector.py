@@ -346,7 +346,7 @@ _IFS_COST = Cost(cpu_s=5.0, cpu_s_per_plane=0.4, memory_gb=0.9, bytes_out=30_000
 
 IFS_DARK = Recipe(
     name="ifs_dark",
-    version="1.1.0",
+    version="1.1.1",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_DARK_RAW",)),
@@ -362,7 +362,7 @@ IFS_DARK = Recipe(
 
 IFS_INSTRUMENT_BACKGROUND = Recipe(
     name="ifs_instrument_background",
-    version="1.1.0",
+    version="1.1.1",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_CAL_BACKGROUND_RAW", "IFS_SKY_BG_RAW")),

@@ -70,7 +70,7 @@ def _lit(flux: Float) -> NDArray[np.bool_]:
 
 def _centroid(light: Float, guess: Float) -> Float:
     """(2,) x and y of the light in a disc over its ring; NaN where the disc leaves the guess's neighbourhood."""
-    y, x = np.indices(light.shape)
+    y, x = np.mgrid[0 : light.shape[0], 0 : light.shape[1]]
     place = guess.copy()
     for _ in range(ROUNDS):
         away = np.hypot(x - place[0], y - place[1])

@@ -93,3 +93,11 @@ def centring_error_mas(found: Float, true: Float) -> float | None:
     if not distance.size or not np.isfinite(distance).any(axis=1).all():
         return None
     return float(np.sqrt(np.nanmean(distance**2)))
+
+
+def centring_pull(found: Float, true: Float, quoted: Float) -> float | None:
+    """Root mean square of found (n, k, 2) less true (n, 2) over the quoted error (n, k, 2); None as above."""
+    if centring_error_mas(found, true) is None:
+        return None
+    pulls = (found - true[:, None]) / quoted
+    return float(np.sqrt(np.nanmean(pulls**2)))

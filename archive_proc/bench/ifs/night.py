@@ -12,7 +12,7 @@ from archive_proc.bench.figures import Figure
 from archive_proc.bench.ifs.astrometry import companion_distance_mas
 from archive_proc.bench.ifs.classic import ClassicChain
 from archive_proc.bench.ifs.compared import compare
-from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, core_of, pulls_width
+from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, centring_pull, core_of, pulls_width
 from archive_proc.bench.ifs.independent import IndependentLenslets
 from archive_proc.bench.ifs.known import Float, Known, Scene
 from archive_proc.bench.ifs.masters import master_values
@@ -121,12 +121,11 @@ def _cubes(night: Night, archive: Archive) -> dict[str, Value]:
     uniform = known.scene("uniform")
     if uniform is not None:
         found["measured over claimed sigma, aperture in the rectified cube"] = _apertures(night, archive, uniform)
-    imaged = _imaged_off(known)
+    imaged = _imaged_off(known) * PITCH_MAS
     for kind in ("CENTER", "OBJECT"):
         scenes = known.all("star", kind)
         if scenes:
-            found[f"centring of {kind} frames, over the cube"] = _centring(scenes, archive, imaged)
-            found[f"centring of {kind} frames, from the stated place"] = _centring(scenes, archive, np.zeros(2))
+            found |= _centring(kind, _stars(scenes, archive), imaged)
     stars = known.all("star", "OBJECT")
     for kind, contrast in sorted(
         {(one.kind, one.contrast) for scene in stars for some in scene.companions for one in some}
@@ -135,6 +134,20 @@ def _cubes(night: Night, archive: Archive) -> dict[str, Value]:
         planes = sum(scene.planes for scene in stars)
         found[f"companion {kind} {contrast:g}, distance from its place on the sky"] = Value(distance, planes)
     return found
+
+
+def _centring(kind: str, stars: tuple[Float, Float, Float] | None, imaged: Float) -> dict[str, Value]:
+    """Rows of one kind of frame; imaged: (2,) mas by which images stand off the stated place."""
+    row = f"centring of {kind} frames"
+    if stars is None:
+        return {f"{row}, over the cube": Value(None)}
+    found, quoted, stated = stars
+    n = len(found)
+    return {
+        f"{row}, over the cube": Value(centring_error_mas(found, stated + imaged), n),
+        f"{row}, from the stated place": Value(centring_error_mas(found, stated), n),
+        f"{row}, error over claimed": Value(centring_pull(found, stated + imaged, quoted), n),
+    }
 
 
 def _imaged_off(known: Known) -> Float:
@@ -175,9 +188,9 @@ def _apertures(night: Night, archive: Archive, scene: Scene) -> Value:
     return Value(None)
 
 
-def _centring(scenes: Sequence[Scene], archive: Archive, imaged: Float) -> Value:
-    """Against the stated places, `imaged` (2,) pitches added."""
-    found, true = [], []
+def _stars(scenes: Sequence[Scene], archive: Archive) -> tuple[Float, Float, Float] | None:
+    """Star places found (n, k, 2), quoted errors, and stated places (n, 2), mas; None where one is missing."""
+    found, quoted, stated = [], [], []
     for scene in scenes:
         for product in reversed(archive.of_type(CENTER)):
             dataset = product.open()
@@ -186,15 +199,17 @@ def _centring(scenes: Sequence[Scene], archive: Archive, imaged: Float) -> Value
                 continue
             # The field's centre is on pixel n // 2 of the rectified cube.
             size = float(dataset.attrs.get("cube_px", 290))
-            places = np.stack([dataset["star_x"].values[own], dataset["star_y"].values[own]], axis=-1)
+            places, errors = (
+                np.stack([dataset[f"star_{axis}{what}"].values[own] for axis in "xy"], axis=-1)
+                for what in ("", "_error")
+            )
             found.append((places - size // 2) * PIXEL_MAS)
-            true.append((scene.star + imaged) * PITCH_MAS)
+            quoted.append(errors * PIXEL_MAS)
+            stated.append(scene.star * PITCH_MAS)
             break
         else:
-            return Value(None)
-    if not found:
-        return Value(None)
-    return Value(centring_error_mas(np.concatenate(found), np.concatenate(true)), sum(len(one) for one in true))
+            return None
+    return (np.concatenate(found), np.concatenate(quoted), np.concatenate(stated)) if found else None
 
 
 def product_rows(night: Night, archive: Path) -> tuple[Figure, ...]:

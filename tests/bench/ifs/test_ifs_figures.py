@@ -10,7 +10,7 @@ from small_ifs_set import BANDWIDTH_NM, READ_E, RESPONSE, WAVELENGTH_NM, lamp_of
 from archive_proc.bench.ifs.channels import blurred, in_channels
 from archive_proc.bench.ifs.companions import companion_spectrum
 from archive_proc.bench.ifs.compared import compare
-from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, core_of, pulls_width
+from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, centring_pull, core_of, pulls_width
 from archive_proc.bench.ifs.defects import catastrophic, flagged_share, touched
 from archive_proc.bench.ifs.evenly_lit import (
     band_flux,
@@ -262,6 +262,9 @@ def test_a_star_that_was_not_found_is_not_well_centred():
     assert centring_error_mas(found, true) == 0.0
     assert centring_error_mas(found + np.array([0.6, 0.8]), true) == pytest.approx(1.0)
     assert centring_error_mas(np.full_like(found, np.nan), true) is None
+    quoted = np.full_like(found, 0.5)
+    assert centring_pull(found + np.array([0.5, -1.0]), true, quoted) == pytest.approx(np.sqrt(2.5))
+    assert centring_pull(np.full_like(found, np.nan), true, quoted) is None
 
 
 def test_the_core_of_a_star_is_where_its_light_stands():

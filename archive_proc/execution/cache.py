@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from archive_proc.storage.products import LoadedProduct
 
@@ -30,6 +30,11 @@ class ProductCache:
                 _, dropped = self._kept.popitem(last=False)
                 self.held_bytes -= dropped.nbytes
         return loaded, True
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Let go of all others."""
+        for key in [one for one in self._kept if one not in keys]:
+            self.held_bytes -= self._kept.pop(key).nbytes
 
 
 _CACHES: dict[str, ProductCache] = {}

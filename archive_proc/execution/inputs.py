@@ -24,6 +24,8 @@ from archive_proc.storage.products import PlaneSource, load_product
 from archive_proc.storage.seal import expect_whole
 
 EXCLUDED = "excluded by an override"
+LARGE_GB = 1.0
+"""A recipe that predicts more memory than this finds no calibrations in it but its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ def prepare(
             subject=f"{process.subject.kind} {process.subject.subject_id}",
             remedy="archive-proc check names the files; fetch or quarantine them",
         )
+    if recipe.cost.memory_gb > LARGE_GB:
+        cache.keep(loader.keys)
     inputs = RecipeInputs(
         subject=process.subject,
         parameters=parameters,
@@ -160,6 +164,7 @@ class _Loader:
     def __init__(self, layout: Layout, cookbook: Cookbook, cache: ProductCache, clock: PhaseClock) -> None:
         self._layout, self._cookbook, self._cache, self._clock = layout, cookbook, cache, clock
         self.loaded_bytes = 0
+        self.keys: set[str] = set()
 
     def calibration(self, entry: ProcessInput, *, whole: bool = False) -> Calibration:
         """The product of an input, with frame-axis pixels only where its role wants it `whole`."""
@@ -169,6 +174,7 @@ class _Loader:
         with self._clock(Phase.CALIBRATIONS):
             form = self._cookbook.form(product_type)
             key = f"{entry.input_id} whole" if whole else entry.input_id
+            self.keys.add(key)
             product, loaded = self._cache.get(key, lambda: load_product(path, form, whole=whole))
         if loaded:
             self.loaded_bytes += product.nbytes

@@ -19,7 +19,7 @@ from archive_proc.execution.liveness import Writer, this_writer
 from archive_proc.execution.receipts import Meters
 from archive_proc.execution.spec import AttemptDir
 from archive_proc.model.phases import PhaseClock
-from archive_proc.storage.resident_memory import forget_peak, peak_bytes
+from archive_proc.storage.resident_memory import forget_peak, give_back, peak_bytes
 
 
 def utc_now() -> str:
@@ -31,6 +31,7 @@ class Gauge:
     """Wall and CPU time by phase, peak memory and bytes read of one task."""
 
     def __init__(self) -> None:
+        give_back()
         forget_peak()
         self.started_at = utc_now()
         self.bytes_read = 0

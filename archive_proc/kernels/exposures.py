@@ -39,7 +39,11 @@ class RobustSettings:
     filled: float = 0.1
     """Shares of a channel's information that are left, below which it is flagged."""
     suspect: float = 5.0
-    """Sigma that the solution moved when outliers went."""
+    """Sigma that the solution moved when outliers went, or that a channel of one lenslet stands out by."""
+    change: float = 0.005
+    """Of a channel's light: what may differ from plane to plane, at least."""
+    stand_out: float = 4.0
+    """Sigma of a channel of one lenslet beneath which pixels of a hit are looked for."""
     output_columns: int = 64
     """Columns of a read-out output: noise is shared along rows by outputs of equal parity. 0: not looked for."""
 

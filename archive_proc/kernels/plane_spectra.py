@@ -33,18 +33,22 @@ def plane_spectra(
     settings: RobustSettings | None = None,
     prior: Float64 | None = None,
     chosen: Places | None = None,
+    beside: Int32 | None = None,
 ) -> PlaneSpectra:
     """Spectra in all planes, with variances and flags of each plane's own.
 
     All lenslets of the `templates` are fitted; those of the `chosen` are returned (all if None). `prior` (m,) expected
-    shape. `exposures.light` is worked on in place. Raises ValueError without a plane.
+    shape; `beside` (n, b) the lenslets that touch each on the sky, -1 where there is none (not looked at if None).
+    `exposures.light` is worked on in place. Raises ValueError without a plane.
     """
     settings = settings or RobustSettings()
     if not len(exposures.light):
         raise ValueError("no plane")
     if chosen is None:
         chosen = np.arange(len(templates.x0))
-    shard = _Shard(exposures, settings, chosen)
+    if beside is None:
+        beside = np.empty((len(templates.x0), 0), np.int32)
+    shard = _Shard(exposures, settings, chosen, beside)
     shard.compare_planes()
     shard.set_up(templates, prior)
     if shard.planes > 1:
@@ -57,8 +61,8 @@ def plane_spectra(
 class _Shard:
     """The work on one set of planes, step by step."""
 
-    def __init__(self, exposures: Exposures, settings: RobustSettings, chosen: Places) -> None:
-        self.settings, self.chosen = settings, chosen
+    def __init__(self, exposures: Exposures, settings: RobustSettings, chosen: Places, beside: Int32) -> None:
+        self.settings, self.chosen, self.beside = settings, chosen, beside
         self.light, self.floor, self.response = exposures.light, exposures.floor, exposures.response
         self.background = exposures.background
         self.planes = len(self.light)
@@ -74,16 +78,18 @@ class _Shard:
 
     def compare_planes(self) -> None:
         """The planes' common light, and what stands out of it in single planes; then the smooth model of weights."""
-        from archive_proc.kernels.loops.touched import along_median, outlying, witnessed
+        from archive_proc.kernels.loops.touched import along_median, common_light, outlying, witnessed
 
         settings, light = self.settings, self.light
         if self.planes > 1:
             self.ratio = brightness(light, self.good, self.floor)
-            self.clean = np.empty_like(light[0])
-            marks = np.empty(light.shape, np.uint8)
-            witnessed(light, self.floor, self.good, self.ratio, settings.limits, self.clean, marks)
-            if settings.outliers:
-                self.hits = [np.union1d(np.flatnonzero(one), own) for one, own in zip(marks, self.fixed, strict=True)]
+            self.clean, scatter = np.empty_like(light[0]), np.empty_like(light[0])
+            common_light(light, self.floor, self.ratio, self.clean, scatter)
+            marks = np.empty_like(self.good)
+            for plane in range(self.planes if settings.outliers else 0):
+                known = (self.clean, scatter, self.floor, self.good, self.ratio[plane], self.planes - 1)
+                witnessed(light[plane], *known, settings.limits, marks)
+                self.hits[plane] = np.union1d(np.flatnonzero(marks), self.fixed[plane])
         else:
             self.ratio = np.ones((1, -(-light.shape[1] // BLOCK), -(-light.shape[2] // BLOCK)), np.float32)
             self.clean = light[0]
@@ -223,13 +229,14 @@ class _Shard:
         `missing` holds what is known to disagree, and in the end all that does; nothing where that is too much.
         Returns the lost information (n, m), the lenslets fitted again and their variance; the share of missing pixels.
         """
-        from archive_proc.kernels.loops.touched import outlying, touched_lenslets
+        from archive_proc.kernels.loops.touched import outlying
 
-        equations, settings, missing = self.equations, self.settings, self.missing
-        lost, pull = np.zeros(self.share.shape, np.float32), np.empty(len(self.share), np.float32)
+        settings, missing = self.settings, self.missing
+        before = np.zeros_like(missing)
         found: tuple[Float32, Int32, Float32] | None = None
         most = 0.0
         for number in range(settings.robust_rounds if settings.outliers else 1):
+            before |= missing
             if settings.outliers and (number > 0 or not missing.any()):
                 arguments = (noise, settings.model_error, settings.limits, missing)
                 outlying(light, residual, self.floor, self.response, self.kept, *arguments)
@@ -242,18 +249,59 @@ class _Shard:
                 missing[:] = 0
                 missing.reshape(-1)[fixed] = 1
                 break
-            if not missing.any():
+            before |= missing
+            if not before.any():
                 break
-            place = equations.place
-            touched_lenslets(*place, equations.weight, missing, residual, equations.information, lost, pull)
-            members = np.flatnonzero((lost.max(axis=1) > 0.01) | (pull > 0.2)).astype(np.int32)
-            own = equations.without(missing.astype(bool), members)
-            relax(own, residual[None], flux, settings.touched_sweeps)
-            found = lost, members, own.covariance[:, 0]
+            found = self._refit(residual, flux, before)
         return found, most
+
+    def _refit(self, residual: Float32, flux: Float32, also: UInt8 | None = None) -> tuple[Float32, Int32, Float32]:
+        """Fit the lenslets that missing pixels touch, and those of pixels that were missing before and came back.
+
+        Returns information lost (n, m), lenslets, their variance by the common weights.
+        """
+        from archive_proc.kernels.loops.touched import touched_lenslets
+
+        equations = self.equations
+        lost, pull = np.empty(self.share.shape, np.float32), np.empty(len(self.share), np.float32)
+        place = equations.place
+        touched_lenslets(*place, equations.weight, self.missing, residual, equations.information, lost, pull)
+        touched = (lost.max(axis=1) > 0.01) | (pull > 0.2)
+        if also is not None and (also > self.missing).any():
+            once = np.empty_like(lost)
+            touched_lenslets(*place, equations.weight, also, residual, equations.information, once, pull)
+            touched |= (once.max(axis=1) > 0.01) | (pull > 0.2)
+        members = np.flatnonzero(touched).astype(np.int32)
+        own = equations.without(self.missing.astype(bool), members)
+        relax(own, residual[None], flux, self.settings.touched_sweeps)
+        return lost, members, own.covariance[:, 0]
+
+    def _stand_outs(self, plane: int, flux: Float32, variance: Float32, limit: float) -> tuple[UInt8, Float32]:
+        """Channels (n, m) of single lenslets with light that no other plane has, or no other channel; and how much."""
+        from archive_proc.kernels.loops.hits import alarms, stand_outs
+
+        settings, alone = self.settings, self.planes == 1
+        expected = np.zeros_like(flux) if alone else np.float32(self.times[plane]) * self.common[0]
+        away, alarm = np.empty_like(flux), np.empty(flux.shape, np.uint8)
+        moved = np.empty(len(flux), np.float32)
+        stand_outs(flux, expected, _typical(flux[self.chosen]), away, moved)
+        # Of two planes the mean is what is expected: half of what one of them has too much, with half of the variance.
+        noise = 0.5 if self.planes == 2 else 1.0
+        # A lenslet whose light changed does not do so alike in all channels: the core of a star, speckles.
+        error = np.full_like(moved, settings.model_error) if alone else np.maximum(0.3 * moved, settings.change)
+        alarms(away, variance, flux, error.astype(np.float32), self.beside, noise, limit, alarm)
+        return alarm, away * np.float32(2.0 if self.planes == 2 else 1.0)
+
+    def _variance(self, refitted: tuple[Float32, Int32, Float32] | None) -> Float32:
+        """(n, m) by the common weights, a copy."""
+        variance = self.equations.covariance[:, 0].copy()
+        if refitted is not None:
+            variance[refitted[1]] = refitted[2]
+        return variance
 
     def _judge(self, plane: int, light: Float32, residual: Float32, flux: Float32) -> None:
         """Outliers, variance and flags of a plane."""
+        from archive_proc.kernels.loops.hits import blame
         from archive_proc.kernels.loops.touched import plane_variances
 
         equations, settings = self.equations, self.settings
@@ -265,16 +313,23 @@ class _Shard:
         if clipped <= settings.most_clipped:
             count = int(np.count_nonzero(self.missing)) - self.fixed[plane].size + self.new_bad
             clipped = max(count, 0) / self.n_good
+        known = self._variance(found)
+        alarm = None
+        if settings.outliers and clipped <= settings.most_clipped:
+            alarm, away = self._stand_outs(plane, flux[0], known, settings.stand_out)
+            if not alarm.any():
+                alarm = None
+            else:
+                sky = (self.floor, self.response, settings.limits[2])
+                blame(*equations.place, alarm, away, light, residual, *sky, self.missing)
+                found = self._refit(residual, flux)
         self.clipped[plane] = max(self.clipped[plane], clipped) if clipped > settings.most_clipped else clipped
         image = np.empty((1, *light.shape), np.float32)
         plane_variances(light, residual, self.floor, self.response, equations.weight, image[0])
         scale = np.empty((1, n, m), np.float32)
         gather_squares(*equations.place, image, scale)
-        variance = equations.covariance[:, 0].copy()
-        lost = np.zeros((n, m), np.float32)
-        if found is not None:
-            lost, members, own = found
-            variance[members] = own
+        variance = self._variance(found)
+        lost = np.zeros((n, m), np.float32) if found is None else found[0]
         variance *= scale[0] / np.maximum(equations.information, np.float32(1e-30))
         share = self.share * (1.0 - lost)
         flags = np.zeros((n, m), np.uint16)
@@ -289,6 +344,9 @@ class _Shard:
         flags[hit] |= np.uint16(Flag.COSMIC)
         moved = np.abs(flux[0] - first) > settings.suspect * np.sqrt(np.maximum(variance, 0.0))
         flags[moved & (lost > 0.02)] |= np.uint16(Flag.SUSPECT)
+        if alarm is not None:
+            again = self._stand_outs(plane, flux[0], variance, settings.suspect)[0] > 0
+            flags[again & alarm.any(axis=1, keepdims=True)] |= np.uint16(Flag.SUSPECT)
         variance[share < settings.filled] = np.nan
         self.flux[plane], self.variance[plane] = flux[0, self.chosen], variance[self.chosen]
         self.flags[plane] = flags[self.chosen]
@@ -336,3 +394,11 @@ class _Shard:
             self.equations,
             mean,
         )
+
+
+def _typical(flux: Float32) -> Float32:
+    """(m,) shape of the brightest of the spectra (n, m), mean 1; at least a twentieth of that everywhere."""
+    total = flux.sum(axis=1)
+    bright = flux[total >= 0.3 * np.percentile(total, 99.0)]
+    found = np.median(bright / np.maximum(bright.mean(axis=1, keepdims=True), np.float32(1e-3)), axis=0)
+    return np.asarray(np.maximum(found, 0.05), np.float32)

@@ -7,6 +7,7 @@ it, and nothing resets it.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import resource
 import sys
 from pathlib import Path
@@ -14,6 +15,17 @@ from pathlib import Path
 _STATUS, _FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _CLEAR_PEAK = "5"
 """Written to /proc/self/clear_refs, resets the peak of the resident size (proc(5))."""
+
+
+def give_back() -> bool:
+    """Hand memory that was freed back to the system. False where the allocator cannot.
+
+    Arrays of a few megabytes come from the heap once one such array was freed (mallopt(3), M_MMAP_THRESHOLD), and what
+    lies free between others stays with the process: a worker would carry half a gigabyte from one task to the next.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    return False
 
 
 def forget_peak() -> bool:

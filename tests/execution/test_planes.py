@@ -202,6 +202,9 @@ def test_the_cache_forgets_the_least_recently_used() -> None:
     assert cache.get("b", lambda: product(0.9))[1] is True
     assert cache.get("huge", lambda: product(3))[1] is True
     assert cache.held_bytes <= 2000
+    cache.keep({"b"})
+    assert 0 < cache.held_bytes < 1000
+    assert cache.get("b", lambda: product(0.9))[1] is False
 
 
 def test_blocks_of_a_task_read_each_plane_once_neighbours_included(tmp_path: Path) -> None:

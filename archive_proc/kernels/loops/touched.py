@@ -7,6 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from archive_proc.kernels.microspectra import HIGH, ROW
+from archive_proc.kernels.plane_light import BLOCK
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -222,30 +223,20 @@ def touched_lenslets(
 
 
 @njit(cache=True)
-def witnessed(
-    planes: Float32,
-    floor: Float32,
-    good: UInt8,
-    ratio: Float32,
-    limits: tuple[float, float, float],
-    clean: Float32,
-    out: UInt8,
+def common_light(
+    planes: Float32, floor: Float32, ratio: Float32, clean: Float32, scatter: Float32
 ) -> None:  # pragma: no cover
-    """Compare planes (p, ny, nx) with each other pixel by pixel.
+    """Median of planes (p, ny, nx) at ratio 1, pixel by pixel, and the planes' own scatter about it: (ny, nx) each.
 
-    `ratio` (p, by, bx) brightness of a plane over the typical one in blocks of 32 px; `floor` (ny, nx) variance without
-    source light. clean (ny, nx) receives the planes' median at ratio 1 (of two the lower one where they disagree), out
-    (p, ny, nx) marks pixels of planes brighter than that by limits[0] sigma, and neighbours beyond limits[2] sigma of
-    those beyond limits[1]. sigma^2: photons and floor, and the planes' own scatter about the median.
+    `ratio` (p, by, bx) brightness of a plane over the typical one in blocks of BLOCK px; `floor` (ny, nx) variance
+    without source light. Of two planes the lower one where they disagree; scatter is known of four and more, else 0.
     """
     p, ny, nx = planes.shape
     values = np.empty(p, np.float32)
     for y in range(ny):
         for x in range(nx):
             for a in range(p):
-                out[a, y, x] = 0
-                r = ratio[a, y // 32, x // 32]
-                v = planes[a, y, x] / r
+                v = planes[a, y, x] / ratio[a, y // BLOCK, x // BLOCK]
                 b = a
                 while b > 0 and values[b - 1] > v:
                     values[b] = values[b - 1]
@@ -258,39 +249,87 @@ def witnessed(
                 if (values[1] - values[0]) ** 2 > 50.0 * (floor[y, x] + max(middle, np.float32(0.0))):
                     middle = values[0]
             clean[y, x] = middle
-            if not good[y, x]:
-                continue
-            light = max(middle, np.float32(0.0))
-            scatter = np.float32(0.0)
-            if p > 3:
-                # Half the range of the inner half: 1.35 sigma of a normal distribution.
-                scatter = (values[(3 * p) // 4] - values[p // 4]) / np.float32(1.35)
-            for a in range(p):
-                r = ratio[a, y // 32, x // 32]
-                away = planes[a, y, x] - r * middle
-                if away <= 0:
-                    continue
-                v = max(floor[y, x] + r * light, r * r * scatter * scatter)
-                v *= 1.0 + 1.0 / max(p - 1, 1)
-                a2 = away * away
-                if a2 > limits[2] ** 2 * v:
-                    out[a, y, x] = 1
-                if a2 > limits[0] ** 2 * v:
-                    out[a, y, x] = 2
-                if a2 > limits[1] ** 2 * v:
-                    out[a, y, x] = 3
+            # Half the range of the inner half: 1.35 sigma of a normal distribution.
+            scatter[y, x] = (values[(3 * p) // 4] - values[p // 4]) / np.float32(1.35) if p > 3 else np.float32(0.0)
+
+
+@njit(cache=True)
+def _change(
+    away: Float32, light: Float32, variance: Float32, good: UInt8, values: Float64
+) -> float:  # pragma: no cover
+    """Square of the relative difference of a block's lit pixels from what is expected, beyond their noise."""
+    count, noise = 0, 0.0
+    for y in range(away.shape[0]):
+        for x in range(away.shape[1]):
+            v, bright = variance[y, x], light[y, x]
+            if good[y, x] and bright > 0 and bright * bright > 100.0 * v:
+                values[count] = (away[y, x] / bright) ** 2
+                noise += v / (bright * bright)
+                count += 1
+    if count < 16:
+        return 0.0
+    # The median of a squared normal variate is 0.455.
+    return max(0.0, float(np.median(values[:count])) / 0.455 - noise / count)
+
+
+@njit(cache=True)
+def witnessed(
+    plane: Float32,
+    clean: Float32,
+    scatter: Float32,
+    floor: Float32,
+    good: UInt8,
+    ratio: Float32,
+    others: int,
+    limits: tuple[float, float, float],
+    out: UInt8,
+) -> None:  # pragma: no cover
+    """Mark in out (ny, nx) what a plane has more than it should have by the planes' common light, `clean`.
+
+    By limits[0] sigma, and neighbours beyond limits[2] sigma of those beyond limits[1]. sigma^2: photons and floor, or
+    the planes' own scatter (`common_light`) where that is more; of the `others` that the common light rests on, too;
+    and what the lit pixels of a block of BLOCK px change by, as the core of a star does between planes.
+    """
+    ny, nx = plane.shape
+    away, light = np.empty((BLOCK, BLOCK), np.float32), np.empty((BLOCK, BLOCK), np.float32)
+    variance, values = np.empty((BLOCK, BLOCK), np.float32), np.empty(BLOCK * BLOCK)
+    for top in range(0, ny, BLOCK):
+        for left in range(0, nx, BLOCK):
+            high, wide = min(BLOCK, ny - top), min(BLOCK, nx - left)
+            r = ratio[top // BLOCK, left // BLOCK]
+            for j in range(high):
+                for i in range(wide):
+                    y, x = top + j, left + i
+                    light[j, i] = r * max(clean[y, x], np.float32(0.0))
+                    away[j, i] = plane[y, x] - r * clean[y, x]
+                    v = max(floor[y, x] + light[j, i], r * r * scatter[y, x] * scatter[y, x])
+                    variance[j, i] = v * (1.0 + 1.0 / max(others, 1))
+            own = good[top : top + high, left : left + wide]
+            change = _change(away[:high, :wide], light[:high, :wide], variance[:high, :wide], own, values)
+            for j in range(high):
+                for i in range(wide):
+                    y, x = top + j, left + i
+                    out[y, x] = 0
+                    if not good[y, x] or away[j, i] <= 0:
+                        continue
+                    a2, v = away[j, i] * away[j, i], variance[j, i] + change * light[j, i] * light[j, i]
+                    if a2 > limits[2] ** 2 * v:
+                        out[y, x] = 1
+                    if a2 > limits[0] ** 2 * v:
+                        out[y, x] = 2
+                    if a2 > limits[1] ** 2 * v:
+                        out[y, x] = 3
     # 1: a neighbour of something bright would go too; 2: an outlier; 3: one that takes neighbours with it; 4: taken.
-    for a in range(p):
-        for y in range(ny):
-            for x in range(nx):
-                if out[a, y, x] == 3:
-                    for yy in range(max(0, y - 1), min(ny, y + 2)):
-                        for xx in range(max(0, x - 1), min(nx, x + 2)):
-                            if out[a, yy, xx] == 1:
-                                out[a, yy, xx] = 4
-        for y in range(ny):
-            for x in range(nx):
-                out[a, y, x] = 1 if out[a, y, x] >= 2 else 0
+    for y in range(ny):
+        for x in range(nx):
+            if out[y, x] == 3:
+                for yy in range(max(0, y - 1), min(ny, y + 2)):
+                    for xx in range(max(0, x - 1), min(nx, x + 2)):
+                        if out[yy, xx] == 1:
+                            out[yy, xx] = 4
+    for y in range(ny):
+        for x in range(nx):
+            out[y, x] = 1 if out[y, x] >= 2 else 0
 
 
 @njit(cache=True)

@@ -17,6 +17,7 @@ from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.exposures import Exposures, RobustSettings
 from archive_proc.kernels.extraction import LANES
 from archive_proc.kernels.joint_fit import LAGS, region_resolution
+from archive_proc.kernels.lenslets import ADJACENT
 from archive_proc.kernels.microspectra import Templates
 from archive_proc.kernels.plane_spectra import plane_spectra
 from archive_proc.kernels.spectra_shift import measure_shift
@@ -334,7 +335,8 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
         given = instrument.exposures(raw, group.rows, group.file)
         where = instrument.spectrograph(group.file)
         templates = instrument.templates(group.file, group.shift_x)
-        found = plane_spectra(given, templates, parameters.robust, parameters.prior, complete)
+        beside = where.lenslets.steps(ADJACENT)
+        found = plane_spectra(given, templates, parameters.robust, parameters.prior, complete, beside)
         if group.rows.size == p:
             flux, variance, flags = found.flux, found.variance, found.flags
         else:
@@ -350,6 +352,8 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
         if number == 0:
             correlation[:] = correlations(found.covariance[complete])
             resolution[:] = region_resolution(found.equations, field_regions(where, complete))
+        # The next group's templates may be others: there is no room for both.
+        del templates, found
     return BlockSpectra(
         flux, variance, flags, correlation=correlation, resolution=resolution, unexplained=unexplained, **columns
     )

@@ -8,6 +8,7 @@ import small_spectrograph
 
 from archive_proc.kernels.exposures import Exposures, RobustSettings
 from archive_proc.kernels.extraction import subtract_model
+from archive_proc.kernels.lenslets import ADJACENT
 from archive_proc.kernels.microspectra import Templates, build_templates
 from archive_proc.kernels.plane_spectra import plane_spectra
 from archive_proc.kernels.spectra_shift import measure_shift
@@ -100,6 +101,40 @@ def test_hits_and_new_hot_pixels_leave_the_spectra_alone(scene):
     ratio = (found.flux - truth)[struck_ones] / sigma[struck_ones]
     assert 0.7 < 1.4826 * np.median(np.abs(ratio)) < 1.4
     assert np.median(found.variance[struck_ones] / calm.variance[struck_ones]) > 1.05
+
+
+@pytest.mark.parametrize("planes", [1, 2, 3])
+def test_a_hit_that_looks_like_light_is_found_by_its_lonely_channel(scene, planes):
+    """As wide as a PSFlet: the fit takes it for light, and no pixel of it disagrees."""
+    templates, light, good, truth, whole = scene
+    beside = small_spectrograph.few_lenslets(7.0).steps(ADJACENT)
+    struck = light[:planes].copy()
+    chosen = np.flatnonzero(whole)[5::9]
+    for number, lens in enumerate(chosen):
+        y, x = templates.y0[lens, 6 + number] + 7, templates.x0[lens] + 6
+        stamp = templates.values[lens, 6 + number, 7:10, 6:9]
+        struck[0, y : y + 3, x : x + 3] += 1.0 * truth[0, lens, 6 + number] * stamp / stamp.sum()
+    found = plane_spectra(exposures(struck, good), templates, beside=beside)
+    wrong = np.abs(found.flux - truth[:planes]) > 6 * np.sqrt(found.variance)
+    ignorant = plane_spectra(exposures(struck, good), templates, settings=RobustSettings(outliers=False))
+    fooled = np.abs(ignorant.flux - truth[:planes]) > 6 * np.sqrt(ignorant.variance)
+    assert fooled[:, chosen].sum() >= len(chosen)
+    assert (wrong & (found.flags == 0))[:, whole].sum() <= 1
+    assert (found.flags[:, whole] != 0).mean() < 0.03
+
+
+def test_a_star_that_changes_between_planes_is_no_hit(scene):
+    templates, _, good, truth, whole = scene
+    lenslets = small_spectrograph.few_lenslets(7.0)
+    away2 = (lenslets.x[None] - np.array([0.0, 0.3, -0.25])[:, None]) ** 2 + lenslets.y[None] ** 2
+    star = 20.0 * truth.mean() * np.exp(-away2 / 1.5)[:, :, None] * np.ones(CHANNELS)
+    rng = np.random.default_rng(3)
+    clean = image_of(templates, star, good.shape)
+    light = clean + rng.normal(0.0, np.sqrt(FLOOR + np.maximum(clean, 0.0)))
+    found = plane_spectra(exposures(light, good), templates, beside=lenslets.steps(ADJACENT))
+    core = (star > 0.2 * star.max()) & whole[None, :, None]
+    assert ((found.flags & int(Flag.COSMIC | Flag.NEW_BAD | Flag.SUSPECT)) > 0)[core].mean() < 0.02
+    assert np.median((found.flux / star)[core]) == pytest.approx(1.0, abs=0.005)
 
 
 def test_a_channel_on_bad_pixels_only_is_filled_and_has_no_variance(scene):

@@ -11,6 +11,7 @@ import msgspec
 
 from archive_proc.errors import MisuseError
 from archive_proc.instruments import checks
+from archive_proc.instruments.air import AirFile, check_air
 from archive_proc.instruments.earth_rotation import EarthRotationFile
 from archive_proc.instruments.ifs import IfsFile, IfsTables, check_ifs, ifs_tables
 from archive_proc.instruments.irdis import IrdisFile, IrdisTables
@@ -35,6 +36,7 @@ FILES = (
     "associations.toml",
     "irdis.toml",
     "ifs.toml",
+    "air.toml",
     "product_types.toml",
     "earth_rotation.toml",
     "qc_limits.toml",
@@ -62,6 +64,7 @@ class Tables(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[RuleRow, ...]
     irdis: IrdisTables
     ifs: IfsTables
+    air: AirFile
     product_types: dict[str, ProductType]
     earth_rotation: EarthRotationFile
     qc: QcLimits
@@ -99,6 +102,7 @@ def parse_tables(texts: Mapping[str, str]) -> Tables:
     associations = read_table(texts["associations.toml"], AssociationsFile, "associations.toml")
     irdis = read_table(texts["irdis.toml"], IrdisFile, "irdis.toml")
     ifs = read_table(texts["ifs.toml"], IfsFile, "ifs.toml")
+    air = read_table(texts["air.toml"], AirFile, "air.toml")
     products = read_table(texts["product_types.toml"], ProductsFile, "product_types.toml")
     rotation = read_table(texts["earth_rotation.toml"], EarthRotationFile, "earth_rotation.toml")
     limits = read_table(texts["qc_limits.toml"], QcLimitsFile, "qc_limits.toml")
@@ -106,6 +110,7 @@ def parse_tables(texts: Mapping[str, str]) -> Tables:
     checks.check_associations(associations, frame_types, texts)
     checks.check_irdis(irdis, texts)
     check_ifs(ifs, texts["ifs.toml"])
+    check_air(air, texts["air.toml"])
     checks.check_products(products, texts)
     checks.check_earth_rotation(rotation, texts)
     check_qc_limits(limits, products, texts)
@@ -123,6 +128,7 @@ def parse_tables(texts: Mapping[str, str]) -> Tables:
             coronagraphs={row.name: row for row in irdis.coronagraph},
         ),
         ifs=ifs_tables(ifs),
+        air=air,
         product_types=resolved(products.product),
         earth_rotation=rotation,
         qc=QcLimits(limits.metric),
@@ -145,6 +151,7 @@ _WHOLE: dict[str, _Rows] = {
     "ifs.lasers": lambda tables: tables.ifs.lasers,
     "ifs.channels": lambda tables: tables.ifs.channel_rows,
     "ifs.orientation": lambda tables: tables.ifs.orientations,
+    "air": lambda tables: tables.air,
     "earth_rotation": lambda tables: tables.earth_rotation,
 }
 _ALIASES = {

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.kernels.extraction import LANES, subtract_model
-from archive_proc.kernels.joint_fit import Equations, joint_equations, relax
+from archive_proc.kernels.joint_fit import Equations, joint_equations, region_resolution, relax
 from archive_proc.kernels.microspectra import HIGH, WIDE, Templates
 
 Float32 = NDArray[np.float32]
@@ -26,6 +26,10 @@ T = TypeVar("T", bound=np.generic)
 CELL = 256
 """Pixels along a side of the cells that hold one patch each, in the middle."""
 PATCH = 128
+LIT = 0.05
+"""Of the 90th percentile of all lenslets' light: those above it show the spectrum."""
+OUTLYING = 5.0
+"""Robust sigma beyond which a channel of a lenslet is not its light."""
 _EDGE = 24
 _TILE = PATCH + 2 * _EDGE
 _STEP = 0.05
@@ -42,6 +46,10 @@ class Shift:
     error: Float64
     """(p,) standard error from the patches' scatter, px."""
     patches: int
+    light: Float64
+    """(p, m) e-, mean shape of the lit lenslets that the patches show whole, times their light."""
+    resolution: Float64
+    """(m, 2 half + 1) what `light` shows of true channels, about the diagonal; NaN without patches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,8 @@ def measure_shift(
     common = np.median(light, axis=0) if planes > 2 else light.min(axis=0)
     tiles = choose_tiles(common, floor, good, places)
     if not tiles.origins:
-        return Shift(np.full(planes, np.nan), np.full(planes, np.nan), 0)
+        unknown: Float64 = np.full(planes, np.nan)
+        return Shift(unknown, unknown, 0, np.zeros((planes, 0)), np.zeros((0, 1)))
     pixels = np.asarray(tiles.cut(light), np.float32)
     base, sensitivity = tiles.cut(floor, 1.0), tiles.cut(response, 1.0)
     model = np.asarray(_smooth(tiles.cut(common), tiles.cut(good.astype(np.uint8))), np.float32)
@@ -170,7 +179,40 @@ def measure_shift(
         if not known.size:
             break
         at = float(np.median(known))
-    return Shift(found, error, len(tiles.origins))
+    whole = _whole(equations)
+    assert flux is not None
+    seen = flux[:, whole].astype(np.float64)
+    spectrum = np.array([_common_shape(one) for one in seen], np.float64)
+    resolution = region_resolution(equations, [whole])[0].astype(np.float64)
+    return Shift(found, error, len(tiles.origins), spectrum, resolution)
+
+
+def _common_shape(spectra: Float64) -> Float64:
+    """(m,) mean shape of the lit spectra (n, m) without hits and hot pixels, times their summed light.
+
+    All lenslets count alike: a sum is the spectrum of the few in the brightest speckles, each of which has its own
+    colour; a median is no better.
+    """
+    total = spectra.sum(axis=1)
+    lit = total > LIT * np.percentile(total, 90.0) if total.size else np.zeros(0, bool)
+    if not lit.any() or float(np.median(total)) <= 0.0:
+        return np.zeros(spectra.shape[1])
+    shape = spectra[lit] / total[lit, None]
+    middle = np.median(shape, axis=0)
+    unit = np.maximum(middle, 0.02 * middle.max())
+    ratio = shape / unit
+    around = np.pad(ratio, ((0, 0), (2, 2)), mode="edge")
+    smooth = np.median(np.lib.stride_tricks.sliding_window_view(around, 5, axis=1), axis=2)
+    away = np.abs(ratio - smooth)
+    hit = away > OUTLYING * 1.4826 * np.median(away, axis=0)
+    return np.asarray(np.where(hit, smooth * unit, shape).mean(axis=0) * total[lit].sum())
+
+
+def _whole(equations: Equations) -> NDArray[np.intp]:
+    """Lenslets whose channels all have half the typical information: no edge of a patch cuts them."""
+    information = equations.information
+    typical = np.median(information[information[:, information.shape[1] // 2] > 0], axis=0)
+    return np.flatnonzero((information > 0.5 * typical).all(axis=1))
 
 
 def _smooth(image: Float32, good: NDArray[np.uint8]) -> Float32:

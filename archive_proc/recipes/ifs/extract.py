@@ -20,7 +20,6 @@ from archive_proc.recipes.detector import true_dit
 from archive_proc.recipes.ifs.extraction import (
     REGIONS,
     SHIFT_STEP_PX,
-    SHIFT_Y_DOUBT_PX,
     ExtractionParameters,
     Instrument,
     extract_block,
@@ -28,7 +27,7 @@ from archive_proc.recipes.ifs.extraction import (
     shift_block,
 )
 from archive_proc.recipes.ifs.plane_coordinates import ANGLE_CONVENTION, plane_coordinates
-from archive_proc.recipes.ifs.planes import BACKGROUND, BAD_PIXELS, FLAT
+from archive_proc.recipes.ifs.planes import BACKGROUND, BAD_PIXELS, COLOURED_FLATS, FLAT
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph
 from archive_proc.recipes.ifs.unread import EMPTY
 from archive_proc.recipes.irdis.coordinates import strings
@@ -145,7 +144,7 @@ def close_spectra(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     coordinates, remarks = plane_coordinates(inputs)
     arrays: dict[str, NDArray[Any]] = dict(coordinates)
     arrays |= _without_empty(inputs, shared["read"])
-    arrays |= lenslet_coordinates(where, float(np.median(shared["shift"])))
+    arrays |= lenslet_coordinates(where, float(np.median(shared["shift"])), float(shared["shift_y"][0]))
     arrays |= {
         "variance_common": _variance_common(inputs, instrument, shared),
         "correlation": shared["correlation"],
@@ -153,8 +152,8 @@ def close_spectra(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "residual": shared["unexplained"],
         "shift_x": shared["shift"],
         "shift_x_error": shared["shift_error"],
-        "shift_y": np.zeros(len(inputs.planes)),
-        "shift_y_error": np.full(len(inputs.planes), SHIFT_Y_DOUBT_PX),
+        "shift_y": np.full(len(inputs.planes), shared["shift_y"][0]),
+        "shift_y_error": np.full(len(inputs.planes), shared["shift_y_error"][0]),
         "background_level": shared["background"],
         "chi2": shared["chi2"],
         "clipped": shared["clipped"],
@@ -164,7 +163,7 @@ def close_spectra(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     }
     figures = _figures(inputs, shared)
     return RecipeResult(
-        {PRODUCT: ProductContent(arrays, _attributes(inputs, where))},
+        {PRODUCT: ProductContent(arrays, _attributes(inputs, where, shared))},
         figures.values,
         (*remarks, *_remarks(inputs, shared)),
     )
@@ -179,7 +178,7 @@ def _without_empty(inputs: RecipeInputs, read: NDArray[np.bool_]) -> dict[str, N
     return {"usable": usable & read, "reason": strings(reasons)}
 
 
-def lenslet_coordinates(where: Spectrograph, shift_x: float) -> dict[str, NDArray[Any]]:
+def lenslet_coordinates(where: Spectrograph, shift_x: float, shift_y: float) -> dict[str, NDArray[Any]]:
     """What the complete lenslets are and where their light of the reference wavelength falls."""
     complete = where.solution.complete
     lenslets = where.lenslets.choose(complete)
@@ -190,7 +189,7 @@ def lenslet_coordinates(where: Spectrograph, shift_x: float) -> dict[str, NDArra
         "lenslet_x": lenslets.x,
         "lenslet_y": lenslets.y,
         "detector_x": places[0, :, 0] + shift_x,
-        "detector_y": places[1, :, 0],
+        "detector_y": places[1, :, 0] + shift_y,
     }
 
 
@@ -241,7 +240,7 @@ def _on_sky(inputs: RecipeInputs) -> bool:
     return not {"CALIB", "SKY"} & set(inputs.frame_roles)
 
 
-def _attributes(inputs: RecipeInputs, where: Spectrograph) -> Mapping[str, Any]:
+def _attributes(inputs: RecipeInputs, where: Spectrograph, shared: Arrays) -> Mapping[str, Any]:
     frame = inputs.frames[0]
     return {
         "mode": where.solution.mode,
@@ -272,12 +271,18 @@ def _attributes(inputs: RecipeInputs, where: Spectrograph) -> Mapping[str, Any]:
         "shift_convention": (
             "shift_x is measured in each file by variable projection, templates stand at the nearest "
             f"{SHIFT_STEP_PX} px; "
-            "shift_y is not measurable on smooth spectra: it is taken as zero with shift_y_error, which is the doubt "
-            "of the wavelength scale (about 11 nm per pixel in YJ, 20 in YJH)"
+            "shift_y is read off the water bands of the air, one value a process, and templates are moved by it; where "
+            "no air is seen it is zero and shift_y_error what flexure since the calibrations may have done. The error "
+            "is the doubt of the wavelength scale (about 11 nm per pixel in YJ, 20 in YJH)"
         ),
         "lenslet_flat": inputs.only(LENSLET_FLAT.role) is not None,
         "mu": inputs.parameters.mu,
         "outliers_sought": inputs.parameters.find_outliers,
+        "air_strength": round(float(shared["air"][0]), 4) if np.isfinite(shared["air"][0]) else None,
+        "air_convention": (
+            "air_strength: the water of instruments/air.toml times this, in the light of the frames; it is the shape "
+            "of the smoothness prior. null: none was seen, the prior is flat. The air is not divided out of flux"
+        ),
     }
 
 
@@ -312,6 +317,7 @@ def _sizes(inputs: RecipeInputs) -> Mapping[str, Mapping[str, int]]:
 _TABLES = (
     TableRead("ifs.detector"),
     TableRead("ifs.channels"),
+    TableRead("air"),
     TableRead("ifs.orientation"),
     TableRead("earth_rotation"),
 )
@@ -322,11 +328,11 @@ _COST = Cost(
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.4.0",
+    version="1.5.0",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
-    inputs=(BACKGROUND, FLAT, BAD_PIXELS, WAVE, PSFLETS, LENSLET_FLAT),
+    inputs=(BACKGROUND, FLAT, *COLOURED_FLATS, BAD_PIXELS, WAVE, PSFLETS, LENSLET_FLAT),
     outputs=(PRODUCT,),
     parameters=ExtractionParameters,
     tables=_TABLES,
@@ -348,7 +354,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.4.0",
+    version="1.5.0",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),
@@ -356,6 +362,7 @@ IFS_EXTRACT_FRAME = Recipe(
         InputRole("background", ("instrument_background", "dark"), required=False),
         InputRole("dark", ("dark", "instrument_background"), required=False),
         FLAT,
+        *COLOURED_FLATS,
         BAD_PIXELS,
         WAVE,
         PSFLETS,

@@ -20,12 +20,13 @@ from archive_proc.kernels.joint_fit import LAGS, region_resolution
 from archive_proc.kernels.lenslets import ADJACENT
 from archive_proc.kernels.microspectra import Templates
 from archive_proc.kernels.plane_spectra import plane_spectra
-from archive_proc.kernels.spectra_shift import measure_shift
+from archive_proc.kernels.spectra_shift import Shift, measure_shift
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.detector import true_dit
 from archive_proc.recipes.ifs.planes import (
     BACKGROUND,
     BAD_PIXELS,
+    COLOURED_ROLES,
     DARK,
     FLAT,
     DetectorMasters,
@@ -36,6 +37,7 @@ from archive_proc.recipes.ifs.planes import (
     saturated,
 )
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph, products_of, spectrograph
+from archive_proc.recipes.ifs.through_air import air_shape, settle_air
 from archive_proc.recipes.ifs.unread import expect_one, read_planes, unread
 from archive_proc.recipes.recipe import Arrays, Block, BlockOutput, RecipeInputs
 
@@ -45,11 +47,9 @@ Mask = NDArray[np.bool_]
 
 SHIFT_STEP_PX = 0.02
 """Templates stand at whole multiples of this: at most half of it from the measured shift, which costs nothing (6.5)."""
-SHIFT_Y_DOUBT_PX = 0.05
-"""Doubt of the place along the dispersion, which free spectra hide: flexure between calibrations and science."""
 REGIONS = 5
 """Regions along a side of the field for which the resolution is kept."""
-_ROLES = (WAVE.role, PSFLETS.role, FLAT.role, BAD_PIXELS.role, DARK.role, BACKGROUND.role)
+_ROLES = (WAVE.role, PSFLETS.role, FLAT.role, *COLOURED_ROLES, BAD_PIXELS.role, DARK.role, BACKGROUND.role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +64,24 @@ class ExtractionParameters:
     """False: the spectra are taken to stand where the wavelength solution puts them."""
     channel_weight: tuple[float, ...] = ()
     """Expected spectrum (star times transmission), one value a channel; shape of the prior and weight inside channels.
-    Empty: flat."""
+    Empty: flat, but for `air`."""
+    air: bool = True
+    """Whether the air's transmission is the prior's shape, where its water is seen in the light of the sky."""
 
     @property
     def robust(self) -> RobustSettings:
         """For the kernels."""
         return RobustSettings(mu=self.mu, outliers=self.find_outliers)
 
-    @property
-    def prior(self) -> Float64 | None:
-        """(m,) shape of the prior, None: flat."""
-        if not self.channel_weight:
+    def prior(self, shared: Arrays, edges_um: Float64) -> Float64 | None:
+        """(m,) shape of the prior, None: flat; `shared` as `settle_shifts` leaves it."""
+        if self.channel_weight:
+            shape = np.asarray(self.channel_weight, np.float64)
+        elif np.isfinite(shared["air"]).all():
+            shape = air_shape(float(shared["air"][0]), float(shared["air"][2]), edges_um)
+        else:
             return None
         # Where no light is expected the prior still holds the spectrum: at a hundredth of its strength's inverse.
-        shape = np.asarray(self.channel_weight, np.float64)
         return np.asarray(np.maximum(shape, 0.03 * shape.max()) / shape.max())
 
 
@@ -107,12 +111,12 @@ class Instrument:
             self._spectrographs[key] = spectrograph(self.inputs, file, self.weight)
         return self._spectrographs[key]
 
-    def templates(self, file: int, shift_x: float) -> Templates:
+    def templates(self, file: int, shift_x: float, shift_y: float = 0.0) -> Templates:
         """Templates for one main file; the last ones made are kept, for they fill half a gigabyte."""
-        key = (*products_of(self.inputs, file, (WAVE.role, PSFLETS.role)), shift_x)
+        key = (*products_of(self.inputs, file, (WAVE.role, PSFLETS.role)), shift_x, shift_y)
         if self._templates is None or self._templates[0] != key:
             self._templates = None
-            self._templates = (key, self.spectrograph(file).templates(shift_x))
+            self._templates = (key, self.spectrograph(file).templates(shift_x, shift_y))
         return self._templates[1]
 
     def exposures(self, raw: Float32, rows: NDArray[np.intp], file: int) -> Exposures:
@@ -157,7 +161,8 @@ def smooth_floor(masters: DetectorMasters) -> Float32:
 
 
 def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
-    """Shift of each file's planes in one shard: `file`, `shift`, `error`, `planes`, one row a file.
+    """Shift and summed light of each file's planes in one shard: `file`, `shift`, `error`, `planes`, `light` (m), one
+    row a file; `resolution` (m, 2 half + 1) of the light of all.
 
     And which planes hold an image, one row a plane: files without any have no shift.
     """
@@ -167,16 +172,23 @@ def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutp
     read = read_planes(block)
     shift, error = np.full(present.size, np.nan), np.full(present.size, np.nan)
     counts = np.array([int((files == one).sum()) for one in present])
+    light, resolution = np.zeros((present.size, 0)), np.zeros((0, 1))
     if parameters.measure_shift:
         instrument = Instrument(inputs, parameters.channel_weight)
         for alike in _alike(inputs, np.intersect1d(present, files[read])):
             for first in range(0, len(alike), LANES):
                 some = alike[first : first + LANES]
-                light = np.stack([_file_light(block, inputs, instrument, int(one), read) for one in some])
-                found = _measure(instrument, light, int(some[0]))
+                images = np.stack([_file_light(block, inputs, instrument, int(one), read) for one in some])
+                found = _measure(instrument, images, int(some[0]))
                 where = np.searchsorted(present, some)
-                shift[where], error[where] = found
-    return BlockOutput({"file": present, "shift": shift, "error": error, "planes": counts, "read": read})
+                shift[where], error[where] = found.x, found.error
+                if not found.light.size:
+                    continue
+                if not light.size:
+                    light = np.zeros((present.size, found.light.shape[1]))
+                light[where], resolution = found.light, found.resolution
+    summary = {"file": present, "shift": shift, "error": error, "planes": counts}
+    return BlockOutput({**summary, "read": read, "light": light, "resolution": resolution})
 
 
 def _alike(inputs: RecipeInputs, files: NDArray[np.int32]) -> list[NDArray[np.int32]]:
@@ -206,9 +218,9 @@ def _file_light(block: Block, inputs: RecipeInputs, instrument: Instrument, file
     return electrons(np.asarray(middle, np.float32), instrument.masters(file))
 
 
-def _measure(instrument: Instrument, light: Float32, file: int) -> tuple[Float64, Float64]:
+def _measure(instrument: Instrument, light: Float32, file: int) -> Shift:
     masters, where = instrument.masters(file), instrument.spectrograph(file)
-    found = measure_shift(
+    return measure_shift(
         light,
         smooth_floor(masters),
         masters.response,
@@ -217,11 +229,10 @@ def _measure(instrument: Instrument, light: Float32, file: int) -> tuple[Float64
         where.some_templates,
         mu=instrument.inputs.parameters.mu,
     )
-    return found.x, found.error
 
 
 def settle_shifts(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
-    """Shift and error of each plane, px, and the step that its templates stand at.
+    """Shift and error of each plane, px, the step that its templates stand at, and what `settle_air` finds.
 
     A file's parts are averaged by their planes. A file that could not be measured (no light, or an error above 0.05 px)
     takes the value of the measured file nearest in time; none measured: zero, with no error known. `read` (planes,)
@@ -256,6 +267,7 @@ def settle_shifts(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arr
         "shift_used": steps[planes],
         "shift_measured": measured[planes],
         "read": read,
+        **settle_air(summaries, inputs),
     }
 
 
@@ -267,6 +279,7 @@ class Group:
     """Positions in the block."""
     file: int
     shift_x: float
+    shift_y: float
 
 
 def groups_of(block: Block, inputs: RecipeInputs, shared: Arrays) -> list[Group]:
@@ -282,9 +295,10 @@ def groups_of(block: Block, inputs: RecipeInputs, shared: Arrays) -> list[Group]
         usable = bool(inputs.planes.usable[plane])
         key = (float(shared["shift_used"][plane]), *_kind(inputs, file), usable)
         found.setdefault(key, []).append(row)
+    along = float(shared["shift_y_used"][0])
     ordered = sorted(found.items(), key=lambda one: (one[0][0], one[1][0]))
     return [
-        Group(np.array(rows), int(inputs.planes.file[block.planes[rows[0]]]), float(str(key[0])))
+        Group(np.array(rows), int(inputs.planes.file[block.planes[rows[0]]]), float(str(key[0])), along)
         for key, rows in ordered
     ]
 
@@ -334,9 +348,10 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
     for number, group in enumerate(groups_of(block, inputs, shared)):
         given = instrument.exposures(raw, group.rows, group.file)
         where = instrument.spectrograph(group.file)
-        templates = instrument.templates(group.file, group.shift_x)
+        templates = instrument.templates(group.file, group.shift_x, group.shift_y)
+        prior = parameters.prior(shared, where.edges_um)
         beside = where.lenslets.steps(ADJACENT)
-        found = plane_spectra(given, templates, parameters.robust, parameters.prior, complete, beside)
+        found = plane_spectra(given, templates, parameters.robust, prior, complete, beside)
         if group.rows.size == p:
             flux, variance, flags = found.flux, found.variance, found.flags
         else:

@@ -48,10 +48,10 @@ class Spectrograph:
         """(2, n, 2) places of the bluest and the reddest light."""
         return self.solution.places(self.wavelengths_um[[0, -1], [0, -1]])
 
-    def templates(self, shift_x: float = 0.0) -> Templates:
-        """Of all lenslets, moved across the dispersion by this many pixels."""
+    def templates(self, shift_x: float = 0.0, shift_y: float = 0.0) -> Templates:
+        """Of all lenslets, moved across and along the dispersion by this many pixels."""
         everyone = np.arange(len(self.lenslets))
-        return self.some_templates(everyone, np.zeros((2, 1)), shift_x, None)
+        return self.some_templates(everyone, np.array([[0.0], [shift_y]]), shift_x, None)
 
     def some_templates(
         self, members: NDArray[np.intp], offset: Float64, shift_x: float, windows: Templates | None

@@ -123,6 +123,7 @@ def close_wave(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "lasers": [layout.lasers[one].name for one in pattern.lasers],
         "lasers_missing": list(missing),
         "planes": int(shared["planes"][0]),
+        "mjd_obs": frame.mjd_obs,
     }
     scattered = {"scattered_share": [round(float(one), 6) for one in fit.scatter], "scattered_reach_px": list(FAR_PX)}
     return RecipeResult(

@@ -200,14 +200,14 @@ def test_the_residual_image_is_the_calibrated_frame_minus_the_published_spectra(
 
 
 def test_a_file_without_wavelength_solution_is_named(ifs: SmallIfs):
-    raw = np.zeros((1, SIZE, SIZE), np.float32)
+    raw = np.full((1, SIZE, SIZE), LEVEL_ADU, np.float32)
     with pytest.raises(DataFailure) as refused:
         ifs.run(IFS_EXTRACT, [small_frame("2017-05-15T04:50:00.000")], raw, {"wave": ()}, roles=("OBJECT",))
     assert refused.value.code == "AP-IFS-060"
 
 
 def test_channel_weights_that_do_not_fit_are_named(ifs: SmallIfs):
-    raw = np.zeros((1, SIZE, SIZE), np.float32)
+    raw = np.full((1, SIZE, SIZE), LEVEL_ADU, np.float32)
     frames = [small_frame("2017-05-15T04:50:00.000")]
     with pytest.raises(DataFailure) as refused:
         ifs.run(IFS_EXTRACT, frames, raw, roles=("OBJECT",), channel_weight=(1.0, 2.0))

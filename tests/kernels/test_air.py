@@ -1,0 +1,72 @@
+"""Strength and place of the air's water are read off a blurred spectrum, and nothing is read off one without it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from archive_proc.instruments.tables import load_tables
+from archive_proc.kernels.air import Air, Window, fit_air
+
+HALF = 4
+
+
+def air() -> Air:
+    table = load_tables().air
+    return Air(table.first_edge_um, table.step_um, np.array(table.depth.water), np.array(table.depth.dry))
+
+
+def edges_of(mode: str) -> np.ndarray:
+    return np.array(load_tables().ifs.channels(mode).edges_um)
+
+
+def window_of(mode: str) -> Window:
+    band = load_tables().air.band_of(mode)
+    return Window(band.from_um, band.to_um, band.degree)
+
+
+def blur(m: int) -> np.ndarray:
+    """(m, 9) about a channel and a half wide, with the undershoot of a smoothness prior."""
+    row = np.array([0.0, -0.06, 0.03, 0.29, 0.48, 0.29, 0.03, -0.06, 0.0])
+    return np.tile(row, (m, 1))
+
+
+def seen(flux: np.ndarray) -> np.ndarray:
+    padded = np.pad(flux, HALF, mode="edge")
+    return np.array([padded[k : k + 2 * HALF + 1] @ blur(1)[0] for k in range(flux.size)])
+
+
+def star(edges_um: np.ndarray) -> np.ndarray:
+    return 1e6 * np.diff(edges_um) * (0.5 * (edges_um[1:] + edges_um[:-1]) / 1.1) ** -2.0
+
+
+@pytest.mark.parametrize("mode", ["YJ", "YJH"])
+def test_strength_and_place_of_the_water_are_found(mode: str) -> None:
+    edges = edges_of(mode)
+    light = seen(star(edges) * air().transmission(edges, 1.7, 1.2, moved_um=0.0006))
+    found = fit_air(light, blur(edges.size - 1), edges, air(), 1.2, window_of(mode))
+    assert found is not None
+    assert found.strength == pytest.approx(1.7, abs=0.03)
+    assert found.moved_um == pytest.approx(0.0006, abs=1.5e-4)
+    assert found.residual < 0.1 * found.without
+
+
+def test_a_spectrum_that_no_air_bent_shows_none() -> None:
+    edges = edges_of("YJ")
+    found = fit_air(seen(star(edges)), blur(edges.size - 1), edges, air(), 1.2, window_of("YJ"))
+    assert found is None or found.without < 5.0 * found.residual
+
+
+def test_bands_of_another_gas_leave_a_residual() -> None:
+    edges = edges_of("YJ")
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    other = star(edges) * (1.0 - 0.3 * np.exp(-0.5 * ((middle - 1.15) / 0.012) ** 2))
+    found = fit_air(seen(other), blur(edges.size - 1), edges, air(), 1.2, window_of("YJ"))
+    assert found is None or found.residual > load_tables().air.band_of("YJ").worst_residual
+
+
+def test_transmission_is_a_mean_over_channels_and_holds_beyond_the_table() -> None:
+    one = Air(1.0, 0.001, np.array([0.0, np.log(2.0), 0.0]), np.zeros(3))
+    found = one.transmission(np.array([0.99, 1.0, 1.002, 1.003, 1.01]), 1.0, 1.0)
+    np.testing.assert_allclose(found, [1.0, 0.75, 1.0, 1.0], rtol=1e-9)
+    np.testing.assert_allclose(one.transmission(np.array([1.0, 1.001]), 1.0, 1.0, moved_um=0.001), [0.5])

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
+from archive_proc.simulate.ifs.air_depth import DEPTH, DRY_NM, FIRST_NM
 from archive_proc.simulate.ifs.facts import Mode
 
 Float = NDArray[np.float64]
@@ -131,32 +133,29 @@ def draw_passband(mode: Mode, rng: np.random.Generator) -> Passband:
     )
 
 
-ABSORBERS = (
-    (936.0, 10.0, 14.0, 0.60, True), (955.0, 12.0, 14.0, 0.22, True), (1108.0, 6.0, 8.0, 0.10, True),
-    (1124.0, 9.0, 8.0, 0.42, True), (1137.0, 8.0, 14.0, 0.38, True), (1155.0, 6.0, 12.0, 0.14, True),
-    (1190.0, 12.0, 16.0, 0.04, True), (1268.5, 3.0, 4.0, 0.14, False), (1312.0, 10.0, 12.0, 0.08, True),
-    (1340.0, 12.0, 10.0, 0.35, True), (1375.0, 20.0, 20.0, 9.0, True), (1405.0, 18.0, 26.0, 6.0, True),
-    (1460.0, 18.0, 18.0, 0.30, True), (1574.0, 4.0, 4.0, 0.05, False), (1606.0, 5.0, 5.0, 0.05, False),
-    (1660.0, 9.0, 12.0, 0.12, False),
-)  # fmt: skip
-"""Centre, widths to the blue and to the red (nm), optical depth at airmass 1 (2.5 mm of water), whether it is water."""
+LINES = 10
+"""Steps of FINE_NM a nanometre, each a line of its own strength."""
+SCATTER = 1.2
+"""Of the logarithm of the lines' strengths."""
 
 
 def air(wavelength_nm: Float, airmass: float, water_mm: float) -> Float:
-    """Transmission of the air over Paranal on a grid of FINE_NM: bands of lines whose strengths scatter log-normally.
+    """Transmission of the air over Paranal on a grid of FINE_NM, with bands where nature has them (`air_depth`).
 
-    The lines are the same for every seed: they are nature's.
+    The lines are the same for every seed: they are nature's. Within each nanometre stand the same ten strengths in
+    another order, so that a band is as deep as its table says.
     """
-    lines = np.random.default_rng(19700101)
-    whole = np.arange(900.0, 1730.0, FINE_NM) + 0.5 * FINE_NM
-    strength = np.exp(1.2 * lines.standard_normal(whole.size) - 0.72)
-    depth = np.full(whole.size, 0.03 * 0.2)
-    for centre, left, right, peak, wet in ABSORBERS:
-        amount = water_mm / 2.5 if wet else 1.0
-        depth += amount * peak * _band(whole, centre, left, right) * strength
+    strength = np.exp(SCATTER * norm.ppf((np.arange(LINES) + 0.5) / LINES))
+    strength /= strength.mean()
+    depth = np.asarray(DEPTH, np.float64)
+    middle = FIRST_NM + np.arange(depth.size) + 0.5
+    dry = np.logical_or.reduce([(middle > low) & (middle < high) for low, high in DRY_NM])
+    order = np.random.default_rng(19700101).permuted(np.tile(strength, (depth.size, 1)), axis=1)
+    lines = 0.03 * 0.2 + (depth * np.where(dry, 1.0, water_mm / 2.5))[:, None] * order
+    whole = FIRST_NM + (np.arange(lines.size) + 0.5) * FINE_NM
     # Lines are some tenths of a nanometre wide.
     kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2.0) ** 2)
-    transmission = np.convolve(np.exp(-airmass * depth), kernel / kernel.sum(), mode="same")
+    transmission = np.convolve(np.exp(-airmass * lines.ravel()), kernel / kernel.sum(), mode="same")
     return np.interp(wavelength_nm, whole, transmission)
 
 

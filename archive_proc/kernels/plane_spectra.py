@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from archive_proc.kernels.exposures import Exposures, PlaneSpectra, RobustSettings
 from archive_proc.kernels.extraction import gather_squares
-from archive_proc.kernels.joint_fit import joint_equations, relax
+from archive_proc.kernels.joint_fit import Equations, joint_equations, relax
 from archive_proc.kernels.microspectra import Templates
 from archive_proc.kernels.plane_light import BLOCK, brightness, left_background
 from archive_proc.model.flags import Flag
@@ -153,13 +153,9 @@ class _Shard:
 
     def _leave_out(self, residual: Float32) -> None:
         """Pixels that are missing from the common light have no weight in any plane."""
-        from archive_proc.kernels.loops.touched import touched_lenslets
-
         equations = self.equations
         bad = self.missing.astype(bool)
-        lost, pull = np.empty(self.share.shape, np.float32), np.empty(len(self.share), np.float32)
-        place = equations.place
-        touched_lenslets(*place, equations.weight, self.missing, residual, equations.information, lost, pull)
+        lost, pull = _touched(equations, self.missing, residual)
         equations.weight[bad] = 0.0
         equations.renew(np.flatnonzero((lost.max(axis=1) > 1e-3) | (pull > 0.2)).astype(np.int32))
         self.new_bad = int(bad.sum())
@@ -186,10 +182,12 @@ class _Shard:
             changes.append(light[index].reshape(-1)[places] - self.expected[plane])
             residual[index].reshape(-1)[places] -= changes[-1]
         if self.planes == 1:
-            relax(equations, residual, flux, settings.common_sweeps)
+            # The sweeps of both rounds go on from each other: one less in each is as near to the solution.
+            relax(equations, residual, flux, settings.common_sweeps - 1)
         self._take_background_off(light, residual, some)
         self._take_rows_off(light, residual)
-        self.last_step = max(self.last_step, relax(equations, residual, flux, settings.sweeps))
+        sweeps = settings.sweeps - (self.planes == 1)
+        self.last_step = max(self.last_step, relax(equations, residual, flux, sweeps))
         for index, plane in enumerate(range(some.start, some.stop)):
             residual[index].reshape(-1)[self.hits[plane]] += changes[index]
             self._judge(plane, light[index], residual[index], flux[index : index + 1])
@@ -223,20 +221,18 @@ class _Shard:
 
     def _fit_without(
         self, light: Float32, residual: Float32, flux: Float32, fixed: Places, noise: float
-    ) -> tuple[tuple[Float32, Int32, Float32] | None, float]:
+    ) -> tuple[_Struck, float]:
         """Find what disagrees with the fit, fit the lenslets that it touches again without it, in rounds.
 
-        `missing` holds what is known to disagree, and in the end all that does; nothing where that is too much.
-        Returns the lost information (n, m), the lenslets fitted again and their variance; the share of missing pixels.
+        `missing` holds what is known to disagree, and in the end all that does; nothing where that is too much. Returns
+        the fit without it, and the largest share of missing pixels that was met.
         """
         from archive_proc.kernels.loops.touched import outlying
 
         settings, missing = self.settings, self.missing
-        before = np.zeros_like(missing)
-        found: tuple[Float32, Int32, Float32] | None = None
+        struck = _Struck(self.equations, settings.touched_sweeps)
         most = 0.0
         for number in range(settings.robust_rounds if settings.outliers else 1):
-            before |= missing
             if settings.outliers and (number > 0 or not missing.any()):
                 arguments = (noise, settings.model_error, settings.limits, missing)
                 outlying(light, residual, self.floor, self.response, self.kept, *arguments)
@@ -245,36 +241,12 @@ class _Shard:
             share = (np.count_nonzero(missing) - fixed.size) / self.n_good
             most = max(most, share)
             if share > settings.most_clipped:
-                # The model is wrong, not the pixels: the fit stands as it is, and its residual says so.
+                # The model is wrong, not the pixels: all of them count, and the residual says so.
                 missing[:] = 0
                 missing.reshape(-1)[fixed] = 1
+            if not struck.follow(missing, residual, flux) or share > settings.most_clipped:
                 break
-            before |= missing
-            if not before.any():
-                break
-            found = self._refit(residual, flux, before)
-        return found, most
-
-    def _refit(self, residual: Float32, flux: Float32, also: UInt8 | None = None) -> tuple[Float32, Int32, Float32]:
-        """Fit the lenslets that missing pixels touch, and those of pixels that were missing before and came back.
-
-        Returns information lost (n, m), lenslets, their variance by the common weights.
-        """
-        from archive_proc.kernels.loops.touched import touched_lenslets
-
-        equations = self.equations
-        lost, pull = np.empty(self.share.shape, np.float32), np.empty(len(self.share), np.float32)
-        place = equations.place
-        touched_lenslets(*place, equations.weight, self.missing, residual, equations.information, lost, pull)
-        touched = (lost.max(axis=1) > 0.01) | (pull > 0.2)
-        if also is not None and (also > self.missing).any():
-            once = np.empty_like(lost)
-            touched_lenslets(*place, equations.weight, also, residual, equations.information, once, pull)
-            touched |= (once.max(axis=1) > 0.01) | (pull > 0.2)
-        members = np.flatnonzero(touched).astype(np.int32)
-        own = equations.without(self.missing.astype(bool), members)
-        relax(own, residual[None], flux, self.settings.touched_sweeps)
-        return lost, members, own.covariance[:, 0]
+        return struck, most
 
     def _stand_outs(self, plane: int, flux: Float32, variance: Float32, limit: float) -> tuple[UInt8, Float32]:
         """Channels (n, m) of single lenslets with light that no other plane has, or no other channel; and how much."""
@@ -292,13 +264,6 @@ class _Shard:
         alarms(away, variance, flux, error.astype(np.float32), self.beside, noise, limit, alarm)
         return alarm, away * np.float32(2.0 if self.planes == 2 else 1.0)
 
-    def _variance(self, refitted: tuple[Float32, Int32, Float32] | None) -> Float32:
-        """(n, m) by the common weights, a copy."""
-        variance = self.equations.covariance[:, 0].copy()
-        if refitted is not None:
-            variance[refitted[1]] = refitted[2]
-        return variance
-
     def _judge(self, plane: int, light: Float32, residual: Float32, flux: Float32) -> None:
         """Outliers, variance and flags of a plane."""
         from archive_proc.kernels.loops.hits import blame
@@ -309,27 +274,25 @@ class _Shard:
         first = flux[0].copy()
         self.missing[:] = 0
         self.missing.reshape(-1)[self.hits[plane]] = 1
-        found, clipped = self._fit_without(light, residual, flux, self.fixed[plane], 1.0)
+        struck, clipped = self._fit_without(light, residual, flux, self.fixed[plane], 1.0)
         if clipped <= settings.most_clipped:
             count = int(np.count_nonzero(self.missing)) - self.fixed[plane].size + self.new_bad
             clipped = max(count, 0) / self.n_good
-        known = self._variance(found)
         alarm = None
         if settings.outliers and clipped <= settings.most_clipped:
-            alarm, away = self._stand_outs(plane, flux[0], known, settings.stand_out)
+            alarm, away = self._stand_outs(plane, flux[0], struck.variance, settings.stand_out)
             if not alarm.any():
                 alarm = None
             else:
                 sky = (self.floor, self.response, settings.limits[2])
                 blame(*equations.place, alarm, away, light, residual, *sky, self.missing)
-                found = self._refit(residual, flux)
+                struck.follow(self.missing, residual, flux)
         self.clipped[plane] = max(self.clipped[plane], clipped) if clipped > settings.most_clipped else clipped
         image = np.empty((1, *light.shape), np.float32)
         plane_variances(light, residual, self.floor, self.response, equations.weight, image[0])
         scale = np.empty((1, n, m), np.float32)
         gather_squares(*equations.place, image, scale)
-        variance = self._variance(found)
-        lost = np.zeros((n, m), np.float32) if found is None else found[0]
+        variance, lost = struck.variance, self._lost_to(self.missing, residual)
         variance *= scale[0] / np.maximum(equations.information, np.float32(1e-30))
         share = self.share * (1.0 - lost)
         flags = np.zeros((n, m), np.uint16)
@@ -338,7 +301,9 @@ class _Shard:
         flags[self.fresh] |= np.uint16(Flag.NEW_BAD)
         hit = lost > 0.05
         if self.fixed[plane].size:
-            full = self._lost_to(self.fixed[plane], residual) > 0.05
+            fixed = np.zeros_like(self.missing)
+            fixed.reshape(-1)[self.fixed[plane]] = 1
+            full = self._lost_to(fixed, residual) > 0.05
             flags[full] |= np.uint16(Flag.SATURATED)
             hit &= ~full
         flags[hit] |= np.uint16(Flag.COSMIC)
@@ -364,16 +329,9 @@ class _Shard:
         np.add(self.unexplained, residual, out=self.unexplained, where=self.missing == 0)
         self.count += self.missing == 0
 
-    def _lost_to(self, places: Places, residual: Float32) -> Float32:
-        from archive_proc.kernels.loops.touched import touched_lenslets
-
-        equations = self.equations
-        missing = np.zeros(residual.shape, np.uint8)
-        missing.reshape(-1)[places] = 1
-        lost, pull = np.empty(self.share.shape, np.float32), np.empty(len(self.share), np.float32)
-        place = equations.place
-        touched_lenslets(*place, equations.weight, missing, residual, equations.information, lost, pull)
-        return lost
+    def _lost_to(self, missing: UInt8, residual: Float32) -> Float32:
+        """(n, m) share of each channel's information that some pixels hold."""
+        return _touched(self.equations, missing, residual)[0]
 
     def result(self) -> PlaneSpectra:
         """What was found."""
@@ -394,6 +352,38 @@ class _Shard:
             self.equations,
             mean,
         )
+
+
+class _Struck:
+    """The fit of a plane without some pixels: whenever these change, the lenslets they touch are fitted again."""
+
+    def __init__(self, equations: Equations, sweeps: int) -> None:
+        self._equations, self._sweeps = equations, sweeps
+        self._without = np.zeros(equations.weight.shape, np.uint8)
+        self.variance = equations.covariance[:, 0].copy()
+        """(n, m) by the planes' common weights."""
+
+    def follow(self, missing: UInt8, residual: Float32, flux: Float32) -> bool:
+        """Bring flux (1, n, m) and residual (ny, nx) in line with the missing pixels; False: nothing changed."""
+        changed = missing ^ self._without
+        if not changed.any():
+            return False
+        self._without = missing.copy()
+        lost, pull = _touched(self._equations, changed, residual)
+        members = np.flatnonzero((lost.max(axis=1) > 0.01) | (pull > 0.2)).astype(np.int32)
+        own = self._equations.without(missing.astype(bool), members)
+        relax(own, residual[None], flux, self._sweeps)
+        self.variance[members] = own.covariance[:, 0]
+        return True
+
+
+def _touched(equations: Equations, missing: UInt8, residual: Float32) -> tuple[Float32, Float32]:
+    """What some pixels are to every channel (n, m) and lenslet (n,): `touched_lenslets`."""
+    from archive_proc.kernels.loops.touched import touched_lenslets
+
+    lost, pull = np.empty(equations.information.shape, np.float32), np.empty(len(equations.information), np.float32)
+    touched_lenslets(*equations.place, equations.weight, missing, residual, equations.information, lost, pull)
+    return lost, pull
 
 
 def _typical(flux: Float32) -> Float32:

@@ -36,7 +36,6 @@ from archive_proc.recipes.recipe import (
     Arrays,
     Block,
     BlockOutput,
-    Calibration,
     Cost,
     InputRole,
     Pass,
@@ -107,17 +106,18 @@ def throughput_of(inputs: RecipeInputs, where: Spectrograph) -> tuple[Float64, F
     throughput, variance = np.ones(complete.size), np.zeros(complete.size)
     if flat is None:
         return throughput, variance
-    known = _by_index(flat)
-    for row, lens in enumerate(complete):
-        at = known.get((int(lenslets.q[lens]), int(lenslets.r[lens])))
-        if at is not None:
-            throughput[row], variance[row] = flat.arrays["throughput"][at], flat.arrays["variance"][at]
+    asked = _index(lenslets.q[complete], lenslets.r[complete])
+    known = _index(flat.arrays["hex_q"], flat.arrays["hex_r"])
+    order = np.argsort(known)
+    at = order[np.clip(np.searchsorted(known, asked, sorter=order), 0, known.size - 1)]
+    there = known[at] == asked
+    throughput[there], variance[there] = (flat.arrays[name][at[there]] for name in ("throughput", "variance"))
     return throughput, variance
 
 
-def _by_index(flat: Calibration) -> dict[tuple[int, int], int]:
-    pairs = zip(flat.arrays["hex_q"], flat.arrays["hex_r"], strict=True)
-    return {(int(q), int(r)): at for at, (q, r) in enumerate(pairs)}
+def _index(q: NDArray[np.int32], r: NDArray[np.int32]) -> NDArray[np.int64]:
+    """One number for each place on the lattice."""
+    return np.asarray(q, np.int64) * 4096 + r
 
 
 _OF_PLANES = ("chi2", "clipped", "flagged", "residual", "ridge", "saturated", "background", "gain")

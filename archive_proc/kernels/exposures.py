@@ -42,6 +42,8 @@ class RobustSettings:
     """Sigma that the solution moved when outliers went, or that a channel of one lenslet stands out by."""
     change: float = 0.005
     """Of a channel's light: what may differ from plane to plane, at least."""
+    rough: float = 0.01
+    """Of a channel's light: what a smooth run along the channels of a lenslet is not trusted to better."""
     stand_out: float = 4.0
     """Sigma of a channel of one lenslet beneath which pixels of a hit are looked for."""
     output_columns: int = 64

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from archive_proc.kernels.exposures import Exposures, PlaneSpectra, RobustSettings
 from archive_proc.kernels.extraction import gather_squares
-from archive_proc.kernels.joint_fit import Equations, joint_equations, relax
+from archive_proc.kernels.joint_fit import joint_equations, relax
 from archive_proc.kernels.microspectra import Templates
 from archive_proc.kernels.plane_light import BLOCK, brightness, left_background
+from archive_proc.kernels.struck import Struck, touched_by
 from archive_proc.model.flags import Flag
 
 Float32 = NDArray[np.float32]
@@ -128,6 +129,7 @@ class _Shard:
         del self.smooth
         self.new_bad = 0
         self.fresh = np.zeros((n, m), bool)
+        self.doubtful = np.zeros((n, m), bool)
         self.share = self.equations.information / self.whole
 
     def fit_common(self) -> None:
@@ -135,6 +137,8 @@ class _Shard:
 
         These are new bad pixels: hits of single planes were left out of the common light.
         """
+        from archive_proc.kernels.loops.hits import blame
+
         equations, settings = self.equations, self.settings
         flux = np.zeros((1, *self.share.shape), np.float32)
         residual = self.clean[None].copy()
@@ -143,10 +147,16 @@ class _Shard:
         noise = max(0.25, 1.57 / self.planes) if self.planes > 2 else 1.0 / self.planes
         if settings.outliers:
             self.missing[:] = 0
-            _, share = self._fit_without(self.clean, residual[0], flux, np.empty(0, np.intp), noise)
+            struck, share = self._fit_without(self.clean, residual[0], flux, np.empty(0, np.intp), noise)
             if share > settings.most_clipped:
                 self.clipped[:] = share
-            elif self.missing.any():
+            else:
+                alarm, away = self._stand_outs(flux[0], struck.variance, noise, settings.stand_out)
+                sky = (self.floor, self.response, settings.limits[2] * float(np.sqrt(noise)))
+                blame(*equations.place, alarm, away, self.clean, residual[0], *sky, self.missing)
+                struck.follow(self.missing, residual[0], flux)
+                again, _ = self._stand_outs(flux[0], struck.variance, noise, settings.suspect)
+                self.doubtful = (again > 0) & (alarm > 0).any(axis=1, keepdims=True)
                 self._leave_out(residual[0])
         self.common = flux
         np.subtract(self.clean, residual[0], out=self.clean)
@@ -155,7 +165,7 @@ class _Shard:
         """Pixels that are missing from the common light have no weight in any plane."""
         equations = self.equations
         bad = self.missing.astype(bool)
-        lost, pull = _touched(equations, self.missing, residual)
+        lost, pull = touched_by(equations, self.missing, residual)
         equations.weight[bad] = 0.0
         equations.renew(np.flatnonzero((lost.max(axis=1) > 1e-3) | (pull > 0.2)).astype(np.int32))
         self.new_bad = int(bad.sum())
@@ -221,7 +231,7 @@ class _Shard:
 
     def _fit_without(
         self, light: Float32, residual: Float32, flux: Float32, fixed: Places, noise: float
-    ) -> tuple[_Struck, float]:
+    ) -> tuple[Struck, float]:
         """Find what disagrees with the fit, fit the lenslets that it touches again without it, in rounds.
 
         `missing` holds what is known to disagree, and in the end all that does; nothing where that is too much. Returns
@@ -230,7 +240,7 @@ class _Shard:
         from archive_proc.kernels.loops.touched import outlying
 
         settings, missing = self.settings, self.missing
-        struck = _Struck(self.equations, settings.touched_sweeps)
+        struck = Struck(self.equations, settings.touched_sweeps)
         most = 0.0
         for number in range(settings.robust_rounds if settings.outliers else 1):
             if settings.outliers and (number > 0 or not missing.any()):
@@ -248,21 +258,26 @@ class _Shard:
                 break
         return struck, most
 
-    def _stand_outs(self, plane: int, flux: Float32, variance: Float32, limit: float) -> tuple[UInt8, Float32]:
-        """Channels (n, m) of single lenslets with light that no other plane has, or no other channel; and how much."""
+    def _stand_outs(
+        self, flux: Float32, variance: Float32, noise: float, limit: float, expected: Float32 | None = None
+    ) -> tuple[UInt8, Float32]:
+        """Channels (n, m) of single lenslets with light that other planes do not `expect`; and how much of it.
+
+        None: light that the lenslet's other channels do not let expect. Variance is `noise` times the one given.
+        """
         from archive_proc.kernels.loops.hits import alarms, stand_outs
 
-        settings, alone = self.settings, self.planes == 1
-        expected = np.zeros_like(flux) if alone else np.float32(self.times[plane]) * self.common[0]
         away, alarm = np.empty_like(flux), np.empty(flux.shape, np.uint8)
         moved = np.empty(len(flux), np.float32)
-        stand_outs(flux, expected, _typical(flux[self.chosen]), away, moved)
-        # Of two planes the mean is what is expected: half of what one of them has too much, with half of the variance.
-        noise = 0.5 if self.planes == 2 else 1.0
-        # A lenslet whose light changed does not do so alike in all channels: the core of a star, speckles.
-        error = np.full_like(moved, settings.model_error) if alone else np.maximum(0.3 * moved, settings.change)
-        alarms(away, variance, flux, error.astype(np.float32), self.beside, noise, limit, alarm)
-        return alarm, away * np.float32(2.0 if self.planes == 2 else 1.0)
+        nothing = np.zeros_like(flux) if expected is None else expected
+        stand_outs(flux, nothing, _typical(flux[self.chosen]), away, moved)
+        if expected is None:
+            moved[:] = self.settings.rough
+        else:
+            # A lenslet whose light changed does not do so alike in all channels: the core of a star, speckles.
+            np.maximum(np.float32(0.3) * moved, np.float32(self.settings.change), out=moved)
+        alarms(away, variance, flux, moved, self.beside, noise, limit, alarm)
+        return alarm, away
 
     def _judge(self, plane: int, light: Float32, residual: Float32, flux: Float32) -> None:
         """Outliers, variance and flags of a plane."""
@@ -279,11 +294,15 @@ class _Shard:
             count = int(np.count_nonzero(self.missing)) - self.fixed[plane].size + self.new_bad
             clipped = max(count, 0) / self.n_good
         alarm = None
+        # Of two planes the mean is what is expected: half of what one of them has too much, with half of the variance.
+        noise, whole = (0.5, 2.0) if self.planes == 2 else (1.0, 1.0)
+        expected = np.float32(self.times[plane]) * self.common[0] if self.planes > 1 else None
         if settings.outliers and clipped <= settings.most_clipped:
-            alarm, away = self._stand_outs(plane, flux[0], struck.variance, settings.stand_out)
+            alarm, away = self._stand_outs(flux[0], struck.variance, noise, settings.stand_out, expected)
             if not alarm.any():
                 alarm = None
             else:
+                away *= np.float32(whole)
                 sky = (self.floor, self.response, settings.limits[2])
                 blame(*equations.place, alarm, away, light, residual, *sky, self.missing)
                 struck.follow(self.missing, residual, flux)
@@ -299,6 +318,7 @@ class _Shard:
         flags[share < settings.low_weight] |= np.uint16(Flag.LOW_WEIGHT)
         flags[share < settings.filled] |= np.uint16(Flag.FILLED)
         flags[self.fresh] |= np.uint16(Flag.NEW_BAD)
+        flags[self.doubtful] |= np.uint16(Flag.SUSPECT)
         hit = lost > 0.05
         if self.fixed[plane].size:
             fixed = np.zeros_like(self.missing)
@@ -310,7 +330,7 @@ class _Shard:
         moved = np.abs(flux[0] - first) > settings.suspect * np.sqrt(np.maximum(variance, 0.0))
         flags[moved & (lost > 0.02)] |= np.uint16(Flag.SUSPECT)
         if alarm is not None:
-            again = self._stand_outs(plane, flux[0], variance, settings.suspect)[0] > 0
+            again = self._stand_outs(flux[0], variance, noise, settings.suspect, expected)[0] > 0
             flags[again & alarm.any(axis=1, keepdims=True)] |= np.uint16(Flag.SUSPECT)
         variance[share < settings.filled] = np.nan
         self.flux[plane], self.variance[plane] = flux[0, self.chosen], variance[self.chosen]
@@ -331,7 +351,7 @@ class _Shard:
 
     def _lost_to(self, missing: UInt8, residual: Float32) -> Float32:
         """(n, m) share of each channel's information that some pixels hold."""
-        return _touched(self.equations, missing, residual)[0]
+        return touched_by(self.equations, missing, residual)[0]
 
     def result(self) -> PlaneSpectra:
         """What was found."""
@@ -352,38 +372,6 @@ class _Shard:
             self.equations,
             mean,
         )
-
-
-class _Struck:
-    """The fit of a plane without some pixels: whenever these change, the lenslets they touch are fitted again."""
-
-    def __init__(self, equations: Equations, sweeps: int) -> None:
-        self._equations, self._sweeps = equations, sweeps
-        self._without = np.zeros(equations.weight.shape, np.uint8)
-        self.variance = equations.covariance[:, 0].copy()
-        """(n, m) by the planes' common weights."""
-
-    def follow(self, missing: UInt8, residual: Float32, flux: Float32) -> bool:
-        """Bring flux (1, n, m) and residual (ny, nx) in line with the missing pixels; False: nothing changed."""
-        changed = missing ^ self._without
-        if not changed.any():
-            return False
-        self._without = missing.copy()
-        lost, pull = _touched(self._equations, changed, residual)
-        members = np.flatnonzero((lost.max(axis=1) > 0.01) | (pull > 0.2)).astype(np.int32)
-        own = self._equations.without(missing.astype(bool), members)
-        relax(own, residual[None], flux, self._sweeps)
-        self.variance[members] = own.covariance[:, 0]
-        return True
-
-
-def _touched(equations: Equations, missing: UInt8, residual: Float32) -> tuple[Float32, Float32]:
-    """What some pixels are to every channel (n, m) and lenslet (n,): `touched_lenslets`."""
-    from archive_proc.kernels.loops.touched import touched_lenslets
-
-    lost, pull = np.empty(equations.information.shape, np.float32), np.empty(len(equations.information), np.float32)
-    touched_lenslets(*equations.place, equations.weight, missing, residual, equations.information, lost, pull)
-    return lost, pull
 
 
 def _typical(flux: Float32) -> Float32:

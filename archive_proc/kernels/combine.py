@@ -17,6 +17,8 @@ CLIP_SIGMA = 5.0
 """Planes further from the pixel's median are left out."""
 PRIOR_PLANES = 10
 """The typical noise counts as this many planes in a pixel's own: few planes say little about one pixel."""
+_ROWS = 256
+"""Rows whose windows are sorted at a time."""
 OUTPUT_COLUMNS = 64
 """Columns of one detector output."""
 
@@ -126,13 +128,19 @@ def local_median(values: Float32, size: int = 9) -> Float32:
 
     Separable, so three times quicker than a full median filter and as blind to single pixels; used once a master.
     """
-    found = values
-    for axis in (-1, -2):
-        pad = [(0, 0)] * found.ndim
-        pad[axis] = (size // 2, size // 2)
-        windows = np.lib.stride_tricks.sliding_window_view(np.pad(found, pad, mode="edge"), size, axis=axis)
-        found = _nan_median(windows)
-    return found
+    half, ny = size // 2, values.shape[-2]
+    across = [(0, 0)] * (values.ndim - 1) + [(half, half)]
+    down = [(0, 0)] * (values.ndim - 2) + [(half, half), (0, 0)]
+    windows = np.lib.stride_tricks.sliding_window_view
+    # Some rows at a time: all windows of a whole frame fill twenty times its memory.
+    some = [slice(first, min(first + _ROWS, ny)) for first in range(0, ny, _ROWS)]
+    rows = np.concatenate(
+        [_nan_median(windows(np.pad(values[..., one, :], across, mode="edge"), size, axis=-1)) for one in some], axis=-2
+    )
+    padded = np.pad(rows, down, mode="edge")
+    return np.concatenate(
+        [_nan_median(windows(padded[..., one.start : one.stop + 2 * half, :], size, axis=-2)) for one in some], axis=-2
+    )
 
 
 def _nan_median(windows: Float32) -> Float32:

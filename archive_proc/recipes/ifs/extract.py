@@ -27,7 +27,7 @@ from archive_proc.recipes.ifs.extraction import (
     shift_block,
 )
 from archive_proc.recipes.ifs.plane_coordinates import ANGLE_CONVENTION, plane_coordinates
-from archive_proc.recipes.ifs.planes import BACKGROUND, BAD_PIXELS, COLOURED_FLATS, FLAT
+from archive_proc.recipes.ifs.planes import BACKGROUND, BAD_PIXELS, FLAT
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph
 from archive_proc.recipes.ifs.unread import EMPTY
 from archive_proc.recipes.irdis.coordinates import strings
@@ -328,11 +328,11 @@ _COST = Cost(
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.5.0",
+    version="1.5.1",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
-    inputs=(BACKGROUND, FLAT, *COLOURED_FLATS, BAD_PIXELS, WAVE, PSFLETS, LENSLET_FLAT),
+    inputs=(BACKGROUND, FLAT, BAD_PIXELS, WAVE, PSFLETS, LENSLET_FLAT),
     outputs=(PRODUCT,),
     parameters=ExtractionParameters,
     tables=_TABLES,
@@ -354,7 +354,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.5.0",
+    version="1.5.1",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),
@@ -362,7 +362,6 @@ IFS_EXTRACT_FRAME = Recipe(
         InputRole("background", ("instrument_background", "dark"), required=False),
         InputRole("dark", ("dark", "instrument_background"), required=False),
         FLAT,
-        *COLOURED_FLATS,
         BAD_PIXELS,
         WAVE,
         PSFLETS,

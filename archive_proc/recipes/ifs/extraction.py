@@ -26,7 +26,6 @@ from archive_proc.recipes.detector import true_dit
 from archive_proc.recipes.ifs.planes import (
     BACKGROUND,
     BAD_PIXELS,
-    COLOURED_ROLES,
     DARK,
     FLAT,
     DetectorMasters,
@@ -49,7 +48,7 @@ SHIFT_STEP_PX = 0.02
 """Templates stand at whole multiples of this: at most half of it from the measured shift, which costs nothing (6.5)."""
 REGIONS = 5
 """Regions along a side of the field for which the resolution is kept."""
-_ROLES = (WAVE.role, PSFLETS.role, FLAT.role, *COLOURED_ROLES, BAD_PIXELS.role, DARK.role, BACKGROUND.role)
+_ROLES = (WAVE.role, PSFLETS.role, FLAT.role, BAD_PIXELS.role, DARK.role, BACKGROUND.role)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from archive_proc.recipes.ifs.extraction import (
     settle_shifts,
     shift_block,
 )
-from archive_proc.recipes.ifs.planes import BAD_PIXELS, COLOURED_FLATS, DARK, FLAT
+from archive_proc.recipes.ifs.planes import BAD_PIXELS, DARK, FLAT
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE
 from archive_proc.recipes.measuring import Figures
 from archive_proc.recipes.recipe import (
@@ -162,11 +162,11 @@ def _remarks(known: NDArray[np.bool_]) -> tuple[Remark, ...]:
 
 IFS_LENSLET_FLAT = Recipe(
     name="ifs_lenslet_flat",
-    version="1.5.0",
+    version="1.5.1",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_FLAT_RAW",)),
-    inputs=(DARK, FLAT, *COLOURED_FLATS, BAD_PIXELS, WAVE, PSFLETS),
+    inputs=(DARK, FLAT, BAD_PIXELS, WAVE, PSFLETS),
     outputs=(PRODUCT,),
     parameters=ExtractionParameters,
     tables=(

@@ -32,7 +32,11 @@ BAD_PIXELS = InputRole(BAD_ROLE, ("bad_pixels",), association_roles=(FLAT_ROLE,)
 
 COLOURED_ROLES = ("detector_flat_nb1", "detector_flat_nb2", "detector_flat_nb3", "detector_flat_nb4")
 COLOURED_FLATS = tuple(InputRole(role, ("detector_flat",), required=False) for role in COLOURED_ROLES)
-"""Flats of the coloured lamps, which more than halve the noise of the white one's response where a recipe has them."""
+"""Flats of the coloured lamps, which more than halve the noise of the white one's response where a recipe has them.
+
+Laser spots do: their places hang on single pixels. Spectra do not: no figure of a simulated night changed with them
+(bias 1.22 %, scatter of lenslets 0.245 and 0.243 %), and each takes 40 MB of every worker.
+"""
 
 BAD = int(Flag.DEAD | Flag.HOT | Flag.NOISY | Flag.NONLINEAR | Flag.NEW_BAD | Flag.OUTSIDE)
 """Flags of a master that give a pixel weight zero in every plane."""

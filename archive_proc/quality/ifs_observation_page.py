@@ -95,7 +95,8 @@ def _detector(sheet: IfsSheet, top: float) -> None:
     scale = sheet.scale("raw")
     if "raw" in found.arrays and scale is not None:
         step = int(found.arrays["raw_step"][0])
-        title = f"Raw: {found.facts['raw_plane'].removeprefix('SPHER.')}"
+        # The day is the night's: the whole name would run into the strip's unit.
+        title = f"Raw: {found.facts['raw_plane'].partition('T')[2]}"
         show_image(axes, found.arrays["raw"], scale, pixel_frame(found.arrays["raw"].shape, step), title)
         strip(sheet.page, axes, scale, "adu")
     else:

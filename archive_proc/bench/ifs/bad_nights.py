@@ -10,7 +10,9 @@ from pathlib import Path
 from archive_proc.bench.figures import Figure
 from archive_proc.bench.ifs.judging import Verdict, judge
 from archive_proc.bench.ifs.known import load_simulated
+from archive_proc.bench.ifs.products import find_lamp, read_archive
 from archive_proc.bench.ifs.raw_set import read_raw_set
+from archive_proc.bench.ifs.spectra import Lamp
 from archive_proc.bench.ifs.troubles import Trouble, plain_night
 from archive_proc.simulate.ifs.night import simulate_ifs_night
 from archive_proc.simulate.truth import truth_directory
@@ -44,13 +46,14 @@ def bad_night_rows(
     known = load_simulated(beside, {one.file_id: one.dit_s for one in raw.files})
 
     ordinary: frozenset[str] = frozenset()
+    lamp: Lamp | None = None
 
     def judged(name: str, spot: Path, good: Path | None, began: float) -> Figure:
-        nonlocal ordinary
+        nonlocal ordinary, lamp
         reduce(spot / "archive", spot / "raw", good)
-        verdict = judge(known, raw, spot / "archive", ordinary)
+        verdict = judge(known, raw, spot / "archive", ordinary, lamp)
         if good is None:
-            ordinary = verdict.names
+            ordinary, lamp = verdict.names, find_lamp(read_archive(spot / "archive"), raw, known)
         say(f"{mode} seed {seed}, {name}: {verdict.words} ({_children_s() - began:.0f} s CPU)")
         return _row(mode, seed, name, verdict)
 

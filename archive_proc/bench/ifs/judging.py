@@ -73,10 +73,13 @@ def last_run(archive: Path) -> Events:
     return Events(failures, frozenset(made))
 
 
-def judge(known: Known, raw: RawSet, archive: Path, ordinary: frozenset[str] = frozenset()) -> Verdict:
+def judge(
+    known: Known, raw: RawSet, archive: Path, ordinary: frozenset[str] = frozenset(), lamp: Lamp | None = None
+) -> Verdict:
     """Of the evenly lit scene in an archive whose last run reduced it.
 
-    `ordinary`: what the good night is remarked for too, which names nothing.
+    `ordinary`: what the good night is remarked for too, which names nothing. `lamp`: the good night's, which alone
+    says what scale truth and product have in common; None: the archive's own.
     """
     events = last_run(archive)
     broken = [one for one in events.failures if one.cause is Cause.CODE]
@@ -100,7 +103,7 @@ def judge(known: Known, raw: RawSet, archive: Path, ordinary: frozenset[str] = f
     dataset = spectra[-1].open()
     if not placed(known, scene, dataset):
         return Verdict(False, f"WRONG LABELS; {said}", names)
-    wrong = wrong_share(known, scene, find_lamp(own, raw, known), dataset)
+    wrong = wrong_share(known, scene, lamp or find_lamp(own, raw, known), dataset)
     if wrong is not None and wrong <= WRONG_SHARE:
         return Verdict(True, "right" + (f"; {said}" if named else ""), names)
     share = "scale unknown" if wrong is None else f"{100 * wrong:.0f} % of elements wrong"

@@ -54,18 +54,18 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Of the last run."""
+    """Of the runs of an archive: a round that plans again, because a calibration was refused, is one of its own."""
 
     failures: tuple[ProcessFailed, ...]
     made: frozenset[str]
     """Processes whose products are current after it, made before or not."""
 
 
-def last_run(archive: Path) -> Events:
-    """From its journal and the catalog."""
+def all_runs(archive: Path) -> Events:
+    """From their journals and the catalog."""
     layout = Layout(archive)
     runs = sorted(layout.runs.iterdir(), key=lambda one: one.stat().st_mtime)
-    events = read_journal(runs[-1] / "journal.jsonl").events
+    events = [event for run in runs for event in read_journal(run / "journal.jsonl").events]
     failures = tuple(one for one in events if isinstance(one, ProcessFailed) and one.final)
     if find_current(layout) is None:
         return Events(failures, frozenset())
@@ -76,12 +76,12 @@ def last_run(archive: Path) -> Events:
 def judge(
     known: Known, raw: RawSet, archive: Path, ordinary: frozenset[str] = frozenset(), lamp: Lamp | None = None
 ) -> Verdict:
-    """Of the evenly lit scene in an archive whose last run reduced it.
+    """Of the evenly lit scene in an archive that was made for it.
 
     `ordinary`: what the good night is remarked for too, which names nothing. `lamp`: the good night's, which alone
     says what scale truth and product have in common; None: the archive's own.
     """
-    events = last_run(archive)
+    events = all_runs(archive)
     broken = [one for one in events.failures if one.cause is Cause.CODE]
     if broken:
         return Verdict(False, f"TRACEBACK in {broken[0].recipe}: {broken[0].message[:60]}")

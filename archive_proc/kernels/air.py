@@ -115,7 +115,7 @@ def fit_air(
         return None
     left = away(at[0], at[1])
     residual = float(np.sqrt(np.sum(left**2) / freedom))
-    error = residual * np.sqrt(np.diag(np.linalg.inv(slope.T @ slope)))
+    error = residual * np.sqrt(np.diag(np.linalg.pinv(slope.T @ slope)))
     without = float(np.sqrt(np.sum(away(0.0, 0.0) ** 2) / freedom))
     return AirFit(float(at[0]), float(error[0]), float(at[1]), float(error[1]), residual, without)
 

@@ -70,3 +70,11 @@ def test_transmission_is_a_mean_over_channels_and_holds_beyond_the_table() -> No
     found = one.transmission(np.array([0.99, 1.0, 1.002, 1.003, 1.01]), 1.0, 1.0)
     np.testing.assert_allclose(found, [1.0, 0.75, 1.0, 1.0], rtol=1e-9)
     np.testing.assert_allclose(one.transmission(np.array([1.0, 1.001]), 1.0, 1.0, moved_um=0.001), [0.5])
+
+
+def test_noise_without_a_star_is_no_failure() -> None:
+    edges = edges_of("YJ")
+    noise = np.random.default_rng(3).normal(0.0, 1.0, edges.size - 1)
+    found = fit_air(noise, blur(edges.size - 1), edges, air(), 1.2, window_of("YJ"))
+    assert found is None or found.residual > load_tables().air.band_of("YJ").worst_residual
+    assert fit_air(np.zeros(edges.size - 1), blur(edges.size - 1), edges, air(), 1.2, window_of("YJ")) is None

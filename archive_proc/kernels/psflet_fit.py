@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from archive_proc.kernels.dispersion import field_terms, fit_field
 from archive_proc.kernels.psflet_equations import LaserEquations, Spots, batches, split_terms, spot_image, spots_at
+from archive_proc.kernels.scattered import spread_light
 from archive_proc.kernels.psflets import NODES, PsfletModel, field_degrees, orthonormal_field
 
 Float32 = NDArray[np.float32]
@@ -22,7 +23,9 @@ Float64 = NDArray[np.float64]
 
 FAR_PX: tuple[float, ...] = (16.0,)
 """Reach of light scattered beyond the PSFlets' windows, px: a Gaussian stands for its slow decline."""
-_COARSE = 8
+FIELD_DEGREE = 6
+_THROUGHPUT_SPREAD = 0.05
+"""Relative; lenslets within the field stop are alike to better."""
 _DARK = 0.1
 """Throughput below which a lenslet sends no light."""
 _BRIGHT = 0.3
@@ -35,16 +38,16 @@ _RADIUS = np.hypot(_NODE[:, None], _NODE[None, :])
 class FitPlan:
     """Rounds of the fit: conjugate-gradient steps, and the degree of the field polynomials per power of colour."""
 
-    iterations: tuple[int, ...] = (2, 2, 2, 3, 3)
+    iterations: tuple[int, ...] = (2, 2, 2, 4, 5)
     degrees: tuple[tuple[int, ...], ...] = ()
     """Empty: one image, then one a laser, then a square over the field and a plane that changes with colour."""
-    model_error: float = 0.02
+    model_error: float = 0.06
     """Of the brightest pixels, relative: what the model is not trusted to better."""
     smooth: float = 4e-7
     """Weight of second differences between nodes, growing with radius, relative to a node's information."""
     negative: float = 1e-3
     """Weight that holds nodes beyond 3 px which came out negative."""
-    colour: float = 1e-11
+    colour: float = 1e-14
     """Weight that binds changes with colour to the PSFlet's own height: ghosts of one laser are none of another's."""
     change: float = 0.4
     """Of the PSFlet's height over half the range of colour, relative; its square per square of colour, and so on."""
@@ -56,8 +59,9 @@ def _degrees(plan: FitPlan, lasers: int) -> tuple[tuple[int, ...], ...]:
     if plan.degrees:
         return plan.degrees
     # As many powers of colour as lasers: each has an image of its own.
-    wide = (2, 1, *(0,) * lasers)[:lasers]
-    return ((0,), (0,) * lasers, *(wide,) * max(len(plan.iterations) - 2, 0))
+    first = (2, 1, *(0,) * lasers)[:lasers]
+    wide = (FIELD_DEGREE, 2, 1, *(0,) * lasers)[:lasers]
+    return ((0,), (0,) * lasers, first, *(wide,) * max(len(plan.iterations) - 3, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +86,6 @@ class SpotFit:
     """Root mean square residual of bright pixels over their light."""
 
 
-def _scattered(image: Float32) -> Float32:
-    """(s, ny, nx) the light of a frame spread over `FAR_PX` pixels."""
-    from scipy import ndimage
-
-    ny, nx = image.shape
-    by = math.gcd(math.gcd(ny, nx), _COARSE)
-    coarse = image.reshape(ny // by, by, nx // by, by).mean(axis=(1, 3))
-    spread = [ndimage.gaussian_filter(coarse, reach / by, mode="constant") for reach in FAR_PX]
-    zoomed = [ndimage.zoom(one, by, order=1, mode="nearest", grid_mode=True) for one in spread]
-    return np.array(zoomed, np.float32).reshape(-1, ny, nx)
-
-
 def start_model(spots: Spots) -> PsfletModel:
     """A Gaussian of 0.95 px everywhere."""
     image = np.exp(-(_RADIUS**2) / (2 * 0.95**2))
@@ -102,12 +94,12 @@ def start_model(spots: Spots) -> PsfletModel:
     if span[0] == span[1]:
         # One laser knows no colour; its coordinate must have a scale all the same.
         span = (0.9 * span[0], 1.1 * span[1])
-    return PsfletModel(image[None], np.zeros((1, 2), np.int64), span, orthonormal_field(spots.x, spots.y))
+    return PsfletModel(image[None], np.zeros((1, 2), np.int64), span, orthonormal_field(spots.x, spots.y, FIELD_DEGREE))
 
 
 def widened(model: PsfletModel, degrees: tuple[int, ...]) -> PsfletModel:
     """The model with terms up to a field degree per power of colour; those it had are kept."""
-    columns = field_degrees()
+    columns = field_degrees(FIELD_DEGREE)
     powers = np.array([(k, m) for m, highest in enumerate(degrees) for k in np.flatnonzero(columns <= highest)])
     terms = np.zeros((len(powers), NODES, NODES))
     for index, one in enumerate(model.powers):
@@ -137,8 +129,8 @@ def fit_laser_frame(
     throughput = np.ones(spots.x.size)
     edge = _near(spots, lonely, data.shape)
     field = field_terms(spots.x, spots.y)
-    image, scatter = np.zeros(data.shape, np.float32), np.zeros(len(FAR_PX))
-    shines = np.ones(len(FAR_PX), bool)
+    image, scatter = np.zeros(data.shape, np.float32), np.zeros(1)
+    shines = np.ones(1, bool)
     far = np.zeros_like(image)
     for turn, iterations in enumerate(plan.iterations):
         model = widened(model, degrees[turn])
@@ -149,7 +141,7 @@ def fit_laser_frame(
         spots = _move(spots, found).spots
         spots, throughput = _brighten(spots, found, lonely)
         information = 1.0 / np.clip(found[..., 3], 1e-12, None)
-        scattered = _scattered(image)[shines]
+        scattered = spread_light(image)[None][shines]
         problem = LaserEquations(model, spots, weight, field, edge, scattered, *_bounds(model, spots, weight, plan))
         change = problem.solve(data, np.nan_to_num(information), iterations)
         grown = spots.amplitude * (1.0 + np.stack([field @ one for one in change.brightness], axis=1))
@@ -158,8 +150,10 @@ def fit_laser_frame(
         far = np.tensordot(change.scatter.astype(np.float32), scattered, axes=1)
         scatter[:] = 0.0
         scatter[shines] = change.scatter
-        # Nothing takes light away: where there is none to be seen, the PSFlets explain the frame better without.
-        shines &= scatter > 0.0
+        # Nothing takes light away: where there is none to be seen, the PSFlets explain the frame better without. Before
+        # they vary over the field, what they lack decides on its sign.
+        if turn >= len(plan.iterations) - 3:
+            shines &= scatter > 0.0
         image = spot_image(model, spots, data.shape) + far
     last = _move(spots, _corrections(model, spots, data - image, weight))
     away = ((data - image) / np.sqrt(np.maximum(image, 0.0) + noise))[good]
@@ -235,10 +229,12 @@ def _brighten(spots: Spots, found: Float64, lonely: NDArray[np.bool_]) -> tuple[
         smooth[:, laser] = np.exp(terms @ coefficients)
     ratio = raw / smooth
     weight = np.where(np.isfinite(ratio), 1.0 / np.clip(found[..., 3], 1e-8, None), 0.0)
-    total = weight.sum(axis=1)
-    throughput = np.where(total > 0, np.sum(np.nan_to_num(weight * ratio), axis=1) / np.maximum(total, 1e-12), 1.0)
+    # Beside the detector's edge nothing but a lenslet's wings is seen: it shines as the others do.
+    known = np.where(lonely, 0.0, 1.0 / _THROUGHPUT_SPREAD**2)
+    total = weight.sum(axis=1) + known
+    throughput = (np.sum(weight * np.nan_to_num(ratio), axis=1) + known) / np.maximum(total, 1e-12)
     # A dark lenslet stays dark: left free, those beyond the stop would take what is a wing of their lit neighbours.
-    throughput[(throughput < _DARK) | ~(spots.amplitude > 0).any(axis=1)] = 0.0
+    throughput[lonely & ((throughput < _DARK) | ~(spots.amplitude > 0).any(axis=1))] = 0.0
     return replace(spots, amplitude=throughput[:, None] * smooth), throughput
 
 

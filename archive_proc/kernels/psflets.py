@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.kernels.dispersion import field_terms
+from archive_proc.kernels.dispersion import DEGREE, field_terms
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -69,7 +69,7 @@ class PsfletModel:
 
     def field(self, x: Float64, y: Float64) -> Float64:
         """(n, field terms) orthonormal polynomials of lenslets at (x, y) pitches."""
-        return np.asarray(field_terms(x, y) @ self.orthonormal)
+        return np.asarray(field_terms(x, y, _degree(len(self.orthonormal))) @ self.orthonormal)
 
     def design(self, x: Float64, y: Float64, wavelength: float) -> Float32:
         """(n, n_terms) weights of the terms for lenslets at (x, y) pitches."""
@@ -95,10 +95,20 @@ class PsfletModel:
         return out
 
 
-def orthonormal_field(x: Float64, y: Float64) -> Float64:
+def _powers(degree: int) -> list[int]:
+    """Total degree of the columns of `field_terms`."""
+    return [i + j for i in range(degree + 1) for j in range(degree + 1 - i)]
+
+
+def _degree(terms: int) -> int:
+    """Of the field polynomials that have so many terms."""
+    return int(round(np.sqrt(2.0 * terms + 0.25) - 1.5))
+
+
+def orthonormal_field(x: Float64, y: Float64, degree: int = DEGREE) -> Float64:
     """The matrix that makes `field_terms` orthonormal over these lenslets (mean square 1, first column 1)."""
-    order = np.argsort([i + j for i in range(4) for j in range(4 - i)], kind="stable")
-    terms = field_terms(x, y)[:, order]
+    order = np.argsort(_powers(degree), kind="stable")
+    terms = field_terms(x, y, degree)[:, order]
     _, upper = np.linalg.qr(terms / np.sqrt(len(x)))
     upper *= np.sign(np.diag(upper))[:, None]
     turned = np.zeros((terms.shape[1], terms.shape[1]))
@@ -106,6 +116,6 @@ def orthonormal_field(x: Float64, y: Float64) -> Float64:
     return turned
 
 
-def field_degrees() -> NDArray[np.int64]:
+def field_degrees(degree: int = DEGREE) -> NDArray[np.int64]:
     """Total degree of the orthonormal polynomials' columns."""
-    return np.sort([i + j for i in range(4) for j in range(4 - i)])
+    return np.sort(_powers(degree))

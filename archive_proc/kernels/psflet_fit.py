@@ -7,7 +7,6 @@ bound, and the lenslets at the edge of the field stop, which have no neighbour.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,15 +14,14 @@ from numpy.typing import NDArray
 
 from archive_proc.kernels.dispersion import field_terms, fit_field
 from archive_proc.kernels.psflet_equations import LaserEquations, Spots, batches, split_terms, spot_image, spots_at
-from archive_proc.kernels.scattered import spread_light
 from archive_proc.kernels.psflets import NODES, PsfletModel, field_degrees, orthonormal_field
+from archive_proc.kernels.scattered import spread_light
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-FAR_PX: tuple[float, ...] = (16.0,)
-"""Reach of light scattered beyond the PSFlets' windows, px: a Gaussian stands for its slow decline."""
 FIELD_DEGREE = 6
+"""Of the polynomials by which PSFlets vary over the field: they change within a sixth of it."""
 _THROUGHPUT_SPREAD = 0.05
 """Relative; lenslets within the field stop are alike to better."""
 _DARK = 0.1
@@ -40,15 +38,18 @@ class FitPlan:
 
     iterations: tuple[int, ...] = (2, 2, 2, 4, 5)
     degrees: tuple[tuple[int, ...], ...] = ()
-    """Empty: one image, then one a laser, then a square over the field and a plane that changes with colour."""
+    """Empty: one image, then one a laser, then a square over the field and a plane that changes with colour, then all
+    that the field may do."""
     model_error: float = 0.06
-    """Of the brightest pixels, relative: what the model is not trusted to better."""
+    """Of the brightest pixels, relative: what the model is not trusted to better, one spot beside many others. Wings
+    are told apart by faint pixels at the stop's edge, which must not be outvoted by what the model cannot do."""
     smooth: float = 4e-7
     """Weight of second differences between nodes, growing with radius, relative to a node's information."""
     negative: float = 1e-3
     """Weight that holds nodes beyond 3 px which came out negative."""
     colour: float = 1e-14
-    """Weight that binds changes with colour to the PSFlet's own height: ghosts of one laser are none of another's."""
+    """Weight that binds changes with colour to the PSFlet's own height: with 1e5 electrons a spot, a laser's PSFlet may
+    have three times the wing of another's."""
     change: float = 0.4
     """Of the PSFlet's height over half the range of colour, relative; its square per square of colour, and so on."""
     wing: float = 1e-9
@@ -74,8 +75,8 @@ class SpotFit:
     """(2, n, m) px, where single spots are; NaN where too few good pixels tell."""
     throughput: Float64
     """(n,) of lenslets, median 1 locally: the smooth part is in the lasers' brightness."""
-    scatter: Float64
-    """(s,) shares of the light that are scattered beyond the windows, by reach."""
+    scattered: float
+    """Share of the light that is scattered beyond the windows (`kernels.scattered`)."""
     residual_rms: Float64
     """(2, m) rms of single spots' places about the smooth model, px."""
     used: Float64
@@ -129,9 +130,8 @@ def fit_laser_frame(
     throughput = np.ones(spots.x.size)
     edge = _near(spots, lonely, data.shape)
     field = field_terms(spots.x, spots.y)
-    image, scatter = np.zeros(data.shape, np.float32), np.zeros(1)
-    shines = np.ones(1, bool)
-    far = np.zeros_like(image)
+    image = np.zeros(data.shape, np.float32)
+    far, scattered, shines = np.zeros_like(image), 0.0, True
     for turn, iterations in enumerate(plan.iterations):
         model = widened(model, degrees[turn])
         light = np.maximum(image, 0.0) if turn else np.maximum(data, 0.0)
@@ -141,26 +141,24 @@ def fit_laser_frame(
         spots = _move(spots, found).spots
         spots, throughput = _brighten(spots, found, lonely)
         information = 1.0 / np.clip(found[..., 3], 1e-12, None)
-        scattered = spread_light(image)[None][shines]
-        problem = LaserEquations(model, spots, weight, field, edge, scattered, *_bounds(model, spots, weight, plan))
+        halo = spread_light(image)[None] if shines else np.zeros((0, *data.shape), np.float32)
+        problem = LaserEquations(model, spots, weight, field, edge, halo, *_bounds(model, spots, weight, plan))
         change = problem.solve(data, np.nan_to_num(information), iterations)
         grown = spots.amplitude * (1.0 + np.stack([field @ one for one in change.brightness], axis=1))
         model = replace(model, terms=model.terms + change.terms)
         spots = replace(spots, amplitude=grown)
-        far = np.tensordot(change.scatter.astype(np.float32), scattered, axes=1)
-        scatter[:] = 0.0
-        scatter[shines] = change.scatter
+        far = np.tensordot(change.scatter.astype(np.float32), halo, axes=1)
+        scattered = float(change.scatter.sum())
         # Nothing takes light away: where there is none to be seen, the PSFlets explain the frame better without. Before
         # they vary over the field, what they lack decides on its sign.
-        if turn >= len(plan.iterations) - 3:
-            shines &= scatter > 0.0
+        shines = shines and (scattered > 0.0 or turn < len(plan.iterations) - 3)
         image = spot_image(model, spots, data.shape) + far
     last = _move(spots, _corrections(model, spots, data - image, weight))
     away = ((data - image) / np.sqrt(np.maximum(image, 0.0) + noise))[good]
     chi = 1.4826 * float(np.median(np.abs(away - np.median(away))))
     bright = good & (image > _BRIGHT * np.percentile(image[good], 99.0))
     poor = float(np.sqrt(np.mean((data[bright] / image[bright] - 1.0) ** 2))) if bright.any() else np.inf
-    return SpotFit(model, last.spots, last.measured, throughput, scatter, last.rms, last.used, chi, poor)
+    return SpotFit(model, last.spots, last.measured, throughput, scattered, last.rms, last.used, chi, poor)
 
 
 def _near(spots: Spots, lonely: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -102,7 +102,7 @@ def _powers(degree: int) -> list[int]:
 
 def _degree(terms: int) -> int:
     """Of the field polynomials that have so many terms."""
-    return int(round(np.sqrt(2.0 * terms + 0.25) - 1.5))
+    return round(float(np.sqrt(2.0 * terms + 0.25)) - 1.5)
 
 
 def orthonormal_field(x: Float64, y: Float64, degree: int = DEGREE) -> Float64:

@@ -25,7 +25,7 @@ _FINE = 4
 
 
 def _kernel(squares: int, side: int) -> NDArray[np.float64]:
-    """(squares, squares) light that falls into a square from one by `squares` indices, in the order of an FFT; sum 1."""
+    """(squares, squares) light that falls into each square from the first, in the order of an FFT; sum 1."""
     at = np.fft.fftfreq(squares, 1.0 / squares)
     inside = (np.arange(_FINE) + 0.5) / _FINE - 0.5
     places = side * (at[:, None] + inside[None, :])
@@ -33,6 +33,16 @@ def _kernel(squares: int, side: int) -> NDArray[np.float64]:
     light = np.where(square < REACH_PX**2, 1.0 / (1.0 + (square / CORE_PX**2) ** (0.5 * SLOPE)), 0.0)
     mean = light.mean(axis=(2, 3))
     return np.asarray(mean / mean.sum())
+
+
+def take_scattered_off(light: Float32, share: float, good: Mask | None = None) -> None:
+    """Take a share of an image's light, scattered, off the image (ny, nx), in place.
+
+    The light is the image's own: what is scattered twice is neglected, a hundredth of what is scattered once. `good` as
+    in `spread_light`.
+    """
+    if share > 0:
+        light -= np.float32(share) * spread_light(light, good)
 
 
 def spread_light(image: Float32, good: Mask | None = None) -> Float32:

@@ -20,6 +20,7 @@ from archive_proc.kernels.joint_fit import LAGS, region_resolution
 from archive_proc.kernels.lenslets import ADJACENT
 from archive_proc.kernels.microspectra import Templates
 from archive_proc.kernels.plane_spectra import plane_spectra
+from archive_proc.kernels.scattered import take_scattered_off
 from archive_proc.kernels.spectra_shift import Shift, measure_shift
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.detector import true_dit
@@ -127,6 +128,7 @@ class Instrument:
         for row in rows:
             full.append(np.flatnonzero((saturated(raw[row], masters) | unread(raw[row])) & known))
             raw[row] = electrons(raw[row], masters)
+            take_scattered_off(raw[row], self.spectrograph(file).scattered, good(masters))
         together = np.array_equal(rows, np.arange(rows[0], rows[0] + rows.size))
         return Exposures(
             light=raw[rows[0] : rows[0] + rows.size] if together else raw[rows],
@@ -214,7 +216,10 @@ def _file_light(block: Block, inputs: RecipeInputs, instrument: Instrument, file
     # At most five planes tell enough, and a median of more costs.
     raw = raw[np.linspace(0, len(raw) - 1, min(len(raw), 5)).round().astype(int)]
     middle = np.median(raw, axis=0) if len(raw) > 2 else raw.mean(axis=0)
-    return electrons(np.asarray(middle, np.float32), instrument.masters(file))
+    masters = instrument.masters(file)
+    light = electrons(np.asarray(middle, np.float32), masters)
+    take_scattered_off(light, instrument.spectrograph(file).scattered, good(masters))
+    return light
 
 
 def _measure(instrument: Instrument, light: Float32, file: int) -> Shift:

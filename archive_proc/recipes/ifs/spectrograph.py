@@ -37,6 +37,8 @@ class Spectrograph:
     """(m, steps) inside the channels."""
     weight: Float64
     """(m, steps) relative flux density that templates average over."""
+    scattered: float = 0.0
+    """Share of the light that is scattered beyond the PSFlets (`kernels.scattered`)."""
 
     @property
     def lenslets(self) -> Lenslets:
@@ -102,7 +104,9 @@ def spectrograph(inputs: RecipeInputs, file: int, channel_weight: Sequence[float
         # No step without weight: a template needs light to have a shape.
         least = 1e-3 * max(channel_weight)
         weight = np.maximum(np.interp(wavelengths, middles, np.asarray(channel_weight, np.float64)), least)
-    return Spectrograph(solution, read_psflets(inputs.serving(PSFLETS.role, file)[0]), edges, wavelengths, weight)
+    given = inputs.serving(PSFLETS.role, file)[0]
+    scattered = float(given.attrs.get("scattered", 0.0))
+    return Spectrograph(solution, read_psflets(given), edges, wavelengths, weight, scattered)
 
 
 def products_of(inputs: RecipeInputs, file: int, roles: Sequence[str]) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ from archive_proc.kernels.dispersion import exact_law, field_terms, fit_field, l
 from archive_proc.kernels.laser_pattern import LaserPattern, find_lasers
 from archive_proc.kernels.lenslets import ADJACENT, FieldStop, Lenslets, all_lenslets
 from archive_proc.kernels.psflet_equations import Spots
-from archive_proc.kernels.psflet_fit import FAR_PX, SpotFit, fit_laser_frame
+from archive_proc.kernels.psflet_fit import SpotFit, fit_laser_frame
+from archive_proc.kernels.scattered import take_scattered_off
 from archive_proc.model.frames import Arm
 from archive_proc.model.processes import Remark
 from archive_proc.recipes.detector import join_stripes, no_planes, usable_rows
@@ -116,6 +117,7 @@ def close_wave(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     fit = fit_laser_frame(light, usable, noise, spots, lonely)
     solution, fit = _solution(fit, pattern, layout, light.shape, parameters)
     _judge_fit(judge, fit, solution, pattern, layout, parameters)
+    take_scattered_off(light, fit.scattered, usable)
     lines = check_lines(light, usable, noise, solution, fit.model, fit.spots, layout.edges)
     _judge_lines(judge, lines)
     attrs = {
@@ -125,11 +127,10 @@ def close_wave(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "planes": int(shared["planes"][0]),
         "mjd_obs": frame.mjd_obs,
     }
-    scattered = {"scattered_share": [round(float(one), 6) for one in fit.scatter], "scattered_reach_px": list(FAR_PX)}
     return RecipeResult(
         {
             SOLUTION: solution_content(solution, _measured(fit, lines), attrs),
-            PSFLETS: psflets_content(fit.model, {**attrs, **scattered}),
+            PSFLETS: psflets_content(fit.model, {**attrs, "scattered": round(fit.scattered, 6)}),
         },
         judge.figures.values,
         _remarks(missing, pattern),
@@ -249,7 +250,7 @@ def _judge_fit(
     figures.add(PSFLETS, "bright_residual", fit.bright_residual)
     figures.add(PSFLETS, "chi", fit.chi)
     figures.add(PSFLETS, "noise_area", _noise_area(fit), "pixel")
-    figures.add(PSFLETS, "scattered_share", float(fit.scatter.sum()))
+    figures.add(PSFLETS, "scattered_share", fit.scattered)
     judge.expect("AP-IFS-038", "IFS_PSF_POOR", "look at the frame: its spots are not alike")
 
 
@@ -316,7 +317,7 @@ def _remarks(missing: tuple[str, ...], pattern: LaserPattern) -> tuple[Remark, .
 
 IFS_WAVE = Recipe(
     name="ifs_wave",
-    version="1.1.2",
+    version="1.2.0",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_WAVECALIB_RAW",)),

@@ -40,9 +40,11 @@ class FitPlan:
     degrees: tuple[tuple[int, ...], ...] = ()
     """Empty: one image, then one a laser, then a square over the field and a plane that changes with colour, then all
     that the field may do."""
-    model_error: float = 0.06
-    """Of the brightest pixels, relative: what the model is not trusted to better, one spot beside many others. Wings
-    are told apart by faint pixels at the stop's edge, which must not be outvoted by what the model cannot do."""
+    model_error: float = 0.02
+    """Of the brightest pixels, relative: what the model is not trusted to better."""
+    edge: float = 10.0
+    """Weight of pixels near lenslets that lack a neighbour, over what noise gives them. They alone tell wings from the
+    neighbours' light, and what the model cannot do is the same in all the others: a hundred to one, they outvote."""
     smooth: float = 4e-7
     """Weight of second differences between nodes, growing with radius, relative to a node's information."""
     negative: float = 1e-3
@@ -136,6 +138,7 @@ def fit_laser_frame(
         model = widened(model, degrees[turn])
         light = np.maximum(image, 0.0) if turn else np.maximum(data, 0.0)
         weight = (good / (light + noise + (plan.model_error * light) ** 2)).astype(np.float32)
+        weight[edge] *= np.float32(plan.edge)
         image = spot_image(model, spots, data.shape) + far
         found = _corrections(model, spots, data - image, weight)
         spots = _move(spots, found).spots

@@ -128,7 +128,7 @@ class Instrument:
         for row in rows:
             full.append(np.flatnonzero((saturated(raw[row], masters) | unread(raw[row])) & known))
             raw[row] = electrons(raw[row], masters)
-            take_scattered_off(raw[row], self.spectrograph(file).scattered, good(masters))
+            take_scattered_off(raw[row], self.spectrograph(file).scattered, known)
         together = np.array_equal(rows, np.arange(rows[0], rows[0] + rows.size))
         return Exposures(
             light=raw[rows[0] : rows[0] + rows.size] if together else raw[rows],

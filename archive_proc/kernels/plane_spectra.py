@@ -24,7 +24,7 @@ Int32 = NDArray[np.int32]
 UInt8 = NDArray[np.uint8]
 Places = NDArray[np.intp]
 
-TOGETHER = 4
+TOGETHER = 3
 """Planes that are fitted together: more would save little, and each needs a residual of its own."""
 
 
@@ -40,7 +40,7 @@ def plane_spectra(
 
     All lenslets of the `templates` are fitted; those of the `chosen` are returned (all if None). `prior` (m,) expected
     shape; `beside` (n, b) the lenslets that touch each on the sky, -1 where there is none (not looked at if None).
-    `exposures.light` is worked on in place. Raises ValueError without a plane.
+    `exposures.light` is worked on in place and ends as what is returned. Raises ValueError without a plane.
     """
     settings = settings or RobustSettings()
     if not len(exposures.light):
@@ -76,6 +76,7 @@ class _Shard:
         self.count = np.zeros(self.light.shape[1:], np.uint8)
         self.missing = np.zeros(self.light.shape[1:], np.uint8)
         self.last_step = 0.0
+        self.shape: Float32 | None = None
 
     def compare_planes(self) -> None:
         """The planes' common light, and what stands out of it in single planes; then the smooth model of weights."""
@@ -117,9 +118,7 @@ class _Shard:
         self.dark = self.good.copy()
         mark_windows(templates.x0, templates.y0, self.dark)
         n, m = templates.y0.shape
-        shape = (self.planes, self.chosen.size, m)
-        self.flux, self.variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        self.flags = np.zeros(shape, np.uint16)
+        self.flux, self.variance, self.flags = _results(self.light, (self.planes, self.chosen.size, m))
         self.chi2, self.clipped = np.zeros(self.planes), np.zeros(self.planes)
         self.left_over, self.residual, self.ridge = np.zeros((3, self.planes))
         whole = np.empty((1, n, m), np.float32)
@@ -270,7 +269,9 @@ class _Shard:
         away, alarm = np.empty_like(flux), np.empty(flux.shape, np.uint8)
         moved = np.empty(len(flux), np.float32)
         nothing = np.zeros_like(flux) if expected is None else expected
-        stand_outs(flux, nothing, _typical(flux[self.chosen]), away, moved)
+        if self.shape is None:
+            self.shape = _typical(flux[self.chosen])
+        stand_outs(flux, nothing, self.shape, away, moved)
         if expected is None:
             moved[:] = self.settings.rough
         else:
@@ -333,9 +334,9 @@ class _Shard:
             again = self._stand_outs(flux[0], variance, noise, settings.suspect, expected)[0] > 0
             flags[again & alarm.any(axis=1, keepdims=True)] |= np.uint16(Flag.SUSPECT)
         variance[share < settings.filled] = np.nan
+        self._measure(plane, light, residual)
         self.flux[plane], self.variance[plane] = flux[0, self.chosen], variance[self.chosen]
         self.flags[plane] = flags[self.chosen]
-        self._measure(plane, light, residual)
 
     def _measure(self, plane: int, light: Float32, residual: Float32) -> None:
         """Figures of a plane, and its share in what no spectrum explains."""
@@ -372,6 +373,16 @@ class _Shard:
             self.equations,
             mean,
         )
+
+
+def _results(light: Float32, shape: tuple[int, int, int]) -> tuple[Float32, Float32, NDArray[np.uint16]]:
+    """Flux, variance and flags of this shape: a plane's take the place of its light, where they find room there."""
+    planes, size = shape[0], shape[1] * shape[2]
+    if light[0].size < 3 * size or not light.flags.c_contiguous:
+        return np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
+    room = light.reshape(planes, -1)
+    flux, variance = (room[:, at : at + size].reshape(shape) for at in (0, size))
+    return flux, variance, room[:, 2 * size : 3 * size].view(np.uint16)[:, :size].reshape(shape)
 
 
 def _typical(flux: Float32) -> Float32:

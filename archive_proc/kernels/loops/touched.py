@@ -260,7 +260,8 @@ def _change(
     """Square of the relative difference of a block's lit pixels from what is expected, beyond their noise."""
     count, noise = 0, 0.0
     for y in range(away.shape[0]):
-        for x in range(away.shape[1]):
+        # One pixel in three tells enough.
+        for x in range(y % 3, away.shape[1], 3):
             v, bright = variance[y, x], light[y, x]
             if good[y, x] and bright > 0 and bright * bright > 100.0 * v:
                 values[count] = (away[y, x] / bright) ** 2

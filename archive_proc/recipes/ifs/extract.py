@@ -323,7 +323,7 @@ _TABLES = (
 )
 _PASSES = (Pass("shift", shift_block, settle_shifts), Pass("extract", spectra_block, gather_spectra))
 _COST = Cost(
-    cpu_s=9.0, cpu_s_per_plane=1.2, memory_gb=1.7, bytes_out=12_000_000, bytes_out_per_plane=4_500_000, inodes=60
+    cpu_s=7.0, cpu_s_per_plane=1.4, memory_gb=1.6, bytes_out=12_000_000, bytes_out_per_plane=4_500_000, inodes=60
 )
 
 IFS_EXTRACT = Recipe(

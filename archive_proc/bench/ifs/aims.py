@@ -80,6 +80,8 @@ AIMS: Mapping[str, Mapping[str, Aim]] = {
         "channel bias, uniform field, worst": Aim("%", 5.5),
         "channel bias, uniform field, fixed resolution, rms": Aim("%", 1.7),
         "channel bias, uniform field, fixed resolution, worst": Aim("%", 4.0),
+        "channel bias, uniform field, at half that width, rms": Aim("%"),
+        "channel bias, uniform field, at half that width, worst": Aim("%"),
         "channel bias, star x transmission as weights, rms": Aim("%", 1.5),
         "channel bias, star x transmission as weights, worst": Aim("%", 4.5),
         **_BOTH,
@@ -89,6 +91,8 @@ AIMS: Mapping[str, Mapping[str, Aim]] = {
         "channel bias, uniform field, worst": Aim("%", 8.0),
         "channel bias, uniform field, fixed resolution, rms": Aim("%"),
         "channel bias, uniform field, fixed resolution, worst": Aim("%"),
+        "channel bias, uniform field, at half that width, rms": Aim("%"),
+        "channel bias, uniform field, at half that width, worst": Aim("%"),
         **_BOTH,
     },
 }

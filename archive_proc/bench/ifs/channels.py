@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
-FIXED_FWHM_NM = {"YJ": 8.0, "YH": 15.0}
-"""The resolution fixed by the bench: a Gaussian of this full width at half maximum. It lies between a product whose
-prior knows the air (nothing of its water is blurred: YJ is best at 0 nm) and one of a flat prior (best at 14 nm)."""
+FIXED_FWHM_NM = {"YJ": 16.0, "YH": 30.0}
+"""The resolution fixed by the bench: a Gaussian of this full width at half maximum, what a flat prior resolves. A
+product that resolves more is further from such a truth: the bench prints half the width beside it."""
 _STEP_NM = 1.0
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.bench.ifs.channels import FIXED_FWHM_NM, blurred, in_channels
+from archive_proc.bench.ifs.channels import blurred, in_channels
 from archive_proc.bench.ifs.known import Float, Known, Scene, band_core_nm
 from archive_proc.bench.ifs.spectra import Lamp, Spectra
 from archive_proc.simulate.ifs.facts import real_dit_s
@@ -62,12 +62,12 @@ def response(known: Known, lamp: Lamp) -> Float:
     return np.where(middle > 0.01 * middle.max(), lamp.median / np.maximum(middle, 1e-9), np.nan)
 
 
-def compare(known: Known, scene: Scene, spectra: Spectra, lamp: Lamp, *, fixed_resolution: bool = False) -> Compared:
-    """`fixed_resolution`: against the truth blurred by `FIXED_FWHM_NM`."""
+def compare(known: Known, scene: Scene, spectra: Spectra, lamp: Lamp, *, fwhm_nm: float | None = None) -> Compared:
+    """`fwhm_nm`: against the truth blurred by a Gaussian of this width."""
     own = throughput(known)
     scale = response(known, lamp)
     edges = spectra.edges_nm
-    true = np.stack([_truth(known, scene, plane, edges, fixed_resolution) for plane in range(scene.planes)])
+    true = np.stack([_truth(known, scene, plane, edges, fwhm_nm) for plane in range(scene.planes)])
     middle = 0.5 * (edges[1:] + edges[:-1])
     _, y = known.positions(np.clip(edges, known.position_nm[0], known.position_nm[-1]))
     height = np.diff(np.median(y[known.complete], axis=0))
@@ -97,8 +97,8 @@ def compare(known: Known, scene: Scene, spectra: Spectra, lamp: Lamp, *, fixed_r
     )
 
 
-def _truth(known: Known, scene: Scene, plane: int, edges: Float, fixed_resolution: bool) -> Float:
+def _truth(known: Known, scene: Scene, plane: int, edges: Float, fwhm_nm: float | None) -> Float:
     flux = scene.flux(plane)
-    if fixed_resolution:
-        return blurred(flux, scene.edges_nm, edges, FIXED_FWHM_NM[known.mode])
+    if fwhm_nm is not None:
+        return blurred(flux, scene.edges_nm, edges, fwhm_nm)
     return in_channels(flux, scene.edges_nm, edges)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from archive_proc.archive import Archive as Opened
+from archive_proc.bench.ifs.channels import FIXED_FWHM_NM
 from archive_proc.bench.ifs.compared import compare
 from archive_proc.bench.ifs.defects import SIGMAS, WRONG
 from archive_proc.bench.ifs.known import Known, Scene
@@ -140,7 +141,7 @@ def wrong_share(known: Known, scene: Scene, lamp: Lamp | None, arrays: Variables
     if lamp is None:
         return None
     # Structure finer than the resolution of a channel is no wrong cube.
-    one = compare(known, scene, to_spectra(known, scene, arrays), lamp, fixed_resolution=True)
+    one = compare(known, scene, to_spectra(known, scene, arrays), lamp, fwhm_nm=FIXED_FWHM_NM[known.mode] / 2)
     usable = np.asarray(arrays["usable"], bool)[file_of(arrays, scene)]
     kept = usable[:, None, None] & ~one.flagged & one.scored[None, :, None] & one.core[None, None, :]
     if not kept.any():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from archive_proc.bench.ifs.channels import FIXED_FWHM_NM
 from archive_proc.bench.ifs.companions import companion_spectrum
 from archive_proc.bench.ifs.compared import Compared, compare
 from archive_proc.bench.ifs.defects import catastrophic, flagged_share, touched
@@ -57,12 +58,10 @@ def values_of(known: Known, reduced: Reduced) -> Values:
     return found
 
 
-def _compared(
-    known: Known, reduced: Reduced, scene: Scene | None, *, fixed_resolution: bool = False
-) -> Compared | None:
+def _compared(known: Known, reduced: Reduced, scene: Scene | None, *, fwhm_nm: float | None = None) -> Compared | None:
     if scene is None or reduced.lamp is None or scene.file_id not in reduced.spectra:
         return None
-    return compare(known, scene, reduced.spectra[scene.file_id], reduced.lamp, fixed_resolution=fixed_resolution)
+    return compare(known, scene, reduced.spectra[scene.file_id], reduced.lamp, fwhm_nm=fwhm_nm)
 
 
 def _bias(one: Compared | None, what: str) -> dict[str, Value]:
@@ -79,9 +78,9 @@ def _uniform(known: Known, reduced: Reduced) -> dict[str, Value]:
         return {}
     one = _compared(known, reduced, scene)
     found = _bias(one, "channel bias, uniform field")
-    found |= _bias(
-        _compared(known, reduced, scene, fixed_resolution=True), "channel bias, uniform field, fixed resolution"
-    )
+    fixed = FIXED_FWHM_NM[known.mode]
+    for fwhm, what in ((fixed, "fixed resolution"), (fixed / 2, "at half that width")):
+        found |= _bias(_compared(known, reduced, scene, fwhm_nm=fwhm), f"channel bias, uniform field, {what}")
     names = (
         "band flux, bias", "band flux, scatter of lenslets", "noise over photon limit, one channel",
         "noise over photon limit, 4-px sum", "measured over claimed sigma, one channel",

@@ -70,11 +70,11 @@ class Trouble:
 
     def _make_star(self, files: RawSet, to: Path, mode: str, seed: int) -> None:
         night = plain_night(mode)
-        star = replace(night.observations[0], scene="star", ndit=1, ob_name="SIM-STAR")
+        star = replace(night.observations[0], scene="star", order="CO", ndit=1, ob_name="SIM-STAR")
         with tempfile.TemporaryDirectory(dir=to.parent) as place:
             simulate_ifs_night(Path(place) / "raw", replace(night, observations=(star,), calibrations=()), seed)
             for one in read_raw_set(Path(place) / "raw").files:
-                if self.by is None:
+                if self.by is None or one.dpr_type != "OBJECT":
                     shutil.move(one.path, to / one.path.name)
                 else:
                     self.by(one, files, to / one.path.name)

@@ -135,6 +135,28 @@ def normal_blocks(
 
 
 @njit(cache=True, fastmath=_FAST)
+def seen_shares(
+    counts: Int16, scale: Float32, x0: Int32, y0: Int32, weight: Float32, members: Int32, out: Float32
+) -> None:  # pragma: no cover
+    """Share of each template squared that falls on pixels with a weight, whatever it is: out (members, m)."""
+    m, size = scale.shape[1], HIGH * ROW
+    shapes, window = np.empty((m, size), np.float32), np.empty(_tallest(y0) * ROW, np.float32)
+    for index in range(members.size):
+        lens = members[index]
+        _unpack(counts[lens], scale[lens], shapes)
+        _cut(weight, x0[lens], y0[lens, 0], y0[lens, -1] - y0[lens, 0] + HIGH, window)
+        for i in range(window.size):
+            window[i] = np.float32(1.0) if window[i] > 0 else np.float32(0.0)
+        for k in range(m):
+            shape = shapes[k]
+            for i in range(shape.size):
+                shape[i] *= shape[i]
+            start = (y0[lens, k] - y0[lens, 0]) * ROW
+            total = np.sum(shape)
+            out[index, k] = _dot(shape, window[start : start + size]) / total if total > 0 else np.float32(0.0)
+
+
+@njit(cache=True, fastmath=_FAST)
 def _solve(factor: Float32, step: Float32) -> None:  # pragma: no cover
     """A^-1 step of one lenslet in place: factor (m, BAND) with inverse pivots, step (m, p)."""
     m, band = factor.shape

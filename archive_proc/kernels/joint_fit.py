@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.kernels.extraction import BAND, LANES, RELAXATION, normal_blocks, sweep
-from archive_proc.kernels.loops.banded import factorise, resolution_rows
+from archive_proc.kernels.extraction import BAND, LANES, RELAXATION, normal_blocks, seen_shares, sweep
+from archive_proc.kernels.loops.banded import UNSEEN, factorise, resolution_rows
 from archive_proc.kernels.microspectra import Templates
 
 Float32 = NDArray[np.float32]
@@ -104,8 +104,22 @@ def _made(
         normal = np.empty((members[some].size, m, BAND))
         normal_blocks(*place, weight, members[some], normal)
         information[some] = normal[:, :, 0]
-        factorise(normal, mu, typical, prior, given[some], factor[some], found[some], hold[some], covariance[some])
+        seen = _seen(place, weight, members[some], normal[:, :, 0] < UNSEEN * typical)
+        kept = (factor[some], found[some], hold[some], covariance[some])
+        factorise(normal, seen, mu, typical, prior, given[some], *kept)
     return information, factor, found, hold, covariance
+
+
+def _seen(
+    place: tuple[Int16, Float32, Int32, Int32], weight: Float32, members: Int32, poor: NDArray[np.bool_]
+) -> Float32:
+    """(i, m) share of each template squared on pixels that count; 1 for lenslets without a `poor` channel (i, m)."""
+    seen = np.ones(poor.shape, np.float32)
+    asked = np.flatnonzero(poor.any(axis=1))
+    some = np.empty((asked.size, poor.shape[1]), np.float32)
+    seen_shares(*place, weight, members[asked], some)
+    seen[asked] = some
+    return seen
 
 
 def joint_equations(

@@ -14,9 +14,11 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 UNSEEN = 0.02
-"""Information, relative to the typical channel's, below which a channel is held."""
+"""Share of its template squared on pixels that count, below which a channel is held. Its information would not do: in
+the core of a star that is as small, by the photons' own noise."""
 HOLD = 1e-5
-"""Strength of that hold, relative to the same: far weaker than the smoothness prior, which fills the channel."""
+"""Strength of that hold, of the typical channel's information: far weaker than the smoothness prior, which fills the
+channel."""
 _FAST = {"reassoc", "contract"}
 # Sums may be re-ordered and fused; NaN and infinity keep their meaning, which a blanket fastmath would take away.
 
@@ -47,19 +49,22 @@ def cholesky(normal: Float64, strength: float, prior: Float64, hold: Float64, ou
 
 
 @njit(cache=True, fastmath=_FAST)
-def firmness(normal: Float64, typical: float, hold: Float64) -> float:  # pragma: no cover
-    """Fill hold (m,), the weak pull to zero of channels with next to no information; returns their mean information."""
-    mean = np.mean(normal[:, 0])
+def firmness(normal: Float64, seen: Float32, typical: float, hold: Float64) -> float:  # pragma: no cover
+    """Fill hold (m,), the weak pull to zero of channels that are not seen; returns their mean information.
+
+    seen (m,) share of each template squared on pixels that count.
+    """
+    whole = np.mean(seen)
     for k in range(hold.size):
-        if mean < UNSEEN * typical:
+        if whole < UNSEEN:
             # It shows the detector its wings at most: channels further apart than the band overlap in them, so that
             # the band alone is no longer positive definite.
             hold[k] = UNSEEN * typical
-        elif normal[k, 0] < UNSEEN * typical:
+        elif seen[k] < UNSEEN:
             hold[k] = HOLD * typical
         else:
             hold[k] = 0.0
-    return float(mean)
+    return float(np.mean(normal[:, 0]))
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -129,6 +134,7 @@ def _sandwich(
 @njit(cache=True, fastmath=_FAST)
 def factorise(
     normal: Float64,
+    seen: Float32,
     mu: float,
     typical: float,
     prior: Float64,
@@ -138,7 +144,7 @@ def factorise(
     hold: Float32,
     covariance: Float32,
 ) -> None:  # pragma: no cover
-    """What the fit of n lenslets needs of their N, normal (n, m, band).
+    """What the fit of n lenslets needs of their N, normal (n, m, band), and of what is seen of them (n, m).
 
     `typical` mean information of a channel. factor (n, m, band) Cholesky factors of A = N + mu m_l D2' D2 + diag(hold),
     pivots inverted; strength (n,) mu m_l, or `given` where that is positive; hold (n, m); covariance (n, lags, m)
@@ -148,7 +154,7 @@ def factorise(
     root, firm = np.empty((m, band)), np.empty(m)
     inverse, bent = np.empty((m, m)), np.empty((m, m))
     for lens in range(n):
-        mean = firmness(normal[lens], typical, firm)
+        mean = firmness(normal[lens], seen[lens], typical, firm)
         strength[lens] = given[lens] if given[lens] > 0 else mu * mean
         cholesky(normal[lens], strength[lens], prior, firm, root)
         inverse_of(root, inverse)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import small_spectrograph
 
-from archive_proc.kernels.extraction import BAND, normal_blocks
+from archive_proc.kernels.extraction import BAND, normal_blocks, seen_shares
 from archive_proc.kernels.joint_fit import LAGS, FitSettings, fit_spectra
 from archive_proc.kernels.loops.banded import HOLD, UNSEEN, cholesky, firmness
 from archive_proc.kernels.microspectra import build_templates
@@ -81,6 +81,13 @@ def solved(scene):
     return matrix, weight, data, normal, prior, found
 
 
+def seen(templates, weight):
+    out = np.empty(templates.scale.shape, np.float32)
+    members = np.arange(len(out), dtype=np.int32)
+    seen_shares(templates.counts, templates.scale, templates.x0, templates.y0, weight, members, out)
+    return out
+
+
 def prior_matrix(m, strength, prior):
     bend = np.zeros((m - 2, m))
     for k in range(m - 2):
@@ -88,16 +95,17 @@ def prior_matrix(m, strength, prior):
     return strength * bend.T @ bend
 
 
-def test_sweeps_reach_the_joint_weighted_least_squares_solution(solved):
+def test_sweeps_reach_the_joint_weighted_least_squares_solution(solved, scene):
     matrix, weight, data, normal, prior, found = solved
     n, m = normal.shape[:2]
     strength = 0.1 * normal[:, :, 0].mean(axis=1)
     sigma = np.sqrt(found.covariance[:, 0])
+    shares = seen(scene[3], weight)
     left = matrix.T @ (weight.reshape(-1, 1) * matrix)
     for lens in range(n):
         some = slice(lens * m, (lens + 1) * m)
         left[some, some] += prior_matrix(m, strength[lens], prior)
-        held = normal[lens, :, 0] < UNSEEN * np.median(normal[:, :, 0].mean(axis=1))
+        held = shares[lens] < UNSEEN
         left[some, some][held, held] += HOLD * np.median(normal[:, :, 0].mean(axis=1))
     right = matrix.T @ (weight.reshape(-1, 1) * data.reshape(3, -1).T)
     joint = np.moveaxis(np.linalg.solve(left, right).reshape(n, m, 3), 2, 0)
@@ -135,17 +143,44 @@ def test_the_claimed_variance_is_the_sandwich(solved):
 def test_a_lenslet_that_only_its_wings_show_has_finite_factors():
     """Cut to the band, the matrix of channels that all see the same wing is no longer positive definite."""
     channels = 39
-    seen, unseen = np.zeros((channels, BAND)), np.zeros((channels, BAND))
-    seen[:, 0] = 1.0
+    whole, unseen = np.zeros((channels, BAND)), np.zeros((channels, BAND))
+    whole[:, 0] = 1.0
+    everything = np.ones(channels, np.float32)
     for d in range(BAND):
         unseen[: channels - d, d] = 1e-4
     hold, factor = np.empty(channels), np.empty((channels, BAND))
-    assert firmness(seen, 1.0, hold) == pytest.approx(1.0)
+    assert firmness(whole, everything, 1.0, hold) == pytest.approx(1.0)
     assert (hold == 0).all()
-    strength = 0.1 * firmness(unseen, 1.0, hold)
+    strength = 0.1 * firmness(unseen, 1e-4 * everything, 1.0, hold)
     cholesky(unseen, strength, np.ones(channels), hold, factor)
     assert np.isfinite(factor).all()
     assert np.abs(factor).max() < 1.0
+
+
+def test_a_star_whose_photons_are_its_noise_keeps_its_light(scene):
+    """Little information is no reason to hold a channel: in a bright core it is as small as beyond the detector."""
+    lenslets, _, _, templates = scene
+    matrix = dense(templates)
+    near = np.exp(-(lenslets.x**2 + lenslets.y**2) / 0.2)
+    truth = 4e5 * near[:, None] * np.ones(CHANNELS)
+    image = (matrix @ truth.ravel()).reshape(SIZE, SIZE).astype(np.float32)
+    found = fit_spectra(image[None], 1.0 / (100.0 + image), templates)
+    information = found.information.mean(axis=1)
+    core = int(np.argmax(near))
+    assert information[core] < UNSEEN * np.median(information)
+    assert found.flux[0, core, 3:-3] == pytest.approx(truth[core, 3:-3], rel=1e-3)
+
+
+def test_what_is_seen_of_a_template_does_not_depend_on_weights(scene):
+    templates = scene[3]
+    weight = np.random.default_rng(2).uniform(1e-6, 1.0, (SIZE, SIZE)).astype(np.float32)
+    shares = seen(templates, weight)
+    assert shares == pytest.approx(seen(templates, np.ones_like(weight)), abs=1e-6)
+    inside = int(np.argmax(shares.min(axis=1)))
+    assert shares[inside] == pytest.approx(1.0, abs=1e-5)
+    y, x = templates.y0[inside, 9] + 8, templates.x0[inside] + 7
+    weight[y - 8 : y + 9, x - 7 : x + 9] = 0.0
+    assert seen(templates, weight)[inside, 9] == 0.0
 
 
 def test_more_planes_than_lanes_are_refused(scene):

@@ -93,3 +93,13 @@ class PlaneSpectra:
     equations: Equations
     unexplained: Float32
     """(ny, nx) e- per DIT, mean over the planes of what no spectrum explains; NaN where no plane's pixel counts."""
+
+
+def room_for_results(light: Float32, shape: tuple[int, int, int]) -> tuple[Float32, Float32, Flags]:
+    """Flux, variance and flags of this shape: a plane's take the place of its light, where they find room there."""
+    planes, size = shape[0], shape[1] * shape[2]
+    if light[0].size < 3 * size or not light.flags.c_contiguous:
+        return np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
+    room = light.reshape(planes, -1)
+    flux, variance = (room[:, at : at + size].reshape(shape) for at in (0, size))
+    return flux, variance, room[:, 2 * size : 3 * size].view(np.uint16)[:, :size].reshape(shape)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.kernels.exposures import Exposures, PlaneSpectra, RobustSettings
+from archive_proc.kernels.exposures import Exposures, PlaneSpectra, RobustSettings, room_for_results
 from archive_proc.kernels.extraction import gather_squares
 from archive_proc.kernels.joint_fit import joint_equations, relax
 from archive_proc.kernels.microspectra import Templates
 from archive_proc.kernels.plane_light import BLOCK, brightness, left_background
-from archive_proc.kernels.struck import Struck, touched_by
+from archive_proc.kernels.struck import Struck, changed_windows, touched_by
 from archive_proc.model.flags import Flag
 
 Float32 = NDArray[np.float32]
@@ -118,18 +118,33 @@ class _Shard:
         self.dark = self.good.copy()
         mark_windows(templates.x0, templates.y0, self.dark)
         n, m = templates.y0.shape
-        self.flux, self.variance, self.flags = _results(self.light, (self.planes, self.chosen.size, m))
+        self.flux, self.variance, self.flags = room_for_results(self.light, (self.planes, self.chosen.size, m))
         self.chi2, self.clipped = np.zeros(self.planes), np.zeros(self.planes)
         self.left_over, self.residual, self.ridge = np.zeros((3, self.planes))
         whole = np.empty((1, n, m), np.float32)
         gather_squares(*self.equations.place, inverse[None], whole)
         self.whole = np.maximum(whole[0], np.float32(1e-30))
+        self._release_changed()
         self.expected = [self._expected(plane, places) for plane, places in enumerate(self.hits)]
         del self.smooth
         self.new_bad = 0
         self.fresh = np.zeros((n, m), bool)
         self.doubtful = np.zeros((n, m), bool)
         self.share = self.equations.information / self.whole
+
+    def _release_changed(self) -> None:
+        """A star that moved is no hit: the plane's own fit alone can tell what is wrong with its light."""
+        for plane, fixed in enumerate(self.fixed):
+            own = np.setdiff1d(self.hits[plane], fixed)
+            moved = changed_windows(self.equations, own, self.clean)
+            if moved is None:
+                continue
+            self.hits[plane] = np.union1d(own[~moved.reshape(-1)[own]], fixed)
+            if self.planes == 2:
+                # The lower of two planes here, their mean there: that is no light of any star.
+                rows, columns = np.nonzero(moved)
+                ratio = self.ratio[:, rows // BLOCK, columns // BLOCK]
+                self.clean[rows, columns] = (self.light[:, rows, columns] / ratio).mean(axis=0)
 
     def fit_common(self) -> None:
         """Fit the planes' common light, and take pixels that disagree with it out of the equations of all planes.
@@ -373,16 +388,6 @@ class _Shard:
             self.equations,
             mean,
         )
-
-
-def _results(light: Float32, shape: tuple[int, int, int]) -> tuple[Float32, Float32, NDArray[np.uint16]]:
-    """Flux, variance and flags of this shape: a plane's take the place of its light, where they find room there."""
-    planes, size = shape[0], shape[1] * shape[2]
-    if light[0].size < 3 * size or not light.flags.c_contiguous:
-        return np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
-    room = light.reshape(planes, -1)
-    flux, variance = (room[:, at : at + size].reshape(shape) for at in (0, size))
-    return flux, variance, room[:, 2 * size : 3 * size].view(np.uint16)[:, :size].reshape(shape)
 
 
 def _typical(flux: Float32) -> Float32:

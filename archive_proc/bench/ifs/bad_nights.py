@@ -21,6 +21,8 @@ ReduceWith = Callable[[Path, Path, Path | None], None]
 """(new archive, raw directory, archive whose sealed products may be used)."""
 MOVED = "grid moved by up to 1 px"
 """Every simulated night is: its grid is drawn anew, and no solution is stored."""
+EVEN = "AP-IFS-070"
+"""Code of light that fills the field."""
 
 
 def bad_night_rows(
@@ -48,10 +50,12 @@ def bad_night_rows(
     ordinary: frozenset[str] = frozenset()
     lamp: Lamp | None = None
 
-    def judged(name: str, spot: Path, good: Path | None, began: float) -> Figure:
+    def judged(name: str, spot: Path, good: Path | None, began: float, *, of_star: bool = False) -> Figure:
         nonlocal ordinary, lamp
         reduce(spot / "archive", spot / "raw", good)
-        verdict = judge(known, raw, spot / "archive", ordinary, lamp)
+        # An evenly lit field is what the good night has, and what a star never has.
+        usual = frozenset(one for one in ordinary if not (of_star and one.startswith(EVEN)))
+        verdict = judge(known, raw, spot / "archive", usual, lamp)
         if good is None:
             ordinary, lamp = verdict.names, find_lamp(read_archive(spot / "archive"), raw, known)
         say(f"{mode} seed {seed}, {name}: {verdict.words} ({_children_s() - began:.0f} s CPU)")
@@ -63,7 +67,7 @@ def bad_night_rows(
         spot = place / trouble.name.replace(" ", "_").replace("%", "percent")
         shutil.rmtree(spot, ignore_errors=True)
         trouble.make(place / "raw", spot / "raw", mode, seed)
-        figures.append(judged(trouble.name, spot, place / "archive", began))
+        figures.append(judged(trouble.name, spot, place / "archive", began, of_star=trouble.of_star))
         if not keep:
             shutil.rmtree(spot)
     if not keep:

@@ -18,6 +18,8 @@ class AirBand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     to_um: float
     degree: int
     """Of the polynomial that stands for star and instrument there."""
+    lines_um: tuple[float, ...] = ()
+    """Vacuum: where stars have lines that would pass for the air's."""
     worst_residual: float
     """Relative: where a fit leaves more, something else than the table's air bends the spectrum."""
 

@@ -21,6 +21,12 @@ FARTHEST_UM = 0.012
 _STEPS = 24
 _NUDGE = (0.02, 2e-5)
 """Steps of strength and um that derivatives are taken over."""
+_HALVINGS = 6
+"""Of a step that makes things worse: where a channel's edge meets one of the table's steps, slopes jump."""
+COLOUR = -2.0
+"""Power of the wavelength that a star's photons go with (A stars -2.7, K stars -1); the polynomial is of the rest."""
+LINE_UM = 0.0017
+"""Standard deviation of a star's hydrogen line: finer than any channel, its exact width does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,8 @@ class Window:
     to_um: float
     degree: int
     """Of the polynomial that stands for everything else."""
+    lines_um: tuple[float, ...] = ()
+    """Where the star may have a line of its own, of any depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +86,23 @@ def fit_air(
     """Strength and place of the water in a spectrum (m,), flux per channel, of the sum of many lenslets.
 
     `resolution` (m, 2 half + 1): what the spectrum shows of true channels, about the diagonal. Gauss-Newton on a
-    relative residual, the polynomial solved for at each step; errors from the residual. None where the window holds too
-    few channels with light, or no step converges.
+    relative residual, polynomial and lines solved for at each step; errors from the residual. None where the window
+    holds too few channels with light, or no step converges.
     """
     middle = 0.5 * (edges_um[1:] + edges_um[:-1])
     inside = (middle > window.from_um) & (middle < window.to_um) & (spectrum > 0)
-    freedom = int(inside.sum()) - window.degree - 3
+    freedom = int(inside.sum()) - window.degree - len(window.lines_um) - 3
     if freedom < 1:
         return None
     u = np.clip((middle - middle[inside].mean()) / (0.5 * (window.to_um - window.from_um)), -3.0, 3.0)
-    powers = u[:, None] ** np.arange(window.degree + 1)
-    matrix = _square(resolution)
     width = np.diff(edges_um)
+    powers = (middle[:, None] / middle.mean()) ** COLOUR * u[:, None] ** np.arange(window.degree + 1)
+    terms = np.concatenate([powers, _lines(edges_um, window.lines_um)], axis=1)
+    matrix = _square(resolution)
 
     def away(strength: float, moved_um: float) -> Float64:
         through = air.transmission(edges_um, strength, airmass, moved_um) * width
-        design = (matrix @ (through[:, None] * powers))[inside] / spectrum[inside, None]
+        design = (matrix @ (through[:, None] * terms))[inside] / spectrum[inside, None]
         level = np.linalg.lstsq(design, np.ones(len(design)), rcond=None)[0]
         return np.asarray(design @ level - 1.0)
 
@@ -106,6 +115,10 @@ def fit_air(
         step = np.linalg.lstsq(slope, -here, rcond=None)[0]
         # A long step along a bent valley overshoots.
         step *= min(1.0, 0.5 / max(abs(step[0]), 1e-9), 2e-3 / max(abs(step[1]), 1e-12))
+        for _ in range(_HALVINGS):
+            if np.sum(away(at[0] + step[0], at[1] + step[1]) ** 2) <= np.sum(here**2):
+                break
+            step *= 0.5
         at = at + step
         if not (0.0 <= at[0] <= STRONGEST and abs(at[1]) <= FARTHEST_UM):
             return None
@@ -118,6 +131,15 @@ def fit_air(
     error = residual * np.sqrt(np.diag(np.linalg.pinv(slope.T @ slope)))
     without = float(np.sqrt(np.sum(away(0.0, 0.0) ** 2) / freedom))
     return AirFit(float(at[0]), float(error[0]), float(at[1]), float(error[1]), residual, without)
+
+
+def _lines(edges_um: Float64, lines_um: tuple[float, ...]) -> Float64:
+    """(m, lines) share of each line in each channel, over the channel's width relative to the mean one."""
+    from scipy.special import ndtr
+
+    width = np.diff(edges_um)[:, None]
+    below = ndtr((edges_um[:, None] - np.array(lines_um)) / LINE_UM)
+    return np.asarray(np.diff(below, axis=0) * width.mean() / width)
 
 
 def _square(resolution: Float64) -> Float64:

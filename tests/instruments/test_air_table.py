@@ -37,7 +37,7 @@ def test_a_mode_without_a_band_is_named() -> None:
     [
         ("water = [\n    0.027,", "water = [\n    0.027, 0.027,", "one value a step"),
         ("water = [\n    0.027,", "water = [\n    -0.027,", "below zero"),
-        ("to_um = 1.180", "to_um = 1.080", "must rise"),
+        ("to_um = 1.180", "to_um = 1.050", "must rise"),
         ('mode = "YJH"\nfrom_um', 'mode = "YJ"\nfrom_um', "one band a mode"),
     ],
 )

@@ -22,7 +22,7 @@ def edges_of(mode: str) -> np.ndarray:
 
 def window_of(mode: str) -> Window:
     band = load_tables().air.band_of(mode)
-    return Window(band.from_um, band.to_um, band.degree)
+    return Window(band.from_um, band.to_um, band.degree, band.lines_um)
 
 
 def blur(m: int) -> np.ndarray:
@@ -49,6 +49,26 @@ def test_strength_and_place_of_the_water_are_found(mode: str) -> None:
     assert found.strength == pytest.approx(1.7, abs=0.03)
     assert found.moved_um == pytest.approx(0.0006, abs=1.5e-4)
     assert found.residual < 0.1 * found.without
+
+
+@pytest.mark.parametrize("mode", ["YJ", "YJH"])
+def test_hydrogen_of_an_a_star_is_not_taken_for_water(mode: str) -> None:
+    """Paschen gamma, 1 nm wide, and delta and beta beyond the band; with fringes of the filter."""
+    edges = edges_of(mode)
+    fine = np.arange(edges[0], edges[-1], 1e-4) + 5e-5
+    which = np.searchsorted(edges, fine) - 1
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        hydrogen, wave = np.ones(fine.size), 1.0 + 0.01 * np.cos(2 * np.pi * 1.21 / (0.02 * fine) + rng.uniform(0, 6.3))
+        for line in (1.0052, 1.0941, 1.2822):
+            hydrogen -= 1e-3 / (0.0017 * np.sqrt(2 * np.pi)) * np.exp(-0.5 * ((fine - line) / 0.0017) ** 2)
+        own = np.bincount(which, hydrogen * wave) / np.bincount(which)
+        light = seen(star(edges) * own * air().transmission(edges, 1.7, 1.2))
+        found = fit_air(light, blur(edges.size - 1), edges, air(), 1.2, window_of(mode))
+        assert found is not None
+        assert found.strength == pytest.approx(1.7, abs=0.08)
+        assert found.moved_um == pytest.approx(0.0, abs=6e-4)
+        assert found.residual < load_tables().air.band_of(mode).worst_residual
 
 
 def test_a_spectrum_that_no_air_bent_shows_none() -> None:

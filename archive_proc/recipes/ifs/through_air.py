@@ -106,7 +106,7 @@ def air_shape(strength: float, airmass: float, edges_um: Float64) -> Float64:
 
 def _look(light: Float64, resolution: Float64, where: Spectrograph, frame: RawFrame) -> Seen | None:
     band = load_tables().air.band_of(where.solution.mode)
-    window = Window(band.from_um, band.to_um, band.degree)
+    window = Window(band.from_um, band.to_um, band.degree, band.lines_um)
     fit = fit_air(light, resolution, where.edges_um, _air(), airmass_of(frame), window)
     if fit is None or fit.residual > band.worst_residual or fit.without < LEAST_GAIN * fit.residual:
         return None

@@ -82,9 +82,11 @@ def _put(window: Float32, left: int, top: int, rows: int, image: Float32) -> Non
 @njit(cache=True, fastmath=_FAST)
 def _unpack(counts: Int16, scale: Float32, out: Float32) -> None:  # pragma: no cover
     """Templates of one lenslet as float32 (m, HIGH * ROW)."""
-    for k in range(counts.shape[0]):
+    # Once for all channels: reshaping is a call that costs as much as a template's sum.
+    shapes = counts.reshape(counts.shape[0], -1)
+    for k in range(shapes.shape[0]):
         s = scale[k]
-        shape, target = counts[k].reshape(-1), out[k]
+        shape, target = shapes[k], out[k]
         for i in range(shape.size):
             target[i] = s * np.float32(shape[i])
 
@@ -101,6 +103,21 @@ def _dot(one: Float32, two: Float32) -> np.float32:  # pragma: no cover
 def _add(shape: Float32, amount: Float32, window: Float32) -> None:  # pragma: no cover
     for i in range(shape.size):
         window[i] += amount * shape[i]
+
+
+@njit(cache=True, fastmath=_FAST)
+def _dot_counts(shape: Int16, two: Float32) -> np.float32:  # pragma: no cover
+    """`_dot` of a template's counts: for a single plane unpacking takes longer than what it saves."""
+    total = np.float32(0.0)
+    for i in range(shape.size):
+        total += np.float32(shape[i]) * two[i]
+    return total
+
+
+@njit(cache=True, fastmath=_FAST)
+def _add_counts(shape: Int16, amount: Float32, window: Float32) -> None:  # pragma: no cover
+    for i in range(shape.size):
+        window[i] += amount * np.float32(shape[i])
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -236,7 +253,9 @@ def sweep(
         lens, row = members[index], rows[index]
         left, top = x0[lens], y0[lens, 0]
         high = y0[lens, -1] - top + HIGH
-        _unpack(counts[lens], scale[lens], shapes)
+        own = counts[lens].reshape(m, -1)
+        if planes > 1:
+            _unpack(counts[lens], scale[lens], shapes)
         _cut(weight, left, top, high, window)
         for p in range(planes):
             here = light[p]
@@ -246,7 +265,11 @@ def sweep(
             for k in range(m):
                 start = (y0[lens, k] - top) * ROW
                 s = spectra[p, lens, k]
-                step[k, p] = _dot(shapes[k], weighted[start : start + size]) - hold[row, k] * s
+                if planes > 1:
+                    pull_k = _dot(shapes[k], weighted[start : start + size])
+                else:
+                    pull_k = scale[lens, k] * _dot_counts(own[k], weighted[start : start + size])
+                step[k, p] = pull_k - hold[row, k] * s
                 scaled[k, p] = s * inverse[k]
         pull = np.float32(strength[row])
         for k in range(m - 2):
@@ -262,7 +285,10 @@ def sweep(
                 start = (y0[lens, k] - top) * ROW
                 move = more * step[k, p]
                 spectra[p, lens, k] += move
-                _add(shapes[k], -move, here[start : start + size])
+                if planes > 1:
+                    _add(shapes[k], -move, here[start : start + size])
+                else:
+                    _add_counts(own[k], -move * scale[lens, k], here[start : start + size])
             _put(here, left, top, high, residual[p])
         for k in range(m):
             if hold[row, k] == 0.0:

@@ -78,15 +78,18 @@ def empty_templates(lenslets: int, channels: int) -> Templates:
 
 
 @njit(cache=True, fastmath=_FAST)
-def _line_up(colours: Float32, colour: float, t: float, image: Float32, lines: Float32) -> None:  # pragma: no cover
+def _line_up(
+    colours: Float32, half: int, colour: float, t: float, image: Float32, lines: Float32
+) -> None:  # pragma: no cover
     """One lenslet's coefficients at one wavelength, brought to columns of pixels: lines (2, rows, ROW).
 
-    colours (powers, nodes, 2, `_HALF_NODES` + pad): even and odd columns; `t` place of the window's first pixel, nodes.
-    lines[0] holds even rows of nodes, lines[1] odd ones, `_PAD` empty ones before and behind; image (..) is room.
+    colours (powers, nodes x 2 x half): even and odd columns, `half` = `_HALF_NODES` + pad; `t` place of the window's
+    first pixel, nodes. lines[0] holds even rows of nodes, lines[1] odd ones, `_PAD` empty ones before and behind; image
+    (..) is room.
     """
     for p in range(colours.shape[0]):
         u = np.float32(colour**p)
-        source = colours[p].reshape(-1)
+        source = colours[p]
         if p == 0:
             for c in range(source.size):
                 image[c] = source[c]
@@ -97,11 +100,10 @@ def _line_up(colours: Float32, colour: float, t: float, image: Float32, lines: F
     b0, b1, b2, b3 = spline_weights(t - node)
     w0, w1, w2, w3 = np.float32(b0), np.float32(b1), np.float32(b2), np.float32(b3)
     node = max(node - 1, 0)
-    half = colours.shape[3]
     c0 = node // 2
     one = c0 if node % 2 == 0 else half + c0
     two = half + c0 if node % 2 == 0 else c0 + 1
-    for r in range(colours.shape[1]):
+    for r in range(image.size // (2 * half)):
         row = image[2 * half * r : 2 * half * (r + 1)]
         line = lines[r % 2, _PAD + r // 2]
         first, second, third, fourth = row[one:], row[two:], row[one + 1 :], row[two + 1 :]
@@ -137,18 +139,18 @@ def _fill(
     lines = np.zeros((nodes.size, 2, _HALF_NODES + 2 * _PAD, ROW), np.float32)
     line = np.empty(lines[0].size, np.float32)
     along = np.empty(_SPAN, np.float32)
-    out = np.empty(HIGH * ROW, np.float32)
+    out, tallest = np.empty(HIGH * ROW, np.float32), np.empty(ROW, np.float32)
     rows = (_HALF_NODES + 2 * _PAD) * ROW
+    # Reshaped here, once: it is a call that costs as much as a template's sums.
+    flat = lines.reshape(nodes.size, -1)
     for lens in range(n):
+        kept_of = counts[lens].reshape(m, -1)
+        powers = colours[lens].reshape(colours.shape[1], -1)
         for q in range(nodes.size):
             k = nodes[q]
-            _line_up(colours[lens], colour[k], (_START + x0[lens] - x[lens, k]) * 2.0, image, lines[q])
+            _line_up(powers, colours.shape[4], colour[k], (_START + x0[lens] - x[lens, k]) * 2.0, image, lines[q])
         for k in range(m):
-            one, two, three = (
-                lines[near[k, 0]].reshape(-1),
-                lines[near[k, 1]].reshape(-1),
-                lines[near[k, 2]].reshape(-1),
-            )
+            one, two, three = flat[near[k, 0]], flat[near[k, 1]], flat[near[k, 2]]
             s0, s1, s2 = share[k, 0], share[k, 1], share[k, 2]
             for c in range(line.size):
                 line[c] = s0 * one[c] + s1 * two[c] + s2 * three[c]
@@ -176,16 +178,22 @@ def _fill(
                     w, source = along[p], line[start : start + out.size]
                     for i in range(source.size):
                         out[i] += w * source[i]
+            # Column by column first: the largest of one long row would be looked for number by number.
+            tallest[:] = 0.0
+            for start in range(0, out.size, ROW):
+                row = out[start : start + ROW]
+                for i in range(tallest.size):
+                    tallest[i] = max(tallest[i], abs(row[i]))
             largest = np.float32(0.0)
-            for i in range(out.size):
-                largest = max(largest, abs(out[i]))
+            for i in range(tallest.size):
+                largest = max(largest, tallest[i])
             if largest <= 0:
                 counts[lens, k] = 0
                 scale[lens, k] = 0.0
                 continue
             factor = np.float32(FULL_SCALE) / largest
             counted = np.int32(0)
-            kept = counts[lens, k].reshape(-1)
+            kept = kept_of[k]
             for i in range(out.size):
                 rounded = np.int32(np.rint(out[i] * factor))
                 kept[i] = rounded

@@ -80,7 +80,8 @@ class _Shard:
 
     def compare_planes(self) -> None:
         """The planes' common light, and what stands out of it in single planes; then the smooth model of weights."""
-        from archive_proc.kernels.loops.touched import along_median, common_light, outlying, witnessed
+        from archive_proc.kernels.loops.medians import along_median, common_light
+        from archive_proc.kernels.loops.touched import outlying, witnessed
 
         settings, light = self.settings, self.light
         if self.planes > 1:

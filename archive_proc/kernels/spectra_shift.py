@@ -216,7 +216,7 @@ def _whole(equations: Equations) -> NDArray[np.intp]:
 
 
 def _smooth(image: Float32, good: NDArray[np.uint8]) -> Float32:
-    from archive_proc.kernels.loops.touched import along_median
+    from archive_proc.kernels.loops.medians import along_median
 
     out = np.empty(image.shape, np.float32)
     along_median(image, good, 3, out)

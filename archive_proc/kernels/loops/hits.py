@@ -22,8 +22,46 @@ HALF = 4
 """Channels on each side that tell what is smooth."""
 ALONE = 3.0
 """A lenslet's light at the PSF's peak is twice its neighbours'; more than this, up or down, is no light."""
+SOME = 8
+"""Lenslets that are looked at together."""
 CORE = 0.25
 """Of a template's largest pixel: where the pixels of a hit that moves its channel are looked for."""
+
+
+@njit(cache=True)
+def _middle_of_all(values: Float32, ordered: Float32) -> None:  # pragma: no cover
+    """Medians of runs of 2 HALF + 1 values of a row, the i-th run from i on: ordered[HALF, i]; `ordered` is room.
+
+    The run's places are put in order for all runs at once, so that the compiler makes vectors of it.
+    """
+    size, n = ordered.shape
+    for j in range(size):
+        from_, to = values[j : j + n], ordered[j]
+        for i in range(from_.size):
+            to[i] = from_[i]
+    # Bubbles: after each turn the largest that is left lies behind; half of them are enough for the middle.
+    for last in range(size - 1, HALF - 1, -1):
+        for j in range(last):
+            one, two = ordered[j], ordered[j + 1]
+            for i in range(one.size):
+                low, high = min(one[i], two[i]), max(one[i], two[i])
+                one[i] = low
+                two[i] = high
+
+
+@njit(cache=True)
+def _middle_of_some(away: Float32, k: int, values: Float32) -> np.float32:  # pragma: no cover
+    """Median of the values within HALF of place k of a row, the upper one of an even number; `values` is room."""
+    count = 0
+    for other in range(max(0, k - HALF), min(away.size, k + HALF + 1)):
+        v = away[other]
+        b = count
+        while b > 0 and values[b - 1] > v:
+            values[b] = values[b - 1]
+            b -= 1
+        values[b] = v
+        count += 1
+    return values[count // 2]
 
 
 @njit(cache=True)
@@ -36,24 +74,27 @@ def stand_outs(
     moved (n,): the median of that difference over the typical flux, at most 1: by how much the lenslet changed.
     """
     n, m = flux.shape
-    away, values = np.empty(m, np.float32), np.empty(2 * HALF + 1, np.float32)
-    for lens in range(n):
-        for k in range(m):
-            away[k] = (flux[lens, k] - expected[lens, k]) / shape[k]
-        typical = np.mean(flux[lens]) / np.mean(shape)
-        change = abs(np.median(away))
-        moved[lens] = change / typical if typical > change else np.float32(1.0)
-        for k in range(m):
-            count = 0
-            for other in range(max(0, k - HALF), min(m, k + HALF + 1)):
-                v = away[other]
-                b = count
-                while b > 0 and values[b - 1] > v:
-                    values[b] = values[b - 1]
-                    b -= 1
-                values[b] = v
-                count += 1
-            out[lens, k] = shape[k] * (away[k] - values[count // 2])
+    values, mean = np.empty(2 * HALF + 1, np.float32), np.mean(shape)
+    # Some lenslets in a row: what runs over their ends is not used.
+    row = np.zeros(SOME * m + 2 * HALF, np.float32)
+    ordered = np.empty((2 * HALF + 1, SOME * m), np.float32)
+    for first in range(0, n, SOME):
+        some = min(SOME, n - first)
+        for lens in range(some):
+            for k in range(m):
+                row[lens * m + k] = (flux[first + lens, k] - expected[first + lens, k]) / shape[k]
+        _middle_of_all(row, ordered)
+        for lens in range(some):
+            away = row[lens * m : (lens + 1) * m]
+            typical = np.mean(flux[first + lens]) / mean
+            change = abs(np.median(away))
+            moved[first + lens] = change / typical if typical > change else np.float32(1.0)
+            for k in range(m):
+                if HALF <= k < m - HALF:
+                    middle = ordered[HALF, lens * m + k - HALF]
+                else:
+                    middle = _middle_of_some(away, k, values)
+                out[first + lens, k] = shape[k] * (away[k] - middle)
 
 
 @njit(cache=True)

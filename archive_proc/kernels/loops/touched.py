@@ -153,10 +153,13 @@ def mark_windows(x0: Int32, y0: Int32, out: UInt8) -> None:  # pragma: no cover
     ny, nx = out.shape
     for lens in range(x0.size):
         left, right = max(0, x0[lens]), min(nx, x0[lens] + ROW)
+        below = 0
         for k in range(y0.shape[1]):
-            for y in range(max(0, y0[lens, k]), min(ny, y0[lens, k] + HIGH)):
+            # Channels follow each other along y: rows that the one before covered are done.
+            for y in range(max(below, y0[lens, k]), min(ny, y0[lens, k] + HIGH)):
                 for x in range(left, right):
                     out[y, x] = 0
+            below = max(below, y0[lens, k] + HIGH)
 
 
 @njit(cache=True)
@@ -220,37 +223,6 @@ def touched_lenslets(
             if information[lens, k] > 0:
                 lost[lens, k] /= information[lens, k]
                 pull[lens] = max(pull[lens], pulled[k] / np.sqrt(information[lens, k]))
-
-
-@njit(cache=True)
-def common_light(
-    planes: Float32, floor: Float32, ratio: Float32, clean: Float32, scatter: Float32
-) -> None:  # pragma: no cover
-    """Median of planes (p, ny, nx) at ratio 1, pixel by pixel, and the planes' own scatter about it: (ny, nx) each.
-
-    `ratio` (p, by, bx) brightness of a plane over the typical one in blocks of BLOCK px; `floor` (ny, nx) variance
-    without source light. Of two planes the lower one where they disagree; scatter is known of four and more, else 0.
-    """
-    p, ny, nx = planes.shape
-    values = np.empty(p, np.float32)
-    for y in range(ny):
-        for x in range(nx):
-            for a in range(p):
-                v = planes[a, y, x] / ratio[a, y // BLOCK, x // BLOCK]
-                b = a
-                while b > 0 and values[b - 1] > v:
-                    values[b] = values[b - 1]
-                    b -= 1
-                values[b] = v
-            if p > 2:
-                middle = values[p // 2] if p % 2 else np.float32(0.5) * (values[p // 2 - 1] + values[p // 2])
-            else:
-                middle = np.float32(0.5) * (values[0] + values[1])
-                if (values[1] - values[0]) ** 2 > 50.0 * (floor[y, x] + max(middle, np.float32(0.0))):
-                    middle = values[0]
-            clean[y, x] = middle
-            # Half the range of the inner half: 1.35 sigma of a normal distribution.
-            scatter[y, x] = (values[(3 * p) // 4] - values[p // 4]) / np.float32(1.35) if p > 3 else np.float32(0.0)
 
 
 @njit(cache=True)
@@ -331,28 +303,3 @@ def witnessed(
     for y in range(ny):
         for x in range(nx):
             out[y, x] = 1 if out[y, x] >= 2 else 0
-
-
-@njit(cache=True)
-def along_median(image: Float32, good: UInt8, half: int, out: Float32) -> None:  # pragma: no cover
-    """Running median of good pixels along y over 2 half + 1 rows; the nearest row's value where there are none."""
-    ny, nx = image.shape
-    values = np.empty(2 * half + 1, np.float32)
-    for y in range(ny):
-        for x in range(nx):
-            count = 0
-            for yy in range(max(0, y - half), min(ny, y + half + 1)):
-                if good[yy, x]:
-                    v = image[yy, x]
-                    b = count
-                    while b > 0 and values[b - 1] > v:
-                        values[b] = values[b - 1]
-                        b -= 1
-                    values[b] = v
-                    count += 1
-            if count == 0:
-                out[y, x] = out[y - 1, x] if y > 0 else np.float32(0.0)
-            elif count % 2:
-                out[y, x] = values[count // 2]
-            else:
-                out[y, x] = np.float32(0.5) * (values[count // 2 - 1] + values[count // 2])

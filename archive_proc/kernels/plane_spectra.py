@@ -39,7 +39,7 @@ def plane_spectra(
     """Spectra in all planes, with variances and flags of each plane's own.
 
     All lenslets of the `templates` are fitted; those of the `chosen` are returned (all if None). `prior` (m,) expected
-    shape; `beside` (n, b) the lenslets that touch each on the sky, -1 where there is none (not looked at if None).
+    shape; `beside` (n, b) the lenslets that touch each on the sky, -1 where there is none (None: none touch).
     `exposures.light` is worked on in place and ends as what is returned. Raises ValueError without a plane.
     """
     settings = settings or RobustSettings()

@@ -48,7 +48,8 @@ def take_scattered_off(light: Float32, share: float, good: Mask | None = None) -
 def spread_light(image: Float32, good: Mask | None = None) -> Float32:
     """(ny, nx) the light of an image (ny, nx), all of it scattered; dark beyond the image's edges.
 
-    `good` (ny, nx): pixels that count, others are taken to be like those around them; None: all.
+    `good` (ny, nx): pixels that count, others are taken to be like the rest of their square of eight, and a square
+    without any is dark; None: all.
     """
     from scipy import fft, ndimage
 

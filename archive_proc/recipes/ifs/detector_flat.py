@@ -207,10 +207,6 @@ def _measure(figures: Figures, response: Float32, variance: Float32, flags: Flag
         figures.add("bad_pixels", f"{str(flag.name).lower()}_fraction", float(np.mean((flags & int(flag)) != 0)))
 
 
-def _typical_error(variance: Float32) -> float:
-    return float(np.sqrt(np.median(variance))) if variance.size else float("nan")
-
-
 def robust_scatter(response: Float32) -> float:
     """Robust standard deviation of values about their median; NaN without any."""
     if not response.size:

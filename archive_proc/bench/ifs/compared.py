@@ -6,13 +6,13 @@ throughput of a lenslet is divided out of the truth, as it is of the product.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.bench.ifs.channels import blurred, in_channels
-from archive_proc.bench.ifs.known import Float, Known, Scene, band_core_nm
+from archive_proc.bench.ifs.known import Float, Float32, Known, Scene, band_core_nm
 from archive_proc.bench.ifs.spectra import Lamp, Spectra
 from archive_proc.simulate.ifs.facts import real_dit_s
 
@@ -60,6 +60,22 @@ def response(known: Known, lamp: Lamp) -> Float:
     true = in_channels(scene.flux(0), scene.edges_nm, lamp.edges_nm) / throughput(known)[:, None]
     middle = np.median(true[known.complete], axis=0)
     return np.where(middle > 0.01 * middle.max(), lamp.median / np.maximum(middle, 1e-9), np.nan)
+
+
+def through(resolution: Float32, truth: Float) -> Float:
+    """(..., k) what a product says it shows of a truth (..., k); `resolution` (k, offsets) about the diagonal."""
+    half = resolution.shape[1] // 2
+    around = np.pad(truth, [(0, 0)] * (truth.ndim - 1) + [(half, half)])
+    windows = np.lib.stride_tricks.sliding_window_view(around, resolution.shape[1], axis=-1)
+    return np.asarray(np.einsum("...ko,ko->...k", windows, np.nan_to_num(resolution)))
+
+
+def as_shown(one: Compared, spectra: Spectra) -> Compared | None:
+    """The same against the truth through the product's own resolution matrix; None where it states none.
+
+    What is left is not resolution: structure inside channels, places, PSFlets, noise.
+    """
+    return None if spectra.resolution is None else replace(one, truth=through(spectra.resolution, one.truth))
 
 
 def compare(known: Known, scene: Scene, spectra: Spectra, lamp: Lamp, *, fwhm_nm: float | None = None) -> Compared:

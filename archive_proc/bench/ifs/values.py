@@ -9,7 +9,7 @@ import numpy as np
 
 from archive_proc.bench.ifs.channels import FIXED_FWHM_NM
 from archive_proc.bench.ifs.companions import companion_spectrum
-from archive_proc.bench.ifs.compared import Compared, compare
+from archive_proc.bench.ifs.compared import Compared, as_shown, compare
 from archive_proc.bench.ifs.defects import catastrophic, flagged_share, touched
 from archive_proc.bench.ifs.evenly_lit import (
     PIXELS_SUMMED,
@@ -114,7 +114,11 @@ def _uniform(known: Known, reduced: Reduced) -> dict[str, Value]:
 
 def _t_dwarf(known: Known, reduced: Reduced) -> dict[str, Value]:
     scene = known.scene("tdwarf")
-    return {} if scene is None else _bias(_compared(known, reduced, scene), "channel bias, T dwarf")
+    if scene is None:
+        return {}
+    one = _compared(known, reduced, scene)
+    shown = None if one is None else as_shown(one, reduced.spectra[scene.file_id])
+    return _bias(one, "channel bias, T dwarf") | _bias(shown, "channel bias, T dwarf, at the product's resolution")
 
 
 def _comb(known: Known, reduced: Reduced) -> dict[str, Value]:
@@ -158,11 +162,15 @@ def _companions(known: Known, reduced: Reduced) -> dict[str, Value]:
     there = {(one.kind, one.contrast) for scene in scenes for listed in scene.companions for one in listed}
     pairs = [(scene, _compared(known, reduced, scene)) for scene in scenes]
     done = [(scene, one) for scene, one in pairs if one is not None]
+    shown = [(scene, as_shown(one, reduced.spectra[scene.file_id])) for scene, one in done]
     found = {}
     for kind, contrast in sorted(there):
         spectrum = companion_spectrum(known, done, kind, contrast)
         name = f"companion {kind} {contrast:g}"
         found[f"{name}, bias"] = Value(None if spectrum is None else abs(spectrum.bias), len(done))
         found[f"{name}, rms over channels"] = Value(None if spectrum is None else spectrum.rms, len(done))
+        at_own = companion_spectrum(known, [(a, b) for a, b in shown if b is not None], kind, contrast)
+        what = f"{name}, rms over channels, at the product's resolution"
+        found[what] = Value(None if at_own is None else at_own.rms, len(done))
         found[f"{name}, rms that noise alone gives"] = Value(None if spectrum is None else spectrum.noise, len(done))
     return found

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.kernels.dispersion import REFERENCE_UM
-from archive_proc.kernels.joint_fit import LAGS
+from archive_proc.kernels.joint_fit import LAGS, REACH
 from archive_proc.model.frames import Arm
 from archive_proc.model.processes import Remark
 from archive_proc.recipes.detector import true_dit
@@ -264,7 +264,8 @@ def _attributes(inputs: RecipeInputs, where: Spectrograph, shared: Arrays) -> Ma
             "variance_(k + lag)). Lenslets are independent to 0.5 %"
         ),
         "resolution_convention": (
-            "expected flux of channel k = sum over o of resolution[region, k, o] x true flux of channel k + o - 4; "
+            "expected flux of channel k = sum over o of resolution[region, k, o] x true flux of channel "
+            f"k + o - {REACH}; "
             f"regions: {REGIONS} x {REGIONS} equal parts of the field, rows along lenslet_x first"
         ),
         "systematic_relative": SYSTEMATIC,

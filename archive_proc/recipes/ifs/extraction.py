@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.exposures import Exposures, RobustSettings
 from archive_proc.kernels.extraction import LANES
-from archive_proc.kernels.joint_fit import LAGS, region_resolution
+from archive_proc.kernels.joint_fit import LAGS, REACH, region_resolution
 from archive_proc.kernels.lenslets import ADJACENT
 from archive_proc.kernels.microspectra import Templates
 from archive_proc.kernels.plane_spectra import plane_spectra
@@ -345,7 +345,7 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
     flux[empty], variance[empty], flags[empty] = 0.0, np.nan, int(Flag.FILLED)
     columns = {name: np.zeros(p) for name in ("chi2", "clipped", "background", "residual", "ridge", "saturated")}
     correlation = np.full((LAGS - 1, m, complete.size), np.nan, np.float32)
-    resolution = np.full((REGIONS**2, m, 9), np.nan, np.float32)
+    resolution = np.full((REGIONS**2, m, 2 * REACH + 1), np.nan, np.float32)
     most = 0
     raw = block.pixels["raw"]
     unexplained = np.full(raw.shape[1:], np.nan, np.float32)

@@ -9,7 +9,7 @@ from small_ifs_set import BANDWIDTH_NM, READ_E, RESPONSE, WAVELENGTH_NM, lamp_of
 
 from archive_proc.bench.ifs.channels import blurred, in_channels
 from archive_proc.bench.ifs.companions import companion_spectrum
-from archive_proc.bench.ifs.compared import compare
+from archive_proc.bench.ifs.compared import as_shown, compare, through
 from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, centring_pull, core_of, pulls_width
 from archive_proc.bench.ifs.defects import catastrophic, flagged_share, touched
 from archive_proc.bench.ifs.evenly_lit import (
@@ -84,6 +84,18 @@ def test_a_product_of_its_own_resolution_is_biased_at_another():
     sharp, wide = in_channels(flux, edges, channels), blurred(flux, edges, channels, 30.0)
     assert wide[0].max() < 0.6 * sharp[0].max()
     assert wide[0][5:-5].sum() == pytest.approx(sharp[0][5:-5].sum(), rel=1e-3)
+
+
+def test_a_product_that_shows_what_it_says_it_does_is_right_at_its_own_resolution(known, lamp):
+    right = right_spectra(known, "uniform")
+    rows = np.tile(np.array([-0.05, 0.3, 0.5, 0.35, -0.05], np.float32), (right.flux.shape[2], 1))
+    shown = replace(right, flux=through(rows, right.flux).astype(np.float32), resolution=rows)
+    plain = on(known, "uniform", shown, lamp)
+    assert rms_and_worst(channel_bias(plain))[0] == pytest.approx(5.0, abs=0.3)
+    own = as_shown(plain, shown)
+    assert own is not None
+    assert rms_and_worst(channel_bias(own))[1] < 0.2
+    assert as_shown(plain, right) is None
 
 
 def test_light_at_the_photon_limit_is_one_and_twice_the_noise_is_two(known, lamp):

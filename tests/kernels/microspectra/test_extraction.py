@@ -7,7 +7,7 @@ import pytest
 import small_spectrograph
 
 from archive_proc.kernels.extraction import BAND, normal_blocks, seen_shares
-from archive_proc.kernels.joint_fit import LAGS, FitSettings, fit_spectra
+from archive_proc.kernels.joint_fit import LAGS, REACH, FitSettings, fit_spectra, joint_equations, region_resolution
 from archive_proc.kernels.loops.banded import HOLD, UNSEEN, cholesky, firmness
 from archive_proc.kernels.microspectra import build_templates
 from archive_proc.kernels.psflets import WINDOW, stamp
@@ -187,3 +187,15 @@ def test_more_planes_than_lanes_are_refused(scene):
     templates = scene[3]
     with pytest.raises(ValueError, match="9 planes"):
         fit_spectra(np.zeros((9, 4, 4), np.float32), np.ones((4, 4), np.float32), templates)
+
+
+def test_the_resolution_that_is_kept_shows_an_even_spectrum_as_it_is(scene):
+    templates = scene[3]
+    equations = joint_equations(np.ones((SIZE, SIZE), np.float32), templates)
+    inner = np.flatnonzero((equations.information > 0.5 * equations.typical).all(axis=1))
+    found = region_resolution(equations, [inner])[0]
+    assert found.shape == (CHANNELS, 2 * REACH + 1)
+    middle = slice(REACH - 2, CHANNELS - REACH + 2)
+    assert np.nansum(found[middle], axis=1) == pytest.approx(1.0, abs=0.005)
+    near = region_resolution(equations, [inner], half=4)[0]
+    np.testing.assert_array_equal(near, found[:, REACH - 4 : REACH + 5])

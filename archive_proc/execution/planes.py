@@ -26,6 +26,8 @@ STEADY_TRIES = 3
 """Times planes are read again because their file changed meanwhile."""
 HELD_BYTES = 400_000_000
 """Planes kept because a later block of the task needs them again; beyond it they are read again."""
+FEW_BYTES = 100_000_000
+"""Planes of a process that are kept from pass to pass."""
 
 
 class MainPlanes(Protocol):
@@ -41,6 +43,9 @@ class MainPlanes(Protocol):
 
     def foresee(self, readings: Iterable[NDArray[np.int32]]) -> None:
         """Announce what will be read from now on, in this order, so that what comes twice is kept meanwhile."""
+
+    def few(self, rows: int) -> bool:
+        """Whether so many planes are few enough to be kept from pass to pass."""
 
     def read(self, rows: NDArray[np.int32], *, own: bool = True) -> Arrays:
         """Pixels of these rows of the plane table, in that order; not `own`: neighbours of a block."""
@@ -113,6 +118,10 @@ class RawPlanes:
         self.bytes_read += len(fresh) * self.height * self.width * pixels.itemsize
         self.planes_read += len(fresh)
         return {"raw": pixels}
+
+    def few(self, rows: int) -> bool:
+        """Up to FEW_BYTES: freed memory of more would lie about in the process when its largest pass begins."""
+        return 4 * rows * self.height * self.width <= FEW_BYTES
 
     def _held_into(self, rows: NDArray[np.int32], pixels: NDArray[np.float32]) -> list[int]:
         """Copy what is held; places of what is not."""
@@ -271,6 +280,10 @@ class ProductPlanes:
 
     def foresee(self, readings: Iterable[NDArray[np.int32]]) -> None:
         """Nothing to keep: whole shards are decoded at a time."""
+
+    def few(self, rows: int) -> bool:
+        """None is kept."""
+        return False
 
     def close(self) -> None:
         """Nothing held."""

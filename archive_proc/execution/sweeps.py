@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +31,14 @@ def shards(n_planes: int) -> tuple[tuple[int, int], ...]:
     return tuple((first, min(first + SHARD_PLANES, n_planes)) for first in range(0, n_planes, SHARD_PLANES))
 
 
-def foresee(prepared: Prepared, pass_index: int, blocks: Sequence[tuple[int, int]]) -> None:
-    """Tell the main input which planes these blocks (first, stop) of a pass will ask for, in order."""
-    halo = prepared.recipe.passes[pass_index].halo
+def foresee(prepared: Prepared, passes: Iterable[int], blocks: Sequence[tuple[int, int]]) -> None:
+    """Tell the main input which planes these blocks (first, stop) of some passes will ask for, in order."""
     readings: list[NDArray[np.int32]] = []
-    for first, stop in blocks:
-        rows = np.arange(first, stop, dtype=np.int32)
-        readings += [rows, halo_rows(prepared.inputs, rows, halo)]
+    for index in passes:
+        halo = prepared.recipe.passes[index].halo
+        for first, stop in blocks:
+            rows = np.arange(first, stop, dtype=np.int32)
+            readings += [rows, halo_rows(prepared.inputs, rows, halo)]
     prepared.main.foresee(readings)
 
 

@@ -189,16 +189,22 @@ class _Work:
         prepared = closing.prepared
         shared: Arrays = {}
         last = len(prepared.recipe.passes) - 1
+        blocks = shards(prepared.n_planes)
+        # A few planes are kept from pass to pass: reading compressed ones again costs as much as some of the passes.
+        once = prepared.main.few(prepared.n_planes)
+        if once:
+            foresee(prepared, range(last + 1), blocks)
         for index, sweep in enumerate(prepared.recipe.passes):
             summaries: list[Arrays] = []
-            blocks = shards(prepared.n_planes)
-            foresee(prepared, index, blocks)
+            if not once:
+                foresee(prepared, (index,), blocks)
             for first, stop in blocks:
                 self.check()
                 output = run_block(prepared, index, first, stop, shared, self.gauge.clock)
                 summaries.append(settled(output.summary))
                 self._write(closing, output, first, index == last, gathered)
-            prepared.main.close()
+            if not once or index == last:
+                prepared.main.close()
             self._compare(closing, index)
             with self.gauge.clock(Phase.REDUCE):
                 shared = settled(sweep.reduce(summaries, prepared.inputs, shared))
@@ -263,7 +269,7 @@ class _Work:
         gathered = Gathered()
         kept: list[SealedObject] = []
         blocks = [one for one in shards(prepared.n_planes) if task.first <= one[0] < task.stop]
-        foresee(prepared, task.pass_index, blocks)
+        foresee(prepared, (task.pass_index,), blocks)
         for first, stop in blocks:
             self.check()
             output = run_block(prepared, task.pass_index, first, stop, shared, self.gauge.clock)

@@ -60,6 +60,16 @@ def test_every_task_tells_its_phases_and_they_add_up(tmp_path: Path, backend: st
         assert record.bytes_read >= sum(one.bytes_read for one in mine if one.task != "close")
 
 
+def test_a_few_planes_are_read_once_for_all_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, readings in ((10**6, 1), (0, 2)):
+        monkeypatch.setattr("archive_proc.execution.planes.FEW_BYTES", limit)
+        monkeypatch.setattr("archive_proc.execution.planes.HELD_BYTES", limit)
+        tonight = night(tmp_path / str(limit), science=(5, 4))
+        run(tonight, "serial")
+        record = read_record(tonight.layout.product_dir(tonight.cube.process_id))
+        assert (record.planes, record.planes_read) == (9, readings * 9)
+
+
 def test_workers_tell_once_when_they_were_ready(tmp_path: Path) -> None:
     events = run(night(tmp_path), "local", chunk_planes=16)
     started = next(one for one in events if isinstance(one, RunStarted))

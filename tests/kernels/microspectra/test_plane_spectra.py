@@ -123,6 +123,26 @@ def test_a_hit_that_looks_like_light_is_found_by_its_lonely_channel(scene, plane
     assert (found.flags[:, whole] != 0).mean() < 0.03
 
 
+@pytest.mark.parametrize("planes", [1, 3])
+def test_an_emission_line_as_wide_as_the_psf_is_no_hit(scene, planes):
+    """In one channel alone, from 12 sigma to 500: neighbours on the sky see it too, if only half of it."""
+    templates, _, good, truth, whole = scene
+    lenslets = small_spectrograph.few_lenslets(7.0)
+    psf = np.exp(-4.0 * np.log(2.0) * (lenslets.x**2 + lenslets.y**2) / 2.0**2)
+    noise = np.random.default_rng(7).normal(size=(planes, *good.shape))
+    found = []
+    for peak in (0.0, 1e3, 4e4):
+        flux = truth[:planes].copy()
+        flux[:, :, 15] += peak * psf
+        light = image_of(templates, flux, good.shape)
+        light += noise * np.sqrt(FLOOR + light)
+        found.append(plane_spectra(exposures(light, good), templates, beside=lenslets.steps(ADJACENT)))
+    near = (psf > 0.3) & whole
+    dark, faint, bright = (one.flux[:, near, 13:18].sum() for one in found)
+    assert (faint - dark) / 1e3 == pytest.approx((bright - dark) / 4e4, rel=0.02)
+    assert all((one.flags[:, near, 12:19] == 0).all() for one in found)
+
+
 @pytest.mark.parametrize(
     ("moves", "bright"), [((0.0, 0.3, -0.25), 20.0), ((0.0, 0.3), 100.0), ((0.0, 1.0), 20.0), ((0.0,), 100.0)]
 )

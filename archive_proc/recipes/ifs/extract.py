@@ -19,7 +19,6 @@ from archive_proc.model.processes import Remark
 from archive_proc.recipes.detector import true_dit
 from archive_proc.recipes.ifs.extraction import (
     REGIONS,
-    SHIFT_STEP_PX,
     ExtractionParameters,
     Instrument,
     extract_block,
@@ -29,6 +28,7 @@ from archive_proc.recipes.ifs.extraction import (
 from archive_proc.recipes.ifs.plane_coordinates import ANGLE_CONVENTION, plane_coordinates
 from archive_proc.recipes.ifs.planes import BACKGROUND, BAD_PIXELS, FLAT
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph
+from archive_proc.recipes.ifs.through_air import SHIFT_STEP_PX
 from archive_proc.recipes.ifs.unread import EMPTY
 from archive_proc.recipes.irdis.coordinates import strings
 from archive_proc.recipes.measuring import Figures

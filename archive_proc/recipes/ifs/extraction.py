@@ -37,7 +37,7 @@ from archive_proc.recipes.ifs.planes import (
     saturated,
 )
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph, products_of, spectrograph
-from archive_proc.recipes.ifs.through_air import air_shape, settle_air
+from archive_proc.recipes.ifs.through_air import SHIFT_STEP_PX, air_shape, settle_air
 from archive_proc.recipes.ifs.unread import expect_one, read_planes, unread
 from archive_proc.recipes.recipe import Arrays, Block, BlockOutput, RecipeInputs
 
@@ -45,8 +45,6 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-SHIFT_STEP_PX = 0.02
-"""Templates stand at whole multiples of this: at most half of it from the measured shift, which costs nothing (6.5)."""
 REGIONS = 5
 """Regions along a side of the field for which the resolution is kept."""
 _ROLES = (WAVE.role, PSFLETS.role, FLAT.role, BAD_PIXELS.role, DARK.role, BACKGROUND.role)

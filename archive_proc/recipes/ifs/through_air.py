@@ -35,8 +35,8 @@ DRIFT_PX = 0.12
 DRIFT_D = 0.3
 """Time, d, within which the drift is complete: it is one of temperature, day to night."""
 TYPICAL_AIRMASS = 1.2
-STEP_PX = 0.02
-"""As `extraction.SHIFT_STEP_PX`."""
+SHIFT_STEP_PX = 0.02
+"""Templates stand at whole multiples of this: at most half of it from the measured shift, which costs nothing (6.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def settled(found: Sequence[Seen], airmass: float, doubt_px: float) -> Arrays:
         "air": air,
         "shift_y": np.array([place]),
         "shift_y_error": np.array([error]),
-        "shift_y_used": np.array([np.round(place / STEP_PX) * STEP_PX]),
+        "shift_y_used": np.array([np.round(place / SHIFT_STEP_PX) * SHIFT_STEP_PX]),
     }
 
 

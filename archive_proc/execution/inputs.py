@@ -63,10 +63,11 @@ def prepare(
     recipe = cookbook.recipe(process.recipe)
     loader = _Loader(layout, cookbook, cache, clock)
     calibrations: dict[str, tuple[Calibration, ...]] = {}
-    whole = {one.role for one in recipe.inputs if one.whole}
+    declared = {one.role: one for one in recipe.inputs}
     for entry in process.inputs:
         if entry.role != "main" and entry.kind == "product":
-            one = loader.calibration(entry, whole=entry.role in whole)
+            role = declared.get(entry.role)
+            one = loader.calibration(entry, role.whole, role.without) if role else loader.calibration(entry)
             calibrations[entry.role] = (*calibrations.get(entry.role, ()), one)
     parameters = recipe.parameters(
         **{name: tuple(value) if isinstance(value, list) else value for name, value in process.parameters.items()}
@@ -166,16 +167,16 @@ class _Loader:
         self.loaded_bytes = 0
         self.keys: set[str] = set()
 
-    def calibration(self, entry: ProcessInput, *, whole: bool = False) -> Calibration:
-        """The product of an input, with frame-axis pixels only where its role wants it `whole`."""
+    def calibration(self, entry: ProcessInput, whole: bool = False, without: tuple[str, ...] = ()) -> Calibration:
+        """The product of an input `without` some arrays; frame-axis pixels only where its role wants it `whole`."""
         process_id, product_type = split_product_id(ProductId(entry.input_id))
         path = self._layout.product_group(process_id, product_type)
         expect_whole(self._layout.product_dir(process_id), process_id, path)
         with self._clock(Phase.CALIBRATIONS):
             form = self._cookbook.form(product_type)
-            key = f"{entry.input_id} whole" if whole else entry.input_id
+            key = " ".join((entry.input_id, *(["whole"] if whole else []), *(f"-{one}" for one in without)))
             self.keys.add(key)
-            product, loaded = self._cache.get(key, lambda: load_product(path, form, whole=whole))
+            product, loaded = self._cache.get(key, lambda: load_product(path, form, whole=whole, without=without))
         if loaded:
             self.loaded_bytes += product.nbytes
         return Calibration(

@@ -67,7 +67,7 @@ class _Shard:
         self.light, self.floor, self.response = exposures.light, exposures.floor, exposures.response
         self.background = exposures.background
         self.planes = len(self.light)
-        self.good = exposures.good.astype(np.uint8)
+        self.good = exposures.good.view(np.uint8)
         self.kept = self.good
         self.fixed: tuple[Places, ...] = exposures.saturated or (np.empty(0, np.intp),) * self.planes
         self.hits: list[Places] = list(self.fixed)

@@ -225,6 +225,8 @@ class InputRole:
     observation's files that it is made of."""
     whole: bool = False
     """Frame-axis pixels are loaded too: for products of a few planes."""
+    without: tuple[str, ...] = ()
+    """Arrays of its products that the recipe does not look at: they are not read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -369,14 +369,19 @@ class LoadedProduct:
 
 
 def load_product(
-    group_path: Path, form: ProductForm, *, of_any_version: bool = False, whole: bool = False
+    group_path: Path,
+    form: ProductForm,
+    *,
+    of_any_version: bool = False,
+    whole: bool = False,
+    without: Collection[str] = (),
 ) -> LoadedProduct:
-    """Read a product but for its frame-axis arrays; with `whole` those too.
+    """Read a product but for its frame-axis arrays and those named in `without`; with `whole` frame-axis arrays too.
 
     `of_any_version`: arrays that its type has gained since it was made are left out, for readers that only look.
     Raises InfraFailure (AP-STO-014) naming the product when its group is missing or a checksum fails.
     """
-    wanted = {one.name: bool(one.by_block) for one in form.variables}
+    wanted = {one.name: bool(one.by_block) for one in form.variables if one.name not in without}
     try:
         group = zarr.open_group(group_path, mode="r")
         arrays: dict[str, Array] = {}

@@ -140,6 +140,7 @@ def test_a_closed_product_loads_without_its_frame_axis_pixels(store: Path) -> No
     whole = load_product(store / "cube", FORM, whole=True)
     np.testing.assert_array_equal(whole.arrays["flux"][16:], planes(4)["flux"])
     assert whole.by_block == ()
+    assert sorted(load_product(store / "cube", FORM, without=("level",)).arrays) == ["name"]
     array = zarr.open_array(store / "cube" / "flux", mode="r")
     assert math.isnan(float(array.fill_value))
     assert zarr.open_array(store / "cube" / "flags", mode="r").fill_value == 32768

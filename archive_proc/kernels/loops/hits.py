@@ -61,7 +61,8 @@ def _middle_of_some(away: Float32, k: int, values: Float32) -> np.float32:  # pr
             b -= 1
         values[b] = v
         count += 1
-    return values[count // 2]
+    middle: np.float32 = values[count // 2]
+    return middle
 
 
 @njit(cache=True)

@@ -51,7 +51,7 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 PRODUCT = "ifs_spectra"
-LENSLET_FLAT = InputRole("lenslet_flat", ("ifs_lenslet_flat",), required=False)
+LENSLET_FLAT = InputRole("lenslet_flat", ("ifs_lenslet_flat",), required=False, without=("residual",))
 SYSTEMATIC = 0.01
 """Relative error of a channel that no statistic shows: resolution, channel weights (notes/ifs 6.8)."""
 
@@ -324,7 +324,7 @@ _TABLES = (
 )
 _PASSES = (Pass("shift", shift_block, settle_shifts), Pass("extract", spectra_block, gather_spectra))
 _COST = Cost(
-    cpu_s=7.0, cpu_s_per_plane=1.4, memory_gb=1.6, bytes_out=12_000_000, bytes_out_per_plane=4_500_000, inodes=60
+    cpu_s=5.0, cpu_s_per_plane=1.2, memory_gb=1.5, bytes_out=12_000_000, bytes_out_per_plane=4_500_000, inodes=60
 )
 
 IFS_EXTRACT = Recipe(

@@ -27,7 +27,7 @@ BAD_ROLE = "bad_pixels"
 DARK = InputRole("dark", ("dark", "instrument_background"))
 BACKGROUND = InputRole("background", ("instrument_background", "dark"))
 FLAT = InputRole(FLAT_ROLE, ("detector_flat",))
-BAD_PIXELS = InputRole(BAD_ROLE, ("bad_pixels",), association_roles=(FLAT_ROLE,))
+BAD_PIXELS = InputRole(BAD_ROLE, ("bad_pixels",), association_roles=(FLAT_ROLE,), without=("chi",))
 """Roles of recipes that look at raw planes: DARK for lamps, BACKGROUND for the sky, FLAT and BAD_PIXELS for both."""
 
 COLOURED_ROLES = ("detector_flat_nb1", "detector_flat_nb2", "detector_flat_nb3", "detector_flat_nb4")
@@ -57,14 +57,21 @@ class DetectorMasters:
     """ADU^2, of `level`: shared by all planes."""
     response: Float32
     """About 1; 1 where it is not known or the pixel is dead."""
-    response_variance: Float32
-    """Of `response`; 0 where it is not known."""
+    lamp_variances: tuple[Float32, ...]
+    """Of each lamp's response."""
     read_noise: Float32
     """ADU, standard deviation of one plane without source light: read noise and photons of the background."""
     flags: Flags
     """OR of what dark or background and the bad-pixel map say."""
     method: str
     """How the level came: `match`, or `rate_from_other_dits`."""
+
+    @property
+    def response_variance(self) -> Float32:
+        """Of `response`; 0 where it is not known. Made when asked for: fits do without."""
+        total = np.sum([_weight(one) for one in self.lamp_variances], axis=0, dtype=np.float32)
+        known = (self.flags & int(Flag.DEAD)) == 0
+        return np.where(known, np.float32(1.0) / total, np.float32(0.0))
 
 
 def detector_masters(
@@ -95,7 +102,7 @@ def detector_masters(
     level = detector_level(true_dit(frame), [_level_of(one) for one in darks])
     bad = inputs.serving(bad_role, file) or flats
     lamps = [flats[0], *(one for role in COLOURED_ROLES for one in inputs.serving(role, file)[:1])]
-    response, response_variance = _mean_response(lamps)
+    response = _mean_response(lamps)
     flags = level.flags | np.asarray(bad[0].arrays["flags"], np.uint16)
     shape = (frame.naxis2 or detector.size_px, frame.naxis1 or detector.size_px)
     for name, found in (("dark or background", level.level.shape), ("detector flat", response.shape)):
@@ -115,25 +122,29 @@ def detector_masters(
         level=level.level,
         level_variance=level.variance,
         response=np.where(known, response, np.float32(1.0)),
-        response_variance=np.where(known, response_variance, np.float32(0.0)),
+        lamp_variances=tuple(np.asarray(one.arrays["variance"], np.float32) for one in lamps),
         read_noise=level.read_noise,
         flags=flags,
         method=level.method if len(darks) > 1 else darks[0].method,
     )
 
 
-def _mean_response(lamps: Sequence[Calibration]) -> tuple[Float32, Float32]:
-    """Weighted mean over lamps of a pixel's response, and its variance.
+def _mean_response(lamps: Sequence[Calibration]) -> Float32:
+    """Weighted mean over lamps of a pixel's response.
 
     The colour term is smaller than the noise: on a simulated night the white lamp is wrong by 0.81 % a pixel, the mean
     of four lamps by 0.46 %, and a slope in wavelength for each pixel, held by the slopes' own scatter, by 0.46 % too.
     """
-    weights = [1.0 / np.maximum(np.asarray(one.arrays["variance"], np.float32), 1e-12) for one in lamps]
+    weights = [_weight(np.asarray(one.arrays["variance"], np.float32)) for one in lamps]
     total = np.sum(weights, axis=0, dtype=np.float32)
     mean = np.zeros_like(total)
     for one, weight in zip(lamps, weights, strict=True):
         mean += weight * one.arrays["response"]
-    return np.asarray(mean / total, np.float32), np.asarray(1.0 / total, np.float32)
+    return np.asarray(mean / total, np.float32)
+
+
+def _weight(variance: Float32) -> Float32:
+    return np.asarray(np.float32(1.0) / np.maximum(variance, np.float32(1e-12)))
 
 
 def _level_of(one: Calibration) -> DetectorLevel:

@@ -27,7 +27,8 @@ LEAST_GAIN = 5.0
 PLACE_FLOOR_PX = 0.03
 """Error of the bands' place that the fit does not show: the table's resolution, speckles inside lenslets."""
 PLACE_WORST_PX = 0.06
-"""A place with a larger error is not used."""
+"""Where the best file's place has a larger error, none is used. Poorer ones count by their errors: were they left out,
+a hair's breadth would decide which of two alike files counts."""
 DOUBT_PX = 0.05
 """Of the place along the dispersion, where nothing measures it, right after the calibrations."""
 DRIFT_PX = 0.12
@@ -72,14 +73,15 @@ def settled(found: Sequence[Seen], airmass: float, doubt_px: float) -> Arrays:
     (1,) px; `shift_y_used` (1,), the step that templates stand at. `doubt_px`: error of a place that is not measured.
     """
     place, error = 0.0, doubt_px
-    sure = [one for one in found if np.hypot(one.y_error, PLACE_FLOOR_PX) < min(PLACE_WORST_PX, doubt_px)]
-    if sure:
-        y, own = np.array([one.y for one in sure]), np.array([one.y_error for one in sure])
+    able = [one for one in found if np.hypot(one.y_error, PLACE_FLOOR_PX) < doubt_px]
+    best = min((float(np.hypot(one.y_error, PLACE_FLOOR_PX)) for one in able), default=np.inf)
+    if best < min(PLACE_WORST_PX, doubt_px):
+        y, own = np.array([one.y for one in able]), np.array([one.y_error for one in able])
         weight = 1.0 / (own**2 + PLACE_FLOOR_PX**2)
         place = float(np.sum(weight * y) / weight.sum())
         scatter = float(np.sqrt(np.sum(weight * (y - place) ** 2) / weight.sum()))
         # Files share what the table and the speckles do to them: their mean is no better than the best of them.
-        error = float(np.hypot(np.hypot(own.min(), PLACE_FLOOR_PX), scatter))
+        error = float(np.hypot(best, scatter))
     air = np.full(3, np.nan)
     if found:
         strength, strength_error = (

@@ -26,6 +26,12 @@ def test_files_that_agree_move_the_templates_together() -> None:
     assert 0.03 < found["shift_y_error"][0] < 0.04
 
 
+def test_a_file_just_beyond_the_limit_counts_nearly_as_one_within_it() -> None:
+    found = settled([Seen(1.2, 0.04, -0.08, 0.0535), Seen(1.3, 0.03, -0.04, 0.039)], 1.1, 0.13)
+    assert found["shift_y"][0] == pytest.approx(-0.056, abs=0.002)
+    assert 0.05 < found["shift_y_error"][0] < 0.06
+
+
 def test_files_that_contradict_each_other_say_so_in_the_error() -> None:
     found = settled([Seen(1.6, 0.02, -0.1, 0.01), Seen(1.6, 0.02, 0.1, 0.01)], 1.1, 0.13)
     assert found["shift_y_error"][0] > 0.1

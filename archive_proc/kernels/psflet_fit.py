@@ -26,6 +26,8 @@ _THROUGHPUT_SPREAD = 0.05
 """Relative; lenslets within the field stop are alike to better."""
 _DARK = 0.1
 """Throughput below which a lenslet sends no light."""
+_ENOUGH_DARK = 1000
+"""Pixels without light that tell the frame's level."""
 _BRIGHT = 0.3
 """Of the frame's 99th percentile: pixels near the spots' peaks."""
 _NODE = np.arange(NODES) * 0.5 - 9.5
@@ -131,6 +133,8 @@ def fit_laser_frame(
     degrees = _degrees(plan, spots.wavelengths.size)
     throughput = np.ones(spots.x.size)
     edge = _near(spots, lonely, data.shape)
+    level = _level(data, good & ~_near(spots, np.ones(lonely.size, bool), data.shape), noise, spread_light(data, good))
+    data = data - np.float32(level)
     field = field_terms(spots.x, spots.y)
     image = np.zeros(data.shape, np.float32)
     far, scattered, shines = np.zeros_like(image), 0.0, True
@@ -170,6 +174,26 @@ def _near(spots: Spots, lonely: NDArray[np.bool_], shape: tuple[int, ...]) -> ND
     for x, y in np.rint(spots.places[:, lonely].reshape(2, -1).T).astype(int):
         near[max(0, y - 8) : max(0, y + 9), max(0, x - 8) : max(0, x + 9)] = True
     return near
+
+
+def _level(data: Float32, dark: NDArray[np.bool_], noise: Float32, halo: Float32) -> float:
+    """Electrons in each pixel that the frame's dark left over, from `dark` pixels that no window reaches; 0 without.
+
+    Within the field an electron that is everywhere looks like scattered light, and like wings: half an electron is a
+    fifth of a per cent of what the lasers send there. Scattered light, some of which reaches the dark pixels, goes
+    with the `halo` of all the frame's light.
+    """
+    if np.count_nonzero(dark) < _ENOUGH_DARK:
+        return 0.0
+    terms = np.stack([np.ones_like(halo[dark]), halo[dark]], axis=1).astype(np.float64)
+    value, width = data[dark].astype(np.float64), np.sqrt(noise[dark].astype(np.float64))
+    kept = np.ones(value.size, bool)
+    found = np.zeros(2)
+    for _ in range(4):
+        found = np.linalg.lstsq(terms[kept] / width[kept, None], value[kept] / width[kept], rcond=None)[0]
+        away = np.abs(value - terms @ found) / width
+        kept = away <= 4.0 * 1.4826 * float(np.median(away))
+    return float(found[0])
 
 
 def _corrections(model: PsfletModel, spots: Spots, residual: Float32, weight: Float32) -> Float64:

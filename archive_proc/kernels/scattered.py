@@ -1,8 +1,9 @@
 """Light scattered far beyond the PSFlets' windows: a halo of all of a frame's light (notes/ifs 6.7).
 
 Its surface brightness falls with the third power of the distance, as the published cross-talk of the instrument does
-(Vigan et al. 2015, MNRAS 454, 129). What it puts under a spot, PSFlets hold; here only its slow decline counts, so that
-it is computed on squares of eight pixels.
+(Vigan et al. 2015, MNRAS 454, 129). What falls into a PSFlet's own window, the PSFlet holds: taken off here as well, as
+light smeared over squares, it would be missing from the wings. Beyond, only its slow decline counts, so that it is
+computed on squares of four pixels.
 """
 
 from __future__ import annotations
@@ -12,27 +13,34 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from archive_proc.kernels.psflets import HALF
+
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 CORE_PX = 6.0
-"""Radius at which the decline begins: within the windows of PSFlets, which know better."""
+"""Radius at which the decline begins."""
 SLOPE = 3.0
 REACH_PX = 120.0
-_SQUARE = 8
-_FINE = 4
-"""Samples along a square's side in the kernel's mean over it."""
+_SQUARE = 4
 
 
 def _kernel(squares: int, side: int) -> NDArray[np.float64]:
     """(squares, squares) light that falls into each square from the first, in the order of an FFT; sum 1."""
-    at = np.fft.fftfreq(squares, 1.0 / squares)
-    inside = (np.arange(_FINE) + 0.5) / _FINE - 0.5
-    places = side * (at[:, None] + inside[None, :])
-    square = (places**2)[:, None, :, None] + (places**2)[None, :, None, :]
+    reach = math.ceil(REACH_PX / side)
+    # Distances between the pixels of two squares, and how many pairs of pixels are so far apart.
+    apart = np.arange(1 - side, side)
+    pairs = (side - np.abs(apart)) / side**2
+    away = side * np.arange(-reach, reach + 1)[:, None] + apart
+    square = (away**2)[:, None, :, None] + (away**2)[None, :, None, :]
     light = np.where(square < REACH_PX**2, 1.0 / (1.0 + (square / CORE_PX**2) ** (0.5 * SLOPE)), 0.0)
-    mean = light.mean(axis=(2, 3))
-    return np.asarray(mean / mean.sum())
+    own = np.abs(away) <= HALF
+    light[own[:, None, :, None] & own[None, :, None, :]] = 0.0
+    mean = np.einsum("abij,i,j->ab", light, pairs, pairs)
+    out = np.zeros((squares, squares))
+    at = np.arange(-reach, reach + 1) % squares
+    out[at[:, None], at[None, :]] = mean / mean.sum()
+    return out
 
 
 def take_scattered_off(light: Float32, share: float, good: Mask | None = None) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from archive_proc.kernels.psflet_equations import Spots
-from archive_proc.kernels.psflet_fit import _brighten
-from archive_proc.kernels.psflets import NODES, PsfletModel, field_degrees, orthonormal_field
+from archive_proc.kernels.psflet_fit import _brighten, _level
+from archive_proc.kernels.psflets import HALF, NODES, PsfletModel, field_degrees, orthonormal_field
 from archive_proc.kernels.scattered import spread_light, take_scattered_off
 
 
@@ -36,6 +36,31 @@ def test_scattered_light_falls_with_the_cube_of_the_distance_and_is_all_there() 
     middle = 259.5
     near, far = (float(halo[260, round(middle) + step]) for step in (30, 60))
     assert near / far == pytest.approx(8.0, rel=0.15)
+
+
+def test_what_falls_into_a_psflets_window_is_not_called_scattered() -> None:
+    image = np.zeros((256, 256), np.float32)
+    image[130, 121] = 1.0
+    halo = spread_light(image)
+    middle = halo[130 - HALF + 4 : 131 + HALF - 4, 121 - HALF + 4 : 122 + HALF - 4]
+    assert middle.sum() < 0.005
+    assert halo[130 - HALF : 131 + HALF, 121 - HALF : 122 + HALF].sum() < 0.1
+    assert halo.sum() == pytest.approx(1.0, rel=0.01)
+
+
+def test_the_level_that_a_dark_left_is_not_taken_for_scattered_light() -> None:
+    rng = np.random.default_rng(7)
+    lit = np.zeros((256, 256), np.float32)
+    lit[:, 64:192] = rng.uniform(0.0, 600.0, (256, 128))
+    halo = spread_light(lit)
+    dark = np.ones(lit.shape, bool)
+    dark[:, 64 - HALF : 192 + HALF] = False
+    noise = np.full(lit.shape, 100.0, np.float32)
+    seen = np.float32(0.7) + np.float32(0.01) * halo + rng.normal(0.0, 10.0, lit.shape).astype(np.float32)
+    seen[::16, ::16] = 5e3
+    assert _level(seen, dark, noise, halo) == pytest.approx(0.7, abs=0.3)
+    nothing = np.zeros(lit.shape, bool)
+    assert _level(seen, nothing, noise, halo) == 0.0
 
 
 def test_scattered_light_comes_off_whatever_bad_pixels_say() -> None:

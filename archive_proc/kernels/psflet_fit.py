@@ -190,7 +190,7 @@ def _level(data: Float32, dark: NDArray[np.bool_], noise: Float32, halo: Float32
     kept = np.ones(value.size, bool)
     found = np.zeros(2)
     for _ in range(4):
-        found = np.linalg.lstsq(terms[kept] / width[kept, None], value[kept] / width[kept], rcond=None)[0]
+        found[:] = np.linalg.lstsq(terms[kept] / width[kept, None], value[kept] / width[kept], rcond=None)[0]
         away = np.abs(value - terms @ found) / width
         kept = away <= 4.0 * 1.4826 * float(np.median(away))
     return float(found[0])

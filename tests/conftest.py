@@ -13,6 +13,15 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
+LONGEST = (
+    "tests/contracts/test_types.py",
+    "tests/night",
+    "tests/recipes/ifs",
+    "tests/bench/test_faults.py",
+)
+"""Groups of tests that take minutes: they begin first, so that no worker is left alone with one at the end."""
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The data of `$ARCHIVE_PROC_SHARED`, else `shared` beside the checkout; tests that ask for them skip without."""
@@ -26,8 +35,7 @@ def shared() -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what `scripts/test core` leaves out: `samples` asks for the shared data, `frames` reduces whole IFS frames.
 
-    Tests of whole frames share one simulated night and its masters: they run after each other in one worker, so that
-    these are made once.
+    Also says who runs together and who first, for `--dist loadgroup --no-loadscope-reorder`.
     """
     for item in items:
         asked = getattr(item, "fixturenames", ())
@@ -35,5 +43,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("samples")
         if "night" in asked and "recipes/ifs" in item.path.as_posix():
             item.add_marker("frames")
-        if item.get_closest_marker("frames"):
-            item.add_marker(pytest.mark.xdist_group("ifs frames"))
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(_made_once(item)))
+    place = {name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.get_closest_marker("xdist_group").args[0], len(place)))
+
+
+def _made_once(item: pytest.Item) -> str:
+    """The folder or file whose fixtures this test shares with others: one worker runs them all and makes them once.
+
+    Files stay whole too: what a file's tests compile, compute once or keep in a cache is its own.
+    """
+    made = [defs[-1] for defs in item._fixtureinfo.name2fixturedefs.values()]
+    bases = {one.baseid for one in made if one.scope != "function" and one.baseid not in ("", "tests")}
+    return min(bases, key=len, default=item.nodeid.split("::")[0])

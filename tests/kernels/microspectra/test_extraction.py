@@ -12,8 +12,6 @@ from archive_proc.kernels.loops.banded import HOLD, UNSEEN, cholesky, firmness
 from archive_proc.kernels.microspectra import build_templates
 from archive_proc.kernels.psflets import WINDOW, stamp
 
-pytestmark = pytest.mark.xdist_group("joint fit")
-"""Its fixtures are dear: one worker makes them."""
 
 CHANNELS = 14
 SIZE = 110

@@ -12,7 +12,6 @@ from archive_proc.kernels.loops.banded import HOLD, UNSEEN, cholesky, firmness
 from archive_proc.kernels.microspectra import build_templates
 from archive_proc.kernels.psflets import WINDOW, stamp
 
-
 CHANNELS = 14
 SIZE = 110
 

@@ -43,9 +43,7 @@ POINTS: Mapping[str, KillPoint] = {
     "spec": KillPoint("archive_proc.execution.attempting", "write_spec", "before", "attempt without its spec"),
     "created": KillPoint("archive_proc.execution.worker", "_Work._create", "after", "metadata made, no planes yet"),
     "planes": KillPoint("archive_proc.execution.worker", "write_planes", "before", "before the planes of a block"),
-    "shard": KillPoint(
-        "archive_proc.storage.products", "write_object", "after", "a shard written, its digest not taken"
-    ),
+    "shard": KillPoint("archive_proc.storage.products", "write_object", "after", "a shard written, of several"),
     "receipt": KillPoint("archive_proc.execution.worker", "write_receipt", "before", "chunk done, no receipt"),
     "chunks": KillPoint("archive_proc.execution.worker", "write_receipt", "after", "between two chunks"),
     "reduced": KillPoint("archive_proc.execution.worker", "write_blocks", "after", "a summary written, no receipt"),

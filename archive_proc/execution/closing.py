@@ -33,12 +33,12 @@ from archive_proc.storage.products import (
     STORE_NAME,
     Closed,
     ProductFormError,
-    combined_digest,
     finish_product,
     write_arrays,
 )
 from archive_proc.storage.records import RECORD_NAME, write_record
 from archive_proc.storage.seal import commit, drop_leftovers, make_seal, object_names, remove_tree, verify
+from archive_proc.storage.values import combined_digest, of_form
 from archive_proc.version import __version__
 
 LOG_NAME = "log.txt"
@@ -161,7 +161,7 @@ def _expect_types(process: Process, result: RecipeResult) -> None:
 def _write_product(
     closing: Closing, product_type: str, content: ProductContent, digests: Sequence[BlockDigest]
 ) -> Closed:
-    """Whole arrays and attributes of one product; digests of all its arrays, those of blocks included."""
+    """Whole arrays and attributes of one product; digests of all its arrays, those of blocks included, for the record."""
     store = closing.directory.out / STORE_NAME
     plans = closing.block_plans.get(product_type, ())
     n_frames = plans[0].shape[0] if plans else None
@@ -170,11 +170,11 @@ def _write_product(
     )
     found = dict(closed.digests)
     for plan in plans:
-        mine = {one.first: one.sha256 for one in digests if (one.product_type, one.array) == (product_type, plan.name)}
+        mine = {one.first: one.digest for one in digests if (one.product_type, one.array) == (product_type, plan.name)}
         found[plan.name] = combined_digest([mine[first] for first in sorted(mine)])
     attrs = {**jsonable(content.attrs), **base_attrs(closing, product_type)}
     finish_product(store, product_type, attrs)
-    return Closed(closed.objects, dict(sorted(found.items())))
+    return Closed(closed.objects, {name: of_form(found[name]) for name in sorted(found)})
 
 
 def jsonable(value: Any) -> Any:

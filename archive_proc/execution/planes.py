@@ -18,7 +18,8 @@ from archive_proc.execution.receipts import FileStamp, PlaneDigest
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.phases import STILL, Phase, PhaseClock
 from archive_proc.recipes.recipe import Arrays, PlaneTable, Room
-from archive_proc.storage.products import PlaneSource, combined_digest
+from archive_proc.storage.products import PlaneSource
+from archive_proc.storage.values import combined_digest
 
 OPEN_FILES = 8
 """Raw files held open at a time: blocks go back and forth between files of one dither."""

@@ -227,5 +227,6 @@ class ProductRecord:
     sha256: str
     """sha256 over the sorted (object name, sha256) of its group in the seal."""
     array_digests: Mapping[str, str] = field(default_factory=dict)
-    """Array name to sha256 of its decoded values, C order: what `equal arrays` means. Arrays written by blocks: sha256
-    over the concatenated sha256 of each 16 planes' values (`storage/products.py: array_digest`)."""
+    """Array name to digest of its decoded values, C order: what `equal arrays` means (`storage/values.py:
+    array_digest`). Before the colon stands the form of the digest; those of another form, or of none (older packages:
+    sha256 of all the values), cannot be compared with it."""

@@ -11,12 +11,13 @@ from archive_proc.model.records import SealedObject
 
 @dataclass(frozen=True, slots=True)
 class BlockDigest:
-    """sha256 of the decoded values of one shard's planes of one array."""
+    """Digest of the decoded values of one shard's planes of one array."""
 
     product_type: str
     array: str
     first: int
-    sha256: str
+    digest: str
+    """`values.value_digest`."""
 
 
 def hashed(base: Path, name: str) -> SealedObject:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,8 @@ import google_crc32c
 import numcodecs.blosc
 import numpy as np
 from numpy.typing import NDArray
+
+from archive_proc.model.phases import STILL, Phase, PhaseClock
 
 # Any: arrays of several dtypes; product_types.toml says which.
 Array = NDArray[Any]
@@ -89,8 +91,8 @@ def morton_order(grid: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     return tuple(sorted(np.ndindex(*grid), key=code))
 
 
-def encode_shard(form: ShardForm, corner: tuple[int, ...], values: Array, first: int) -> list[bytes]:
-    """The parts of one shard's object, to be written one after the other.
+def encoded_parts(form: ShardForm, corner: tuple[int, ...], values: Array, first: int) -> Iterator[tuple[bytes, bytes]]:
+    """The parts of one shard's object, each with its checksum, to be written one after the other as they are made.
 
     corner: its place in the grid of shards; values: the array's [first, first + n) along the first axis, all of the
     other axes, of the form's dtype. Chunks that the values do not reach are not written.
@@ -99,7 +101,6 @@ def encode_shard(form: ShardForm, corner: tuple[int, ...], values: Array, first:
     shuffle = numcodecs.blosc.SHUFFLE if options["shuffle"] == "shuffle" else numcodecs.blosc.NOSHUFFLE
     index = np.full((*form.grid, 2), _MISSING, "<u8")
     chunk = np.empty(form.chunks, form.little)
-    parts: list[bytes] = []
     offset = 0
     for place in morton_order(form.grid):
         inside, part = _regions(form, corner, place, values.shape, first)
@@ -112,11 +113,10 @@ def encode_shard(form: ShardForm, corner: tuple[int, ...], values: Array, first:
             chunk.reshape(-1).view(np.uint8), options["cname"].encode(), options["clevel"], shuffle, 0,
             options["typesize"],
         )  # fmt: skip
-        parts += [packed, _checksum(packed)]
+        yield packed, _checksum(packed)
         index[place] = offset, len(packed) + 4
         offset += len(packed) + 4
-    parts += [index.tobytes(), _checksum(index.tobytes())]
-    return parts
+    yield index.tobytes(), _checksum(index.tobytes())
 
 
 def read_object(path: Path) -> NDArray[np.uint8]:
@@ -182,24 +182,25 @@ def _checksum(content: bytes | NDArray[np.uint8]) -> bytes:
     return int(google_crc32c.value(content)).to_bytes(4, "little")
 
 
-def write_object(path: Path, parts: list[bytes]) -> int:
-    """Write an object by temporary name and rename; its size."""
+def write_object(path: Path, parts: Iterable[tuple[bytes, ...]], clock: PhaseClock = STILL) -> tuple[int, str]:
+    """Write an object by temporary name and rename; its size, and the sha256 of the bytes that were written.
+
+    Each part is written and digested while it is in the processor's cache, and no shard is held a second time.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    size, digest = 0, hashlib.sha256()
     with temporary.open("wb", buffering=0) as stream:
-        for part in parts:
-            left = memoryview(part)
-            while left:
-                left = left[stream.write(left) :]
+        for pieces in parts:
+            for piece in pieces:
+                left = memoryview(piece)
+                size += len(left)
+                while left:
+                    left = left[stream.write(left) :]
+            with clock(Phase.DIGEST):
+                for piece in pieces:
+                    digest.update(piece)
     temporary.replace(path)
-    return sum(len(part) for part in parts)
-
-
-def digest_of(parts: list[bytes]) -> str:
-    """sha256 of an object, from the bytes that were written."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+    return size, digest.hexdigest()
 
 
 def form_of(metadata: Mapping[str, Any]) -> ShardForm | None:

@@ -10,9 +10,9 @@ from toy_night import Night, night, site
 
 from archive_proc.execution.executor import execute
 from archive_proc.model.processes import State
-from archive_proc.storage.products import array_digest
 from archive_proc.storage.records import read_record
 from archive_proc.storage.seal import verify_products
+from archive_proc.storage.values import array_digest
 
 
 def products(tonight: Night) -> dict[str, object]:

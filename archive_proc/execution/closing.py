@@ -161,7 +161,7 @@ def _expect_types(process: Process, result: RecipeResult) -> None:
 def _write_product(
     closing: Closing, product_type: str, content: ProductContent, digests: Sequence[BlockDigest]
 ) -> Closed:
-    """Whole arrays and attributes of one product; digests of all its arrays, those of blocks included, for the record."""
+    """Whole arrays and attributes of one product; digests of all its arrays, those of blocks too, for the record."""
     store = closing.directory.out / STORE_NAME
     plans = closing.block_plans.get(product_type, ())
     n_frames = plans[0].shape[0] if plans else None

@@ -29,10 +29,9 @@ from archive_proc.storage.objects import BlockDigest
 from archive_proc.storage.shards import (
     ShardForm,
     blosc_options,
-    decode_shard,
     encoded_parts,
     form_of,
-    read_object,
+    read_shard,
     write_object,
 )
 from archive_proc.storage.values import round_mantissa, value_digest
@@ -361,8 +360,7 @@ class _Stored:
         shape = (stop - first, *self.shape[1:])
         values = np.empty(shape, self._form.dtype) if into is None or into.shape != shape else into
         for corner in self._form.corners(first, stop):
-            content = read_object(self._path / f"c.{'.'.join(str(one) for one in corner)}")
-            decode_shard(self._form, corner, content, values, first)
+            read_shard(self._path / f"c.{'.'.join(str(one) for one in corner)}", self._form, corner, values, first)
         return values
 
     def choose(self, planes: NDArray[np.int64]) -> Array:

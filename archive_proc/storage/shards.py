@@ -9,6 +9,7 @@ Chunks stand in Morton order (Zarr v3, sharding_indexed).
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -119,50 +120,58 @@ def encoded_parts(form: ShardForm, corner: tuple[int, ...], values: Array, first
     yield index.tobytes(), _checksum(index.tobytes())
 
 
-def read_object(path: Path) -> NDArray[np.uint8]:
-    """The bytes of an object. In an array: numpy asks for large pages, which are touched at a tenth of the cost."""
-    with path.open("rb", buffering=0) as stream:
-        content = np.empty(os.fstat(stream.fileno()).st_size, np.uint8)
-        filled = 0
-        while filled < content.size and (n := stream.readinto(content[filled:].data)):
-            filled += n
-    return content[:filled]
-
-
-def decode_shard(form: ShardForm, corner: tuple[int, ...], content: NDArray[np.uint8], out: Array, first: int) -> None:
+def read_shard(path: Path, form: ShardForm, corner: tuple[int, ...], out: Array, first: int) -> None:
     """Copy a shard's values into `out`, the array's [first, first + n) along the first axis.
 
-    Raises ValueError where a checksum fails, a chunk is missing, or sizes do not fit.
+    Chunk by chunk, in the order they stand in the object, through the processor's cache: the object is never in memory
+    as a whole. Raises ValueError where a checksum fails, a chunk is missing, or sizes do not fit.
     """
-    index = _index(form, content)
-    chunk = np.empty(form.chunks, form.little)
-    for place in np.ndindex(*form.grid):
-        inside, part = _regions(form, corner, place, out.shape, first)
-        if any(one.start >= one.stop for one in part):
-            continue
-        start, length = (int(one) for one in index[place])
-        if start == _MISSING:
-            raise ValueError(f"chunk {place} was never written")
-        if length < 4 or start + length > len(content):
-            raise ValueError(f"chunk {place} lies outside its shard")
-        packed = content[start : start + length - 4]
-        if _checksum(packed) != content[start + length - 4 : start + length].tobytes():
-            raise ValueError(f"stored and computed checksum of chunk {place} do not match")
-        # Blosc's header: the size of what was packed stands in bytes 4 to 7.
-        if int.from_bytes(packed[4:8].tobytes(), "little") != chunk.nbytes:
-            raise ValueError(f"chunk {place} has another size than the array's chunks")
-        numcodecs.blosc.decompress(packed, chunk)
-        out[part] = chunk[inside]
+    with path.open("rb", buffering=0) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        index = _read_index(form, stream, size)
+        chunk = np.empty(form.chunks, form.little)
+        room = np.empty(0, np.uint8)
+        for place in morton_order(form.grid):
+            inside, part = _regions(form, corner, place, out.shape, first)
+            if any(one.start >= one.stop for one in part):
+                continue
+            start, length = (int(one) for one in index[place])
+            if start == _MISSING:
+                raise ValueError(f"chunk {place} was never written")
+            if length < 4 or start + length > size:
+                raise ValueError(f"chunk {place} lies outside its shard")
+            if room.size < length:
+                room = np.empty(max(length, chunk.nbytes), np.uint8)
+            content = _read_at(stream, start, room[:length])
+            packed = content[:-4]
+            if _checksum(packed) != content[-4:].tobytes():
+                raise ValueError(f"stored and computed checksum of chunk {place} do not match")
+            # Blosc's header: the size of what was packed stands in bytes 4 to 7.
+            if int.from_bytes(packed[4:8].tobytes(), "little") != chunk.nbytes:
+                raise ValueError(f"chunk {place} has another size than the array's chunks")
+            numcodecs.blosc.decompress(packed, chunk)
+            out[part] = chunk[inside]
 
 
-def _index(form: ShardForm, content: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    size = 16 * math.prod(form.grid)
-    if len(content) < size + 4:
+def _read_index(form: ShardForm, stream: io.FileIO, size: int) -> NDArray[np.uint64]:
+    length = 16 * math.prod(form.grid) + 4
+    if size < length:
         raise ValueError("cut short")
-    encoded = content[-size - 4 : -4]
-    if _checksum(encoded) != content[-4:].tobytes():
+    content = _read_at(stream, size - length, np.empty(length, np.uint8))
+    if _checksum(content[:-4]) != content[-4:].tobytes():
         raise ValueError("stored and computed checksum of the index do not match")
-    return np.frombuffer(encoded.tobytes(), "<u8").reshape(*form.grid, 2)
+    return np.frombuffer(content[:-4].tobytes(), "<u8").reshape(*form.grid, 2)
+
+
+def _read_at(stream: io.FileIO, start: int, into: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Fill `into` with the bytes that begin at `start`."""
+    stream.seek(start)
+    filled = 0
+    while filled < into.size and (n := stream.readinto(into[filled:].data)):
+        filled += n
+    if filled < into.size:
+        raise ValueError("cut short")
+    return into
 
 
 def _regions(

@@ -1,8 +1,11 @@
 """Templates: what one unit of flux in one channel of one lenslet looks like on the detector.
 
-A channel's template is the PSFlet averaged over the channel's wavelengths with a weight (lamp or star times
-transmission): `P(p; l, k) = sum_s w_s psf(p - X(l, lambda_s); lambda_s) / sum_s w_s`, sum 1. Within a channel the trace
-is vertical to 0.005 px, so the average is taken along y only, in the spline's coefficients: exact for the spline.
+A channel's template is the PSFlet averaged over wavelengths with a weight: `P(p; l, k) = sum_s w_s psf(p - X(l,
+lambda_s); lambda_s) / sum_s w_s`, sum 1. The weight is that of the light (lamp or star times transmission) where it is
+known. Where it is not, light follows the parabolas through neighbouring channels (`parabolas`): a channel's flux then
+says how the light is spread within its neighbours too. Steps from channel to channel would do for smooth light only;
+structure of four channels' period is returned 20 % too high by them. Within a channel the trace is vertical to
+0.005 px, so the average is taken along y only, in the spline's coefficients: exact for the spline.
 
 A full set has 730 000 templates. They are kept as 16-bit counts with a scale each (half the memory, error below 2e-5
 of the peak), in rows of 16 columns so that loops over a row are whole vectors.
@@ -34,8 +37,8 @@ FULL_SCALE = 32000
 """Counts of a template's largest pixel."""
 _HALF_WIDE, _HALF_HIGH = WIDE // 2, HIGH // 2
 _START = 9.5
-_SPAN = 12
-"""Nodes along y that the steps of a channel may touch together."""
+_SPAN = 16
+"""Nodes along y that the steps of a channel and of its neighbours may touch together."""
 _HALF_NODES = NODES // 2
 _PAD = 4
 """Empty nodes at the ends of every other row or column."""
@@ -130,11 +133,12 @@ def _fill(
     """Templates of some lenslets.
 
     colours (n, powers, nodes, 2, ..): coefficients of powers of the colour coordinate (`_line_up`); colour (m,): that
-    coordinate at the channels; `nodes`, `near`, `share` of `_between`; weight (m, s) of the steps; x (n, m), y (n,
-    m, s) positions. Loops run to lengths read off arrays: one of known length is unrolled before it is vectorised.
+    coordinate at the channels; `nodes`, `near`, `share` of `_between`; weight (m, 3, s) of the steps of the channel
+    before, of its own and of the one behind; x (n, m), y (n, m, s) positions. Loops run to lengths read off arrays: one
+    of known length is unrolled before it is vectorised.
     """
     n, m = y0.shape
-    steps = weight.shape[1]
+    steps = weight.shape[2]
     image = np.empty(colours[0, 0].size, np.float32)
     lines = np.zeros((nodes.size, 2, _HALF_NODES + 2 * _PAD, ROW), np.float32)
     line = np.empty(lines[0].size, np.float32)
@@ -156,28 +160,35 @@ def _fill(
                 line[c] = s0 * one[c] + s1 * two[c] + s2 * three[c]
             along[:] = 0.0
             lowest = NODES
-            for s in range(steps):
-                t = (_START + y0[lens, k] - y[lens, k, s]) * 2.0
-                lowest = min(lowest, int(np.floor(t)) - 1)
+            before, behind = max(k - 1, 0), min(k + 2, m)
+            for j in range(before, behind):
+                for s in range(steps):
+                    if weight[k, j - k + 1, s] != 0.0:
+                        t = (_START + y0[lens, k] - y[lens, j, s]) * 2.0
+                        lowest = min(lowest, int(np.floor(t)) - 1)
             lowest = max(lowest, -2 * _PAD)
             last = 0
-            for s in range(steps):
-                t = (_START + y0[lens, k] - y[lens, k, s]) * 2.0
-                first = int(np.floor(t))
-                four = spline_weights(t - first)
-                for j in range(4):
-                    place = first - 1 + j - lowest
-                    if 0 <= place < _SPAN:
-                        along[place] += np.float32(weight[k, s] * four[j])
-                        last = max(last, place)
+            for j in range(before, behind):
+                for s in range(steps):
+                    w = weight[k, j - k + 1, s]
+                    if w == 0.0:
+                        continue
+                    t = (_START + y0[lens, k] - y[lens, j, s]) * 2.0
+                    first = int(np.floor(t))
+                    four = spline_weights(t - first)
+                    for c in range(4):
+                        place = first - 1 + c - lowest
+                        if 0 <= place < _SPAN:
+                            along[place] += np.float32(w * four[c])
+                            last = max(last, place)
             out[:] = 0.0
             for p in range(last + 1):
                 r = lowest + p + 2 * _PAD
                 start = (r % 2) * rows + (r // 2) * ROW
                 if r // 2 + HIGH <= _HALF_NODES + 2 * _PAD:
-                    w, source = along[p], line[start : start + out.size]
+                    amount, source = along[p], line[start : start + out.size]
                     for i in range(source.size):
-                        out[i] += w * source[i]
+                        out[i] += amount * source[i]
             # Column by column first: the largest of one long row would be looked for number by number.
             tallest[:] = 0.0
             for start in range(0, out.size, ROW):
@@ -225,31 +236,53 @@ def _between(colour: Float64) -> tuple[Int32, Int32, Float32]:
     return np.array(nodes, np.int32), near, share
 
 
+def parabolas(channels: int, steps: int) -> Float64:
+    """(m, 3, s) spread of one unit of flux in each channel over the steps of the one before, its own, the one behind.
+
+    Through the fluxes of each three neighbours goes one parabola that keeps the flux of all three (Colella & Woodward
+    1984); its middle part is the light inside the middle one. Sum 1, for the neighbours 0.
+    """
+    inside = (np.arange(steps) + 0.5) / steps - 0.5
+    bent = inside**2 - np.mean(inside**2)
+    found = np.zeros((channels, 3, steps))
+    found[:, 0], found[:, 1], found[:, 2] = 0.5 * (inside + bent), 1.0 - bent, 0.5 * (bent - inside)
+    # Beyond the first and the last channel the light is what it is in them.
+    found[0, 1] += 0.5 * (bent - inside)
+    found[-1, 1] += 0.5 * (bent + inside)
+    found[0, 0] = found[-1, 2] = 0.0
+    return found / steps
+
+
 def build_templates(
     model: PsfletModel,
     lenslets: tuple[Float64, Float64],
     positions: Float64,
     wavelengths: Float64,
-    weight: Float64,
+    weight: Float64 | None = None,
     windows: Templates | None = None,
     out: Templates | None = None,
 ) -> Templates:
     """Templates of all channels of n lenslets.
 
     `lenslets` x and y (n,), pitches; `positions` (2, n, m, s) detector x and y of the steps' wavelengths; `wavelengths`
-    (m, s) um; `weight` (m, s) relative flux density of the steps, which the template averages over. `windows`:
-    templates of the same lenslets some tenths of a pixel away, whose windows are kept so that both can be compared.
+    (m, s) um; `weight` (m, s) relative flux density of the steps, which the template averages over; None: `parabolas`.
+    `windows`: templates of the same lenslets some tenths of a pixel away, whose windows are kept so that both can be
+    compared.
     `out`: where they are made. Raises ValueError where a channel lies below the one before it.
     """
     n, m, _ = positions.shape[1:]
-    weight = weight / weight.sum(axis=1, keepdims=True)
-    x = np.einsum("nms,ms->nm", positions[0], weight)
-    y = np.einsum("nms,ms->nm", positions[1], weight)
+    spread = parabolas(*wavelengths.shape)
+    if weight is not None:
+        spread = np.zeros_like(spread)
+        spread[:, 1] = weight / weight.sum(axis=1, keepdims=True)
+    own = np.full(wavelengths.shape, 1.0 / wavelengths.shape[1]) if weight is None else spread[:, 1]
+    x = np.einsum("nms,ms->nm", positions[0], own)
+    y = np.einsum("nms,ms->nm", positions[1], own)
     made = empty_templates(n, m) if out is None else out
     x0, y0 = made.x0, made.y0
     x0[:] = np.floor(x.mean(axis=1) + 0.5) - _HALF_WIDE if windows is None else windows.x0
     y0[:] = np.floor(y + 0.5) - _HALF_HIGH if windows is None else windows.y0
-    colour = np.sum(model.colour(wavelengths) * weight, axis=1)
+    colour = np.sum(model.colour(wavelengths) * own, axis=1)
     if (np.diff(y0, axis=1) < 0).any():
         raise ValueError("channels must follow each other along y")
     between = _between(colour)
@@ -260,5 +293,5 @@ def build_templates(
         parted[..., 0, :_HALF_NODES], parted[..., 1, :_HALF_NODES] = colours[..., 0::2], colours[..., 1::2]
         here = made.part(some)
         y = positions[1, some]
-        _fill(parted, colour, *between, weight, x[some], y, here.x0, here.y0, here.counts, here.scale)
+        _fill(parted, colour, *between, spread, x[some], y, here.x0, here.y0, here.counts, here.scale)
     return made

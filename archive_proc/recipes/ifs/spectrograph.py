@@ -35,8 +35,8 @@ class Spectrograph:
     """(m + 1,)"""
     wavelengths_um: Float64
     """(m, steps) inside the channels."""
-    weight: Float64
-    """(m, steps) relative flux density that templates average over."""
+    weight: Float64 | None
+    """(m, steps) relative flux density that templates average over; None: none is known (`parabolas`)."""
     scattered: float = 0.0
     """Share of the light that is scattered beyond the PSFlets (`kernels.scattered`)."""
 
@@ -74,7 +74,7 @@ class Spectrograph:
 
 
 def spectrograph(inputs: RecipeInputs, file: int, channel_weight: Sequence[float] = ()) -> Spectrograph:
-    """What serves one main file; `channel_weight` (m,) expected spectrum, flat if empty.
+    """What serves one main file; `channel_weight` (m,) expected spectrum, none if empty.
 
     Inside a channel the weight follows the straight lines between the channels' values. Raises DataFailure AP-IFS-060
     without wavelength solution or PSFlets, AP-IFS-061 for weights that do not fit the channels.
@@ -91,7 +91,7 @@ def spectrograph(inputs: RecipeInputs, file: int, channel_weight: Sequence[float
     solution = read_solution(inputs.serving(WAVE.role, file)[0])
     edges = np.array(load_tables().ifs.channels(solution.mode).edges_um)
     wavelengths = inside_channels(edges)
-    weight = np.ones(wavelengths.shape)
+    weight = None
     if channel_weight:
         middles = 0.5 * (edges[1:] + edges[:-1])
         if len(channel_weight) != middles.size or min(channel_weight) < 0 or max(channel_weight) <= 0:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import small_spectrograph
 
-from archive_proc.kernels.extraction import BAND, normal_blocks, seen_shares
+from archive_proc.kernels.extraction import BAND, normal_blocks, seen_shares, subtract_model
 from archive_proc.kernels.joint_fit import LAGS, REACH, FitSettings, fit_spectra, joint_equations, region_resolution
 from archive_proc.kernels.loops.banded import HOLD, UNSEEN, cholesky, firmness
 from archive_proc.kernels.microspectra import build_templates
@@ -41,6 +41,34 @@ def dense(templates) -> np.ndarray:
                     if 0 <= row < SIZE and 0 <= column < SIZE:
                         out[row, column, lens * m + k] = templates.values[lens, k, j, i]
     return out.reshape(SIZE * SIZE, n * m)
+
+
+def test_light_that_bends_within_channels_comes_back_as_each_channels_flux(scene):
+    lenslets, model, (x, y), steps_only = scene
+    # Eight times finer than the channels: what a ripple of five channels' period really throws on the detector.
+    fine = np.linspace(0.95, 1.10, 8 * CHANNELS + 1)
+    middle = 0.5 * (fine[1:] + fine[:-1])
+    first = small_spectrograph.detector_places(lenslets, (54.2, 46.7))
+    py = first[1][:, None, None] + (middle[:, None] - 0.95)[None] * 95.0
+    px = np.broadcast_to(first[0][:, None, None], py.shape) - (middle[:, None] - 0.95)[None]
+    place = (lenslets.x, lenslets.y)
+    truth = build_templates(model, place, np.stack([px, py]), middle[:, None], np.ones((middle.size, 1)))
+    light = 1e4 * (1.0 + 0.5 * np.cos(2 * np.pi * (np.arange(middle.size) + 0.5) / 40.0 + 0.4))
+    plane = np.zeros((1, SIZE, SIZE), np.float32)
+    seen = np.broadcast_to(-light, (1, len(lenslets), light.size)).astype(np.float32)
+    subtract_model(truth.counts, truth.scale, truth.x0, truth.y0, seen, plane)
+    expected = light.reshape(CHANNELS, 8).sum(axis=1)
+    wavelengths = np.linspace(0.95, 1.10, CHANNELS + 1)
+    inside = wavelengths[:-1, None] + (np.arange(4) + 0.5) / 4 * np.diff(wavelengths)[:, None]
+    bent = build_templates(model, place, np.stack([x, y]), inside)
+    assert bent.values.sum(axis=(2, 3)) == pytest.approx(1.0, abs=1e-5)
+    weight = np.ones((SIZE, SIZE), np.float32)
+    away = []
+    for templates in (steps_only, bent):
+        found = fit_spectra(plane, weight, templates, settings=FitSettings(mu=1e-3, sweeps=60))
+        relative = np.median(found.flux[0], axis=0) / expected - 1.0
+        away.append(float(np.sqrt(np.mean(relative[3:-3] ** 2))))
+    assert away[1] < 0.02 and away[1] < 0.4 * away[0]
 
 
 def test_a_template_is_the_mean_of_its_steps_stamps(scene):

@@ -10,11 +10,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from archive_proc.errors import NotFoundError
+from archive_proc.ingest.found import ingest_found, split_found
 from archive_proc.ingest.ingest import IngestResult, ingest_batches
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import ManifestId
 from archive_proc.settings import ArchiveSettings, parse_archive_settings
 from archive_proc.storage.atomic import write_bytes
+from archive_proc.storage.found import take_headers
 from archive_proc.storage.headers import write_headers
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.manifests import manifest_id_of, merge_manifests, says_more, write_manifest
@@ -51,6 +53,7 @@ class Intake:
     def lines(self) -> list[str]:
         """The counts as people read them."""
         result = self.result
+        absent = sum(frame.pixels == "absent" for frame in result.frames)
         counts = [
             (len(result.frames) - self.moved, "new"),
             (len(result.unchanged), "known"),
@@ -64,6 +67,8 @@ class Intake:
             f"{self.seen} file{'' if self.seen == 1 else 's'}: "
             + ", ".join(f"{number} {word}" for number, word in counts if number)
         ]
+        if absent:
+            lines.append(f"  without pixels: {absent}, as their manifest says; they can be planned, not run")
         lines += [f"  not raw: {number} {why}" for why, number in result.reasons]
         cut = [frame for frame in result.frames if frame.truncated]
         lines += [f"  cut short: {frame.uri}" for frame in cut]
@@ -105,10 +110,22 @@ def take_in(layout: Layout, settings: ArchiveSettings, paths: Sequence[Path], as
     added = _roots_for(paths, roots)
     merged = merge_manifests(layout)
     known = {frame.uri: frame for frame in merged.frames}
-    batches = ingest_batches(
-        paths, roots={**roots, **added}, known=known, jobs=asked.jobs, full_digest=asked.full_digest
-    )
+    found, walked = split_found(paths)
     parts: list[IngestResult] = []
+    for directory in found:
+        taken = ingest_found(directory, {**roots, **added}, known)
+        frames = taken.result.frames
+        if frames and not asked.dry_run:
+            take_headers(directory, layout, manifest_id_of(frames), {one.file_id: one.period_date for one in frames})
+        known |= {one.uri: one for one in frames}
+        parts.append(taken.result)
+    batches = (
+        ingest_batches(
+            walked, roots={**roots, **added}, known=known, jobs=asked.jobs, full_digest=asked.full_digest
+        )
+        if walked or not found
+        else ()
+    )
     for batch in batches:
         if batch.frames and not asked.dry_run:
             # Cards are written batch by batch: all of a semester's would not fit into memory.

@@ -126,7 +126,7 @@ def _result(
     unchanged: tuple[str, ...],
 ) -> IngestResult:
     found = [frame for part in scanned for frame in part.frames]
-    chosen, conflicts, duplicates = _one_each(found, known, standing)
+    chosen, conflicts, duplicates = one_each(found, known, standing)
     kept = {frame.uri for frame in chosen}
     # Cards of copies and of refused files would enter the header table under a name that is not theirs.
     cards = tuple(part.cards if len(kept) == len(found) else part.cards.only(kept) for part in scanned)
@@ -223,7 +223,7 @@ def _issue(uri: str, error: InputError) -> Issue:
     )
 
 
-def _one_each(
+def one_each(
     frames: Iterable[RawFrame], known: Mapping[str, RawFrame], standing: frozenset[str]
 ) -> tuple[tuple[RawFrame, ...], tuple[Issue, ...], tuple[str, ...]]:
     """One frame an id: what is known stays; among new ones the choice does not depend on their order.

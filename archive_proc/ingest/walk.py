@@ -77,7 +77,7 @@ def walk(paths: Sequence[Path], roots: Mapping[str, Path]) -> Walk:
             raise MisuseError(
                 "AP-ING-020", "there is no such file or directory", subject=str(given), remedy="check the spelling"
             )
-        name, base = _root_of(path, given, bases)
+        name, base = root_of(path, given, bases)
         found.covered.add(f"{name}{path[len(base) :]}")
         entries = _entries(path, found, f"{name}{path[len(base) :]}") if os.path.isdir(path) else [path]  # noqa: PTH112
         for entry in entries:
@@ -85,7 +85,7 @@ def walk(paths: Sequence[Path], roots: Mapping[str, Path]) -> Walk:
     return found
 
 
-def _root_of(path: str, given: Path, bases: Mapping[str, str]) -> tuple[str, str]:
+def root_of(path: str, given: Path, bases: Mapping[str, str]) -> tuple[str, str]:
     """Name and path of the deepest raw root that holds a path."""
     holding = [(base, name) for name, base in bases.items() if path == base or path.startswith(base.rstrip("/") + "/")]
     if not holding:

@@ -128,6 +128,8 @@ class SequenceSpec:
     new_hot_pixels: int = 0
     """Pixels that turned hot after the calibrations that this sequence will get."""
     flux_faults: tuple[FluxFault, ...] = ()
+    lost: tuple[int, ...] = ()
+    """Files that never came, by their place in the order, from 1: the template still counts them."""
 
     def __post_init__(self) -> None:
         filter_setup(self.filter)
@@ -153,7 +155,7 @@ class CalibrationSpec:
     """One template of daytime calibrations: `files` exposures of one kind and setup."""
 
     kind: str
-    """DARK, DARK,BACKGROUND or FLAT,LAMP."""
+    """DARK, DARK,BACKGROUND, FLAT,LAMP or LAMP,DISTORT."""
     filter: str
     dit_s: float
     ndit: int = 1

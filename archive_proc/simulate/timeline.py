@@ -121,7 +121,8 @@ def _sequence(index: int, one: SequenceSpec, rng: np.random.Generator) -> Iterat
             exposures=2 * len(one.order) if one.two_arms else len(one.order),
             obstype_list=kinds,
         )
-        yield exposure
+        if number not in one.lost:
+            yield exposure
         clock = exposure.start + dt.timedelta(seconds=exposure.exposure_time_s + 1.0)
         if science:
             clock += dt.timedelta(seconds=one.gap_s)
@@ -140,7 +141,7 @@ def _calibrations(specs: tuple[CalibrationSpec, ...], night: NightSpec, rng: np.
         begin = first.replace(hour=14, minute=10, second=0, microsecond=0)
         if begin < first:
             begin += dt.timedelta(days=1)
-    templates = {"DARK": "dark", "DARK,BACKGROUND": "background", "FLAT,LAMP": "flat"}
+    templates = {"DARK": "dark", "DARK,BACKGROUND": "background", "FLAT,LAMP": "flat", "LAMP,DISTORT": "distortion"}
     clock = begin
     for number, one in enumerate(specs, start=1):
         clock += dt.timedelta(seconds=45)

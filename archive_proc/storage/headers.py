@@ -9,17 +9,19 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from archive_proc.model.calendar import night_of, period_of
 from archive_proc.model.cards import Card
 from archive_proc.model.frames import HeaderCard
 from archive_proc.model.ids import FileId, ManifestId
-from archive_proc.storage.atomic import write_parquet
+from archive_proc.storage.atomic import GroupWriter
 from archive_proc.storage.layout import Layout
 
 HEADER_SCHEMA = pa.schema(
@@ -34,6 +36,8 @@ HEADER_SCHEMA = pa.schema(
     ]
 )
 """Columns of `headers/period=*.parquet`."""
+ROW_GROUP = 122_880
+"""Rows of a row group: a header's cards are found by reading one key's groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +91,45 @@ def _coded(codes: pa.Array, words: Sequence[str]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(codes, pa.array(words, pa.string()))
 
 
+def long_table(batches: Iterable[HeaderBatch]) -> pa.Table:
+    """The cards of some batches by key, file and place, texts by code; `uri` and `period` stay beside them."""
+    whole = pa.concat_tables([batch.table for batch in batches]).unify_dictionaries().combine_chunks()
+    # Sorted by the ranks of the few thousand different texts: millions of strings need no comparing.
+    order = np.lexsort((whole["position"].to_numpy(), _ranks(whole["file_id"]), _ranks(whole["key"])))
+    return whole.take(pa.array(order))
+
+
+def _ranks(coded: pa.ChunkedArray) -> NDArray[np.int32]:
+    chunk = coded.combine_chunks() if coded.num_chunks != 1 else coded.chunk(0)
+    rank = np.empty(len(chunk.dictionary), np.int32)
+    rank[pc.array_sort_indices(chunk.dictionary).to_numpy()] = np.arange(len(rank), dtype=np.int32)
+    return np.asarray(rank[chunk.indices.to_numpy()])
+
+
+def write_groups(rows: pa.Table, path: Path) -> None:
+    """Write rows in the form of `HEADER_SCHEMA`, a row group at a time: a semester's texts in full would be 0.5 GB."""
+    with GroupWriter(path, HEADER_SCHEMA) as sink:
+        for first in range(0, max(rows.num_rows, 1), ROW_GROUP):
+            sink.write(rows.slice(first, ROW_GROUP).select(HEADER_SCHEMA.names).cast(HEADER_SCHEMA))
+
+
 def write_headers(layout: Layout, batches: Sequence[HeaderBatch], manifest_id: ManifestId) -> tuple[str, ...]:
     """Write the cards of one ingest; the names of the parts written, one a period. Writing twice is harmless."""
     if not batches:
         return ()
-    whole = pa.concat_tables([batch.table for batch in batches])
+    whole = long_table(batches)
     written = []
     for period in sorted(value for value in pc.unique(whole["period"]).to_pylist() if value is not None):
-        part = whole.filter(pc.equal(whole["period"], period)).select(HEADER_SCHEMA.names).cast(HEADER_SCHEMA)
-        part = part.sort_by([("key", "ascending"), ("file_id", "ascending"), ("position", "ascending")])
-        path = layout.header_part(period)
-        path = path.with_name(f"{path.stem}.{manifest_id[:16]}.parquet")
-        write_parquet(part, path, row_group_size=122_880)
+        path = part_path(layout, period, manifest_id)
+        write_groups(whole.filter(pc.equal(whole["period"], period)), path)
         written.append(path.name)
     return tuple(written)
+
+
+def part_path(layout: Layout, period: int, manifest_id: ManifestId) -> Path:
+    """Where the cards of one period of one ingest stand."""
+    path = layout.header_part(period)
+    return path.with_name(f"{path.stem}.{manifest_id[:16]}.parquet")
 
 
 def read_header(layout: Layout, file_id: FileId) -> tuple[HeaderCard, ...]:

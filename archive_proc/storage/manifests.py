@@ -360,17 +360,22 @@ def _read(path: Path) -> _Part:
         first_at = said.get("first_ingested_at", remarks[0].at)
     except (pa.ArrowInvalid, OSError, KeyError, ValueError, TypeError) as error:
         raise _unreadable(str(path), f"cannot be read ({error})") from error
-    if version > MANIFEST_VERSION:
-        raise MisuseError(
-            "AP-ING-012",
-            f"manifest of version {version}, this package reads up to {MANIFEST_VERSION}",
-            subject=path.name,
-            remedy="use the archive_proc release that ingested it, or a newer one",
-        )
+    expect_version(version, path.name)
     frames = table_to_frames(table)
     if manifest_id_of(frames) != path.stem:
         raise _unreadable(str(path), f"holds the manifest {manifest_id_of(frames)[:12]}, not what its name says")
     return _Part(path.stem, frames, first_at, remarks)
+
+
+def expect_version(version: int, name: str) -> None:
+    """Raise MisuseError AP-ING-012 for a manifest that a newer package wrote."""
+    if version > MANIFEST_VERSION:
+        raise MisuseError(
+            "AP-ING-012",
+            f"manifest of version {version}, this package reads up to {MANIFEST_VERSION}",
+            subject=name,
+            remedy="use the archive_proc release that ingested it, or a newer one",
+        )
 
 
 def _unreadable(subject: str, why: str) -> InputError:

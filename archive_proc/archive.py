@@ -147,6 +147,7 @@ class Archive:
         Raises NotFoundError AP-CLI-008 when there is no file, LockedError while a driver works on the archive.
         """
         from archive_proc.execution.lock import acquire
+        from archive_proc.flow.collector import paused
         from archive_proc.flow.intake import IntakeOptions, take_in
 
         given = [Path(path) for path in paths]
@@ -154,7 +155,8 @@ class Archive:
         if dry_run:
             return take_in(self.layout, self.settings, given, asked)
         with answering(self.root), acquire(self.layout, "ingest"):
-            intake = take_in(self.layout, self.settings, given, asked)
+            with paused():
+                intake = take_in(self.layout, self.settings, given, asked)
             self._publish()
         return intake
 
@@ -175,11 +177,14 @@ class Archive:
     def campaign(self) -> Campaign:
         """The archive as rules and decisions read it; anew only where settings, manifests or overrides changed."""
         from archive_proc.flow.campaign import open_campaign
+        from archive_proc.flow.collector import paused
+        from archive_proc.flow.sources import archive_state
 
-        state = _state(self.layout)
+        state = archive_state(self.layout)
         if self._read is None or self._read[0] != state:
             self.settings = self._with_preset(Archive.open(self.root).settings)
-            self._read = (state, open_campaign(self.layout, self.settings, self.cookbook))
+            with paused():
+                self._read = (state, open_campaign(self.layout, self.settings, self.cookbook))
         return self._read[1]
 
     def select(self, selection: Selection) -> tuple[ObsId, ...]:
@@ -235,9 +240,12 @@ class Archive:
         A raw file named by its id stands for itself where one of the types is made of single frames, else for the
         observation it is of.
         """
+        from archive_proc.flow.collector import paused
+
         self.refresh()
         wanted, files = self._chosen(selection, to)
-        return self.campaign.plan(wanted, to, selection.words, file_ids=files)
+        with paused():
+            return self.campaign.plan(wanted, to, selection.words, file_ids=files)
 
     def _chosen(self, selection: Selection, to: Sequence[str]) -> tuple[tuple[ObsId, ...], tuple[FileId, ...]]:
         """Observations and single frames of a selection, given the product types wanted."""
@@ -423,9 +431,16 @@ class Archive:
     # ---------------------------------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        from archive_proc.flow.publish import publish
+        from archive_proc.flow.collector import paused
+        from archive_proc.flow.publish import publish, refresh
+        from archive_proc.flow.sources import source_state
 
-        publish(self.layout, self.campaign.understanding)
+        with paused():
+            if self.cookbook is not None:
+                # Whoever writes recipes changes them: nothing is remembered of them.
+                publish(self.layout, self.campaign.understanding)
+            else:
+                refresh(self.layout, source_state(self.layout), lambda: self.campaign.understanding)
 
     def _plan_id(self, text: str) -> PlanId:
         from archive_proc.model.ids import PlanId
@@ -445,12 +460,6 @@ def _shipped_sites() -> Path:
     package = Path(str(importlib.resources.files("archive_proc")))
     packed = package / "_shipped" / "cluster"
     return packed if packed.is_dir() else package.parent / "cluster"
-
-
-def _state(layout: Layout) -> object:
-    """What a campaign is read from, as names, sizes and times: only a hint to read again, never identity."""
-    files = [layout.archive_toml, *layout.manifests.glob("*"), *layout.overrides.glob("*.yaml")]
-    return tuple(sorted((str(one), found.st_size, found.st_mtime_ns) for one in files if (found := one.stat())))
 
 
 def _tomls(directory: Path) -> list[Path]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from archive_proc.association.candidates import (
     Chosen,
@@ -41,17 +42,40 @@ SCOPE_REACH_DAYS = 1.0
 _Rank = tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Associations:
     """What the rules choose, refuse and miss. All tuples sorted; equal for any order of groups."""
 
     chosen: tuple[Association, ...]
-    refusals: tuple[Refusal, ...]
-    """The five nearest refused of each (consumer, rule), and those pinned or banned."""
-    refusal_counts: tuple[RefusalCount, ...]
     issues: tuple[Issue, ...]
     pinned_by: Mapping[tuple[GroupId, str, GroupId], str]
     """(consumer group, role, calibration group) of each pinned link to its override id."""
+    _asked: Sequence[tuple[RuleRow, Consumer, Chosen]] = field(repr=False, compare=False)
+    _index: GroupIndex = field(repr=False, compare=False)
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """The five nearest refused of each (consumer, rule), and those pinned or banned."""
+        return self._refused[0]
+
+    @property
+    def refusal_counts(self) -> tuple[RefusalCount, ...]:
+        """How many candidates each (consumer, rule) refused."""
+        return self._refused[1]
+
+    @cached_property
+    def _refused(self) -> tuple[tuple[Refusal, ...], tuple[RefusalCount, ...]]:
+        # Made when asked for: a plan never does, and they take longer than the choice itself.
+        refusals: list[Refusal] = []
+        counts: list[RefusalCount] = []
+        for rule, consumer, found in self._asked:
+            some, count = refusals_of(rule, consumer, found, self._index)
+            refusals += some
+            counts.append(count)
+        return (
+            tuple(sorted(refusals, key=_place_of_refusal)),
+            tuple(sorted(counts, key=lambda c: (c.consumer_group_id, c.role, c.selector, c.rule_id))),
+        )
 
 
 def associate(
@@ -71,30 +95,27 @@ def associate(
     by_id = frames if isinstance(frames, Mapping) else {one.file_id: one for one in frames}
     index = GroupIndex(groups, observations, by_id, tables, decisions or NoDecisions(), refused)
     chosen: list[Association] = []
-    refusals: list[Refusal] = []
-    counts: list[RefusalCount] = []
+    asked: list[tuple[RuleRow, Consumer, Chosen]] = []
     issues: list[Issue] = []
     crowded: dict[tuple[GroupId, str], Issue] = {}
     pinned_by: dict[tuple[GroupId, str, GroupId], str] = {}
     for group in index.groups:
-        for rule in tables.rules:
+        for rule in index.rules_for(group):
             for consumer in consumers_of(rule, group, index):
                 found = choose(rule, consumer, index)
+                asked.append((rule, consumer, found))
                 links = [_association(rule, consumer, found, one, tables) for one in found.groups]
                 chosen += links
                 for one, override_id in found.pins.items():
                     pinned_by[group.group_id, rule.role, one] = override_id
-                some, count = refusals_of(rule, consumer, found, index)
-                refusals += some
-                counts.append(count)
-                issues += _issues(rule, consumer, found, some, index)
+                issues += _issues(rule, consumer, found, index)
                 crowded |= _crowded(rule, found, index)
     return Associations(
         chosen=tuple(sorted(chosen, key=lambda a: (a.consumer_group_id, a.role, a.selector, a.calib_group_id))),
-        refusals=tuple(sorted(refusals, key=_place_of_refusal)),
-        refusal_counts=tuple(sorted(counts, key=lambda c: (c.consumer_group_id, c.role, c.selector, c.rule_id))),
         issues=tuple(sorted([*issues, *crowded.values()], key=lambda i: (i.code, i.subject_id, i.message))),
         pinned_by=pinned_by,
+        _asked=asked,
+        _index=index,
     )
 
 
@@ -198,15 +219,14 @@ def _association(
     )
 
 
-def _issues(
-    rule: RuleRow, consumer: Consumer, found: Chosen, refusals: Sequence[Refusal], index: GroupIndex
-) -> list[Issue]:
+def _issues(rule: RuleRow, consumer: Consumer, found: Chosen, index: GroupIndex) -> list[Issue]:
     missing = rule.on_missing
     if not found.groups:
         severity = (missing.severity_thermal if consumer.thermal else None) or missing.severity
         if severity == "none":
             return []
-        return [_issue(missing.code, severity, consumer, index, _lack(rule, consumer, refusals, index), missing.remedy)]
+        message = _lack(rule, consumer, refusals_of(rule, consumer, found, index)[0])
+        return [_issue(missing.code, severity, consumer, index, message, missing.remedy)]
     # Who wants a single frame reads its plan; the night's list is of what its masters and observations lack.
     if found.method != "match" and not rule.of_frames:
         dits = ", ".join(f"{_dit(group, index):g} s" for group, *_ in found.groups)
@@ -238,7 +258,7 @@ def _crowded(rule: RuleRow, found: Chosen, index: GroupIndex) -> dict[tuple[Grou
     }
 
 
-def _lack(rule: RuleRow, consumer: Consumer, refusals: Sequence[Refusal], index: GroupIndex) -> str:
+def _lack(rule: RuleRow, consumer: Consumer, refusals: Sequence[Refusal]) -> str:
     wanted = ", ".join(f"{column} {value}" for column, value in consumer.values.items() if value is not None)
     kinds = " or ".join(dict.fromkeys(one.frame_type for one in rule.candidate if serves_consumer(one, consumer)))
     near = "no candidate at all"

@@ -74,6 +74,7 @@ class GroupIndex:
         self._times: dict[tuple[str, ...], Times] = {}
         self._ids: dict[tuple[str, ...], frozenset[GroupId]] = {}
         self._usable: dict[GroupId, int] = {}
+        self._rules: dict[tuple[str, str, str], tuple[RuleRow, ...]] = {}
         self.pins_on = self._spoken_of(decisions.pins)
         self.bans_on = self._spoken_of(decisions.bans)
 
@@ -88,6 +89,16 @@ class GroupIndex:
         }
         runs = executions((self.frames[one] for one in some), place_of, self.tables)
         return {some[one.file_id]: run.key for run in runs for one in run.frames}
+
+    def rules_for(self, group: ExposureGroup) -> tuple[RuleRow, ...]:
+        """The rules that groups of this arm, type and role may be consumers of, in the table's order."""
+        key = (group.arm.value, group.frame_type, group.role)
+        if key not in self._rules:
+            roles = {group.frame_type, group.role, *(["WAFFLE"] if group.role == "CENTER" else [])}
+            self._rules[key] = tuple(
+                one for one in self.tables.rules if one.arm == key[0] and not roles.isdisjoint(one.consumers)
+            )
+        return self._rules[key] if group.reduced else ()
 
     def _spoken_of(self, some: Sequence[CalibrationDecision]) -> dict[GroupId, list[CalibrationDecision]]:
         """Decisions by the calibration groups they name, in order of time: asked once, not for every consumer."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from archive_proc.association.executions import Execution, Place, cut_in_time, executions, in_time
-from archive_proc.association.targets import resolve_targets
+from archive_proc.association.targets import TargetAssignment, resolve_targets
 from archive_proc.association.values import Value, values_of
 from archive_proc.instruments.rows import FrameTypeRow, pattern_fits
 from archive_proc.instruments.tables import Tables
@@ -21,9 +21,12 @@ _Keys = tuple[tuple[str, Value], ...]
 
 
 def group(
-    classified: Sequence[ClassifiedFrame], tables: Tables, quarantined: frozenset[FileId] = frozenset()
+    classified: Sequence[ClassifiedFrame],
+    tables: Tables,
+    quarantined: frozenset[FileId] = frozenset(),
+    targets: TargetAssignment | None = None,
 ) -> tuple[ExposureGroup, ...]:
-    """All exposure groups, in order of time; the same for any order of frames.
+    """All exposure groups, in order of time; the same for any order of frames. `targets`: of these, where known.
 
     Ids are made from all frames, then quarantined ones are taken out: taking a bad dark out leaves its group's id as it
     was. Groups that lose all their files are left out.
@@ -32,7 +35,7 @@ def group(
     rows: dict[str, FrameTypeRow] = {}
     for row in tables.frame_types:
         rows.setdefault(row.name, row)
-    place_of: Mapping[FileId, Place] = resolve_targets(classified, tables).of_file
+    place_of: Mapping[FileId, Place] = (targets or resolve_targets(classified, tables)).of_file
     run_of: dict[FileId, Execution] = {}
     for run in executions((one.frame for one in classified if one.role in _SEQUENCE_ROLES), place_of, tables):
         run_of.update((one.file_id, run) for one in run.frames)

@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from archive_proc.instruments.tables import Tables
 from archive_proc.model.frames import RawFrame
@@ -33,7 +34,13 @@ def normalised_name(name: str | None) -> str:
     >>> normalised_name("HIP_78416"), normalised_name("bet Pic")
     ('hip78416', 'betpic')
     """
-    return re.sub(r"[^0-9a-z]", "", (name or "").lower())
+    return _normalised(name or "")
+
+
+@lru_cache(maxsize=16_384)
+def _normalised(name: str) -> str:
+    # Thousands of frames carry one name.
+    return re.sub(r"[^0-9a-z]", "", name.lower())
 
 
 def resolve_targets(classified: Iterable[ClassifiedFrame], tables: Tables) -> TargetAssignment:

@@ -40,16 +40,18 @@ def command(
     """
     import os
 
+    from archive_proc.flow.collector import paused
     from archive_proc.planning.show import Room, plan_lines
     from archive_proc.planning.text import plan_to_json
 
     archive = opened(context, preset)
     profile = archive.site(site, workers)
-    plan = archive.plan(selection, to)
-    if not dry_run:
-        saved = archive.save_plan(plan)
-    if save:
-        Path(save).write_bytes(plan_to_json(plan))
+    with paused():
+        plan = archive.plan(selection, to)
+        if not dry_run:
+            saved = archive.save_plan(plan)
+        if save:
+            Path(save).write_bytes(plan_to_json(plan))
     status = NotFoundError.exit_status if nothing_planned(plan, selection) else 0
     if as_json:
         click.echo(plan_to_json(plan).decode(), nl=False)
@@ -61,7 +63,9 @@ def command(
         free_bytes=free,
         free_inodes=inodes,
     )
-    for line in plan_lines(plan, room):
+    with paused():
+        lines = plan_lines(plan, room)
+    for line in lines:
         click.echo(line)
     if not dry_run:
         click.echo(f"saved {shown_path(saved)}; archive-proc run plan:{plan.plan_id[:12]} executes exactly it")

@@ -66,3 +66,31 @@ def irdifs(directory: str, seed: int | None) -> None:
     size = sum(one.stat().st_size for one in files)
     click.echo(f"{len(files)} raw files, {size / 1e6:.0f} MB, in {shown_path(Path(directory).resolve())}")
     click.echo("truth of both arms beside it")
+
+
+@command.command("semester")
+@click.argument("directory", metavar="DIR")
+@click.option("--period", default="P97", show_default=True, metavar="P97", help="The ESO period.")
+@click.option(
+    "--scale",
+    type=click.FloatRange(0.0, 2.0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Part of a busy semester.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Another semester of the same kind.")
+def semester(directory: str, period: str, scale: float, seed: int) -> None:
+    """A whole semester without pixels: DIR/manifest.parquet and DIR/headers.parquet, which `ingest DIR` takes.
+
+    About 32,000 raw files of both arms and ZIMPOL with their calibrations; what was made stands beside the figures of
+    real semesters.
+    """
+    from archive_proc.simulate.semester.measured import measured_lines
+    from archive_proc.simulate.semester.nights import period_named
+    from archive_proc.simulate.semester.write import SemesterSpec, simulate_semester
+
+    frames = simulate_semester(Path(directory), SemesterSpec(period=period_named(period), scale=scale, seed=seed))
+    for line in measured_lines(frames, scale):
+        click.echo(line)
+    click.echo(f"{len(frames)} raw files without pixels, in {shown_path(Path(directory).resolve())}")
+    click.echo("next: archive-proc ingest DIR, archive-proc plan")

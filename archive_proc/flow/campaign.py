@@ -77,8 +77,34 @@ class Campaign:
     """Where workers find the recipes; None: the package's own."""
 
     def associated(self, refused: frozenset[GroupId] = frozenset()) -> Associations:
-        """Calibration associations that use none of the refused groups."""
-        return associate(self.groups, self.observations, self.frames, self.tables, self.decisions, refused)
+        """Calibration associations that use none of the refused groups; each set of these is associated once."""
+        if refused not in self._associated:
+            self._associated[refused] = associate(
+                self.groups, self.observations, self.frames, self.tables, self.decisions, refused
+            )
+        return self._associated[refused]
+
+    @cached_property
+    def _associated(self) -> dict[frozenset[GroupId], Associations]:
+        return {}
+
+    @cached_property
+    def _universes(self) -> dict[frozenset[GroupId], Universe]:
+        return {}
+
+    def _universe(self, banned: frozenset[GroupId]) -> Universe:
+        if banned not in self._universes:
+            found = self.associated(banned)
+            self._universes[banned] = Universe.of(
+                classified=self.classified,
+                groups=self.groups,
+                observations=self.observations,
+                associations=found.chosen,
+                targets=self.targets,
+                issues=self.issues_of(found),
+                quarantined=self.decisions.quarantined,
+            )
+        return self._universes[banned]
 
     @cached_property
     def associations(self) -> Associations:
@@ -174,18 +200,9 @@ class Campaign:
         pinned: dict[tuple[GroupId, str, GroupId], str] = {}
 
         def universe(banned: frozenset[GroupId]) -> Universe:
-            found = self.associated(banned)
             pinned.clear()
-            pinned.update(found.pinned_by)
-            return Universe.of(
-                classified=self.classified,
-                groups=self.groups,
-                observations=self.observations,
-                associations=found.chosen,
-                targets=self.targets,
-                issues=self.issues_of(found),
-                quarantined=self.decisions.quarantined,
-            )
+            pinned.update(self.associated(banned).pinned_by)
+            return self._universe(banned)
 
         raw = {one.file_id: one for one in self.raw_frames}
         full = group(self.classified, self.tables) if self.decisions.quarantined else ()
@@ -230,8 +247,8 @@ def open_campaign(
     decisions = decide(overrides, moment.date())
     frames = with_filters(apply_corrections(merged.frames, decisions), tables)
     classified, unclear = classify(frames, tables)
-    groups = group(classified, tables, decisions.quarantined)
     pointed = resolve_targets(classified, tables)
+    groups = group(classified, tables, decisions.quarantined, pointed)
     found, odd = observations(classified, groups, tables, decisions.quarantined, pointed)
     if overrides:
         known = Known(

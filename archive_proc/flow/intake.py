@@ -120,9 +120,7 @@ def take_in(layout: Layout, settings: ArchiveSettings, paths: Sequence[Path], as
         known |= {one.uri: one for one in frames}
         parts.append(taken.result)
     batches = (
-        ingest_batches(
-            walked, roots={**roots, **added}, known=known, jobs=asked.jobs, full_digest=asked.full_digest
-        )
+        ingest_batches(walked, roots={**roots, **added}, known=known, jobs=asked.jobs, full_digest=asked.full_digest)
         if walked or not found
         else ()
     )

@@ -9,7 +9,7 @@ One compactor at a time: the driver while a run is going, else the verb that hol
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
@@ -19,6 +19,8 @@ from archive_proc.flow.merge import merged_tables
 from archive_proc.flow.understanding import Understanding
 from archive_proc.instruments.qc_limits import QcLimits
 from archive_proc.instruments.tables import load_tables
+from archive_proc.model.ids import canonical_json
+from archive_proc.storage.atomic import write_bytes
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.snapshots import Snapshot, TableChange, find_current, publish_snapshot, read_table
 from archive_proc.storage.tables import TABLES
@@ -37,6 +39,40 @@ def publish(layout: Layout, understanding: Understanding | None = None, limits: 
     return _publish(layout, understanding, find_current(layout), limits or load_tables().qc)
 
 
+def refresh(layout: Layout, state: str, understand: Callable[[], Understanding]) -> Snapshot:
+    """Publish what is new, and the understanding's tables only where `state` is not that of the snapshot before.
+
+    `state` stands for all that an understanding is made from. It is kept beside the snapshots as a hint that may be
+    deleted at any time, so that a verb that finds nothing new need not make a semester's tables again to see it.
+    """
+    before, limits = find_current(layout), load_tables().qc
+    if before is not None and _hint(before.path.name, state) == _read_hint(layout) and _is_judged_by(before, limits):
+        news = catch_up(layout, before)
+        if not (news.vanished or news.journals.altered):
+            return _hinted(
+                layout, state, publish_snapshot(layout, merged_tables(before, news, {}, limits), news.consumed)
+            )
+    return _hinted(layout, state, publish(layout, understand()))
+
+
+def _hint(snapshot: str, state: str) -> bytes:
+    return canonical_json({"snapshot": snapshot, "state": state})
+
+
+def _read_hint(layout: Layout) -> bytes:
+    try:
+        return layout.understood.read_bytes()
+    except OSError:
+        return b""
+
+
+def _hinted(layout: Layout, state: str, snapshot: Snapshot) -> Snapshot:
+    hint = _hint(snapshot.path.name, state)
+    if hint != _read_hint(layout):
+        write_bytes(layout.understood, hint)
+    return snapshot
+
+
 def rebuild(layout: Layout, understanding: Understanding, limits: QcLimits | None = None) -> Snapshot:
     """Publish a catalog made from nothing but its sources; equal to one published step by step."""
     return _publish(layout, understanding, None, limits or load_tables().qc)
@@ -45,7 +81,7 @@ def rebuild(layout: Layout, understanding: Understanding, limits: QcLimits | Non
 def _publish(
     layout: Layout, understanding: Understanding | None, before: Snapshot | None, limits: QcLimits
 ) -> Snapshot:
-    if before is not None and understanding is not None and _judged_by(before) != {limits.version}:
+    if before is not None and understanding is not None and not _is_judged_by(before, limits):
         before = None
     frames: Mapping[str, pa.Table] = frame_tables(understanding) if understanding is not None else {}
     news: CatchUp = catch_up(layout, before, listing=understanding is not None)
@@ -59,6 +95,7 @@ def _publish(
     return publish_snapshot(layout, changes, news.consumed)
 
 
-def _judged_by(snapshot: Snapshot) -> set[str]:
-    """Versions of the limits that judged a snapshot's quality figures; none where it is older than limits."""
-    return set(read_table(snapshot, TABLES["qc_limits"], columns=["limits_version"]).column(0).to_pylist())
+def _is_judged_by(snapshot: Snapshot, limits: QcLimits) -> bool:
+    """Whether these limits judged a snapshot's quality figures; never where it is older than limits."""
+    versions = read_table(snapshot, TABLES["qc_limits"], columns=["limits_version"]).column(0).to_pylist()
+    return set(versions) == {limits.version}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from archive_proc.errors import NotFoundError
+from archive_proc.errors import NotFoundError, PreconditionError
 from archive_proc.execution.cookbooks import DEFAULT_COOKBOOK
 from archive_proc.execution.executor import execute
 from archive_proc.execution.lock import Lease, acquire
@@ -24,6 +24,8 @@ from archive_proc.storage.journal import iter_journals, read_journal
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.runs import read_run
 
+ABSENT = "absent"
+"""`RawFrame.pixels` of a frame that a manifest names and no file holds."""
 ROUNDS = 3
 """Times `run SELECTION` plans again after a calibration was refused (DESIGN 4)."""
 
@@ -111,7 +113,29 @@ def standing_failures(layout: Layout) -> dict[ProcessId, EarlierFailure]:
     return found
 
 
+def expect_pixels(campaign: Campaign, plan: Plan) -> None:
+    """Raise PreconditionError AP-RUN-060 where what is to run reads raw files of which only the headers are known."""
+    if campaign.cookbook_module is not None:
+        return  # stand-ins of `bench` cost what recipes cost, and read no pixel
+    read = {
+        FileId(one.input_id)
+        for planned in plan.processes
+        if planned.to_run
+        for one in planned.process.inputs
+        if one.kind == "file"
+    }
+    absent = sorted(one for one in read if campaign.frames[one].pixels == ABSENT)
+    if absent:
+        raise PreconditionError(
+            "AP-RUN-060",
+            f"{len(absent)} of {len(read)} raw files have no pixels, first {absent[0]}",
+            subject=f"plan {plan.plan_id[:12]}",
+            remedy="ingest the files themselves, or select observations that have them",
+        )
+
+
 def _execute(campaign: Campaign, plan: Plan, order: Order, lease: Lease, run_id: RunId | None = None) -> RunOutcome:
+    expect_pixels(campaign, plan)
     layout = campaign.layout
     planned = {one.process.process_id for one in plan.processes}
     earlier = {} if order.retry else standing_failures(layout)

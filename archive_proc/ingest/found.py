@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from archive_proc.ingest.ingest import IngestResult, one_each
@@ -37,7 +37,7 @@ def ingest_found(directory: Path, roots: Mapping[str, Path], known: Mapping[str,
     path = os.path.realpath(directory)
     name, base = root_of(path, directory, {one: os.path.realpath(root) for one, root in roots.items()})
     below = f"{name}{path[len(base) :]}"
-    rows = [replace(one, uri=f"{below}/{one.uri}") for one in read_found(directory)]
+    rows = read_found(directory, below)
     unchanged = [one.uri for one in rows if _same(one, known.get(one.uri))]
     standing = frozenset(unchanged)
     frames, conflicts, duplicates = one_each((one for one in rows if one.uri not in standing), known, standing)

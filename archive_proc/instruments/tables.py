@@ -176,6 +176,41 @@ def table_digest(tables: Tables, reads: Sequence[TableReadLike], frame: RawFrame
     return sha256_hex(sorted(parts, key=lambda part: (str(part[0]), str(part[1]))))
 
 
+class TableDigests:
+    """`table_digest` of one set of tables, each choice of rows digested once: a plan asks thousands of times."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._known: dict[tuple[object, ...], str] = {}
+
+    def __call__(self, reads: Sequence[TableReadLike], frame: RawFrame | None) -> str:
+        """The digest of the rows that these reads pick for a frame."""
+        key = tuple((read.table, read.by, _choice(self._tables, read, frame)) for read in reads)
+        if key not in self._known:
+            self._known[key] = table_digest(self._tables, reads, frame)
+        return self._known[key]
+
+
+def _choice(tables: Tables, read: TableReadLike, frame: RawFrame | None) -> object:
+    """What of a frame picks the rows of a read: equal choices, equal rows (`_read`)."""
+    if frame is None:
+        return None
+    if read.table.startswith(_LIMITS):
+        return frame.arm
+    if read.by is None:
+        return None
+    name = _ALIASES.get(read.table, read.table)
+    if name == "irdis.geometry":
+        return tuple(at for at, row in enumerate(tables.irdis.geometries) if row.covers(frame.mjd_obs))
+    if name == "ifs.orientation":
+        return tuple(at for at, row in enumerate(tables.ifs.orientations) if row.covers(frame.mjd_obs))
+    if name == "earth_rotation":
+        return tables.earth_rotation.around(frame.mjd_obs)
+    if name in _BY_MODE:
+        return tables.ifs.mode_of(frame.ifs_comb, frame.prism)
+    return getattr(frame, read.by)
+
+
 _BY_MODE = ("ifs.modes", "ifs.geometry", "ifs.channels")
 """Tables whose row the frame's mode picks, whatever column is named."""
 _LIMITS = "qc."

@@ -179,11 +179,11 @@ def _used(order: list[Process], roots: set[ProcessId], known: KnownProducts) -> 
     for one in reversed(order):
         if one.process_id not in reached:
             continue
-        needed = one.process_id in used and one.process_id not in known.sealed
-        used.update(source for source in one.sources if needed or _lost(source, known))
+        needed, sources = one.process_id in used and one.process_id not in known.sealed, one.sources
+        used.update(source for source in sources if needed or _lost(source, known))
         # What lies behind a product that was pruned and is not made again is nobody's need.
         if needed or one.process_id in known.sealed:
-            reached.update(one.sources)
+            reached.update(sources)
     return used
 
 
@@ -195,11 +195,12 @@ def _sources_first(processes: dict[ProcessId, Process]) -> list[Process]:
     """Every process after its sources, otherwise by id."""
     order: list[Process] = []
     placed: set[ProcessId] = set()
+    sources = {key: one.sources for key, one in processes.items()}
     for start in sorted(processes):
         stack = [start]
         while stack:
             one = stack[-1]
-            ahead = [source for source in processes[one].sources if source not in placed]
+            ahead = [source for source in sources[one] if source not in placed]
             if ahead:
                 stack.extend(ahead)
             else:

@@ -105,14 +105,13 @@ class Chain:
 def longest_chain(plan: Plan, workers: int = 1) -> Chain:
     """The longest path through what is to run, s. A process is shared by as many workers as it has chunks."""
     rows = {one.process.process_id: one for one in plan.processes if one.to_run}
+    sources = {key: [source for source in one.process.sources if source in rows] for key, one in rows.items()}
     best: dict[ProcessId, tuple[float, ProcessId | None]] = {}
-    for one in _sources_first(rows):
-        process = one.process
-        before = [source for source in process.sources if source in rows]
+    for key in _sources_first(sources):
         # Ties go to the smaller id, so that equal plans print alike.
-        previous = min(before, key=lambda source: (-best[source][0], source), default=None)
+        previous = min(sources[key], key=lambda source: (-best[source][0], source), default=None)
         start = best[previous][0] if previous is not None else 0.0
-        best[process.process_id] = (start + _seconds(one, workers), previous)
+        best[key] = (start + _seconds(rows[key], workers), previous)
     if not best:
         return Chain(0.0, ())
     last: ProcessId | None = min(best, key=lambda one: (-best[one][0], one))
@@ -128,20 +127,20 @@ def _seconds(one: PlannedProcess, workers: int) -> float:
     return one.prediction.cpu_s / min(max(1, workers), chunks)
 
 
-def _sources_first(rows: Mapping[ProcessId, PlannedProcess]) -> list[PlannedProcess]:
-    """The rows so ordered that every process follows its sources."""
-    waiting = {key: sum(source in rows for source in one.process.sources) for key, one in rows.items()}
+def _sources_first(sources: Mapping[ProcessId, Sequence[ProcessId]]) -> list[ProcessId]:
+    """The keys so ordered that every process follows its sources."""
+    waiting = {key: len(some) for key, some in sources.items()}
     users: defaultdict[ProcessId, list[ProcessId]] = defaultdict(list)
-    for key, one in rows.items():
-        for source in one.process.sources:
+    for key, some in sources.items():
+        for source in some:
             users[source].append(key)
-    order = [key for key in sorted(rows) if not waiting[key]]
+    order = [key for key in sorted(sources) if not waiting[key]]
     for key in order:  # grows while it is walked
         for user in users[key]:
             waiting[user] -= 1
             if not waiting[user]:
                 order.append(user)
-    return [rows[key] for key in order]
+    return order
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +169,8 @@ class Demand:
         return max(self.cpu_s / max(1, workers), self.chain_s)
 
 
-def demand(plan: Plan, workers: int = 1) -> Demand:
-    """Sum the predictions of what is to run."""
+def demand(plan: Plan, workers: int = 1, chain: Chain | None = None) -> Demand:
+    """Sum the predictions of what is to run. `chain`: the plan's longest for these workers, where it is known."""
     some = [one.prediction for one in plan.processes if one.to_run]
     sizes = sorted((one.bytes_out for one in some), reverse=True)
     return Demand(
@@ -184,7 +183,7 @@ def demand(plan: Plan, workers: int = 1) -> Demand:
         scratch_bytes=sum(sizes[: max(1, workers)]),
         inodes=sum(one.inodes for one in some),
         planes=sum(one.planes for one in some),
-        chain_s=longest_chain(plan, workers).seconds,
+        chain_s=(chain or longest_chain(plan, workers)).seconds,
         with_history=sum(one.source == "history" for one in some),
         to_run=len(some),
     )

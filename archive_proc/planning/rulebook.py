@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
-from archive_proc.instruments.tables import Tables, table_digest
+from archive_proc.instruments.tables import TableDigests, Tables
 from archive_proc.model.frames import Arm, RawFrame
 from archive_proc.model.ids import FileId, GroupId
 from archive_proc.model.processes import Subject
@@ -87,7 +86,7 @@ def make_rulebook(
     return Rulebook(
         cookbook=tuple(cookbook),
         finals=finals,
-        table_digest=partial(table_digest, tables),
+        table_digest=TableDigests(tables),
         ruleset_version=tables.ruleset_version,
         preset=chosen,
         effects=effects,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from archive_proc.model.ids import shown
 from archive_proc.model.processes import Plan, PlannedProcess, Reason
-from archive_proc.planning.resources import Demand, demand, longest_chain
+from archive_proc.planning.resources import Chain, Demand, demand, longest_chain
 
 _REASON_WORDS = {
     Reason.NEW: "new input",
@@ -37,13 +37,14 @@ class Room:
 def plan_lines(plan: Plan, room: Room | None = None) -> list[str]:
     """The printout of a plan, line by line, without colours."""
     room = room or Room()
-    asked = demand(plan, room.workers)
+    chain = longest_chain(plan, room.workers)
+    asked = demand(plan, room.workers, chain)
     return [
         _head(plan, asked),
         *_reasons(plan),
         *_recipes(plan),
         *_not_planned(plan),
-        *_costs(plan, asked, room),
+        *_costs(plan, asked, chain, room),
     ]
 
 
@@ -123,7 +124,7 @@ def _not_planned(plan: Plan) -> list[str]:
     return lines + [f"{'':<{_LEFT}}{code} {first[code]}" for code in sorted(first)]
 
 
-def _costs(plan: Plan, asked: Demand, room: Room) -> list[str]:
+def _costs(plan: Plan, asked: Demand, chain: Chain, room: Room) -> list[str]:
     if not asked.to_run:
         return []
     workers = f"{room.workers} worker" + ("s" if room.workers != 1 else "")
@@ -134,7 +135,6 @@ def _costs(plan: Plan, asked: Demand, room: Room) -> list[str]:
         basis += f"{_number(asked.with_history)} of {_number(asked.to_run)} from past processes"
     else:
         basis = "no history: from the recipe's model"
-    chain = longest_chain(plan, room.workers)
     rows = {one.process.process_id: one for one in plan.processes}
     heaviest = max(chain.processes, key=lambda one: (rows[one].prediction.cpu_s, one))
     slow = rows[heaviest]

@@ -26,7 +26,7 @@ def write_parquet(table: pa.Table, path: Path, row_group_size: int = 32_768) -> 
 
 
 class GroupWriter:
-    """As `write_parquet`, a table at a time: for what does not fit into memory at once. Renamed into place at the end."""
+    """As `write_parquet`, a table at a time: for what does not fit into memory. Renamed into place at the end."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path = path

@@ -41,7 +41,7 @@ _BATCH = 4096
 
 
 class FoundWriter:
-    """Collects frames with their cards, then writes both tables: `with FoundWriter(directory) as sink: sink.add(...)`."""
+    """Collects frames with their cards, then writes both tables: `with FoundWriter(directory) as sink: ...`."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -82,14 +82,13 @@ class FoundWriter:
         write_groups(long_table(self._batches), self.directory / HEADERS)
 
 
-
 def is_found(directory: Path) -> bool:
     """Whether a directory holds a manifest in place of files."""
     return (directory / MANIFEST).is_file()
 
 
-def read_found(directory: Path) -> tuple[RawFrame, ...]:
-    """The rows of a directory's manifest, uris relative to the directory.
+def read_found(directory: Path, below: str) -> tuple[RawFrame, ...]:
+    """The rows of a directory's manifest; `below` is the directory's own uri, which stands before theirs.
 
     Raises InputError AP-ING-050 where a table is missing, cannot be read or is none of raw frames, MisuseError
     AP-ING-012 where a newer package wrote it.
@@ -105,13 +104,14 @@ def read_found(directory: Path) -> tuple[RawFrame, ...]:
     if kind != "found":
         raise _wrong(path, f"is of kind {str(kind)[:40]}, not found")
     try:
-        frames = table_to_frames(table)
-    except (InputError, pa.ArrowInvalid, ValueError, TypeError, KeyError) as error:
+        uris = table["uri"].to_pylist()
+        for one in uris:
+            if one.startswith("/") or ".." in one.split("/") or not one.isprintable():
+                raise _wrong(path, f"names a file outside its directory ({one[:60]!r})")
+        placed = pa.array([f"{below}/{one}" for one in uris], pa.string())
+        return table_to_frames(table.set_column(table.column_names.index("uri"), "uri", placed))
+    except (pa.ArrowInvalid, AttributeError, ValueError, TypeError, KeyError) as error:
         raise _wrong(path, f"does not hold raw frames ({error})") from error
-    for one in frames:
-        if one.uri.startswith("/") or ".." in one.uri.split("/") or not one.uri.isprintable():
-            raise _wrong(path, f"names a file outside its directory ({one.uri[:60]!r})")
-    return frames
 
 
 def take_headers(directory: Path, layout: Layout, manifest_id: ManifestId, periods: Mapping[FileId, int]) -> None:
@@ -141,9 +141,7 @@ def take_headers(directory: Path, layout: Layout, manifest_id: ManifestId, perio
         raise _wrong(path, f"cannot be read as a table of header cards ({error})") from error
 
 
-def _by_period(
-    group: pa.Table, periods: Mapping[FileId, int], seen: set[str]
-) -> Iterator[tuple[int, pa.Table]]:
+def _by_period(group: pa.Table, periods: Mapping[FileId, int], seen: set[str]) -> Iterator[tuple[int, pa.Table]]:
     """The rows of a group that are wanted, by period. Told by the few thousand file ids, not by each row."""
     column = group["file_id"].combine_chunks()
     column = column if isinstance(column, pa.DictionaryArray) else column.chunk(0)
@@ -158,5 +156,8 @@ def _by_period(
 
 def _wrong(path: Path, why: str) -> InputError:
     return InputError(
-        "AP-ING-050", why, subject=str(path), remedy="write the directory again, or move the manifest away and ingest files"
+        "AP-ING-050",
+        why,
+        subject=str(path),
+        remedy="write the directory again, or move the manifest away and ingest files",
     )

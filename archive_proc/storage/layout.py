@@ -121,6 +121,11 @@ class Layout:
         return self.catalog / "current"
 
     @property
+    def understood(self) -> Path:
+        """Hint of what the newest snapshot was understood from; may be deleted."""
+        return self.catalog / "understood.json"
+
+    @property
     def locks(self) -> Path:
         """Leases."""
         return self.root / "locks"

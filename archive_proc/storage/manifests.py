@@ -10,9 +10,12 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import repeat
+from operator import attrgetter
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -238,7 +241,7 @@ def frames_to_table(frames: Sequence[RawFrame]) -> pa.Table:
     """One row a frame, in the order given."""
     arrays = []
     for column in _columns():
-        values = [getattr(frame, column.name) for frame in frames]
+        values = list(map(attrgetter(column.name), frames))
         arrays.append(pa.array(column.pack(values), column.arrow))
     return pa.Table.from_arrays(arrays, schema=frame_schema())
 
@@ -248,14 +251,18 @@ def table_to_frames(table: pa.Table) -> tuple[RawFrame, ...]:
 
     Raises InputError AP-ING-011 where a column without default is missing.
     """
-    names, columns = [], []
+    frames = tuple(map(object.__new__, repeat(RawFrame, table.num_rows)))
     for column in _columns():
         if column.name in table.column_names:
-            names.append(column.name)
-            columns.append(column.unpack(table[column.name].cast(column.arrow).combine_chunks()))
+            values = column.unpack(table[column.name].cast(column.arrow).combine_chunks())
         elif column.required:
             raise _unreadable("table of raw frames", f"column {column.name} is missing")
-    return tuple(RawFrame(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
+        else:
+            values = [column.default] * len(frames)
+        # By column, each slot filled by its own descriptor: calling the class sets a hundred slots a frame through
+        # `object.__setattr__`, three times as slow, and `RawFrame` has nothing to do after that.
+        deque(map(vars(RawFrame)[column.name].__set__, frames, values), maxlen=0)
+    return frames
 
 
 Values = list[Any]  # Any: one column of any field type
@@ -267,6 +274,7 @@ class _Column:
     arrow: pa.DataType
     optional: bool
     required: bool
+    default: object
     pack: Callable[[Values], Values]
     unpack: Callable[[pa.Array], Values]
 
@@ -285,7 +293,7 @@ def _column(one: dataclasses.Field[Any], hint: Any) -> _Column:  # Any: an annot
     arrow, pack, unpack = _FORMS[get_origin(kind) or kind]
     if one.name in _DIGESTS:
         arrow, pack, unpack = pa.binary(), _digest_bytes, _digest_text
-    return _Column(one.name, _NARROW.get(one.name, arrow), optional, required, pack, unpack)
+    return _Column(one.name, _NARROW.get(one.name, arrow), optional, required, one.default, pack, unpack)
 
 
 def _as_is(values: Values) -> Values:

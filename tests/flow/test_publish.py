@@ -15,7 +15,8 @@ from making import Archive
 from archive_proc.catalog.standing import cost_history
 from archive_proc.decisions.overrides import parse_overrides
 from archive_proc.errors import InputError
-from archive_proc.flow.publish import publish, rebuild
+from archive_proc.flow.publish import publish, rebuild, refresh
+from archive_proc.flow.understanding import Understanding
 from archive_proc.instruments.tables import load_tables
 from archive_proc.model.frames import Arm
 from archive_proc.model.ids import RunId, product_id
@@ -69,6 +70,36 @@ def whole_run(archive: Archive, run: str, processes: making.Night, sealed: tuple
         if one not in sealed:
             archive.seal(run_id, one)
     archive.end(run_id, done=4 - len(sealed), cached=len(sealed))
+
+
+def test_an_understanding_of_the_same_state_is_not_made_again(archive: Archive) -> None:
+    """What happened since is published all the same; without the hint, in another state, or when a sealed product
+    went, the tables are made anew.
+    """
+    asked: list[str] = []
+
+    def understand(state: str) -> Snapshot:
+        def make() -> Understanding:
+            asked.append(state)
+            return making.understanding()
+
+        return refresh(archive.layout, state, make)
+
+    processes = making.night()
+    understand("a")
+    whole_run(archive, "01", processes)
+    found = understand("a")
+    assert asked == ["a"]
+    assert equal_snapshots(found, rebuild(archive.layout, making.understanding()))
+    understand("b")
+    archive.layout.understood.unlink()
+    understand("b")
+    assert asked == ["a", "b", "b"]
+    gone = archive.layout.product_dir(processes.all[-1].process_id)
+    gone.rename(gone.with_name("damaged"))
+    found = understand("b")
+    assert asked == ["a", "b", "b", "b"]
+    assert equal_snapshots(found, rebuild(archive.layout, making.understanding()))
 
 
 def test_understanding_becomes_rows(archive: Archive) -> None:

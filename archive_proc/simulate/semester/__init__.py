@@ -1,1 +1,1 @@
-"""A whole ESO semester as it comes from the archive: tens of thousands of headers, or a small part of it with pixels."""
+"""A whole ESO semester as the archive delivers it: tens of thousands of headers, or a small part with pixels."""

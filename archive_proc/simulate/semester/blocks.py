@@ -113,7 +113,7 @@ def _of_kind(kind: str, n: int, rng: np.random.Generator) -> list[Block]:
             found.append(_zimpol(filters[at], weather[at], rng))
             continue
         cycle = ndit * plane_period_s(dit) + 8.0
-        files = max(1, min(round(seconds / cycle), shape.MOST_FRAMES // ndit))
+        files = max(1, min(round(seconds / cycle), (shape.MOST_FRAMES - 1) // ndit))
         on = kind in IMAGING and waffle[at] < shape.WAFFLE
         # A waffle sequence is told from aborted ones by its many CENTER files.
         files = max(files, 4) if on else files
@@ -125,7 +125,7 @@ def _of_kind(kind: str, n: int, rng: np.random.Generator) -> list[Block]:
             files=files,
             waffle=on,
             sky=kind not in ("long_slit",) and sky[at] < shape.SKY[filter_setup(filters[at]).thermal],
-            rot_mode="FIELD" if kind == "dpi" or (kind == "irdis" and field_mode[at] < shape.FIELD_TRACKING) else "PUPIL",
+            rot_mode=_rotation(kind, float(field_mode[at])),
             tip_tilt_open=bool(tip[at] < shape.TIP_TILT_OPEN),
             mixed=kind == "irdis" and not on and files >= 3 and dit >= 2.0 and bool(mixed[at] < shape.DIT_MIX),
             weather=weather[at],
@@ -137,6 +137,10 @@ def _of_kind(kind: str, n: int, rng: np.random.Generator) -> list[Block]:
             block = _with_ifs(block, float(ifs_dits[at]), seconds, bool(ifs_sky[at] < shape.IFS_SKY))
         found.append(block)
     return found
+
+
+def _rotation(kind: str, drawn: float) -> str:
+    return "FIELD" if kind == "dpi" or (kind == "irdis" and drawn < shape.FIELD_TRACKING) else "PUPIL"
 
 
 def _with_ifs(block: Block, dit_s: float, seconds: float, sky: bool) -> Block:

@@ -1,10 +1,10 @@
-"""The raw files of a night of blocks: exposures of both arms in time, exposure numbers, and the files that never came."""
+"""The raw files of a night of blocks: exposures of both arms in time, their numbers, and the files that never came."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -145,9 +145,7 @@ def night_spec(night: dt.date, blocks: Sequence[Block], number: int, rng: np.ran
     )
 
 
-def files_of_night(
-    night: dt.date, blocks: Sequence[Block], number: int, rng: np.random.Generator
-) -> list[RawFile]:
+def files_of_night(night: dt.date, blocks: Sequence[Block], number: int, rng: np.random.Generator) -> list[RawFile]:
     """Every raw file of a night and its morning, in order of time."""
     spec = night_spec(night, blocks, number, rng)
     owner = [block for block in blocks for _ in sequences_of(block)]
@@ -180,7 +178,7 @@ def _numbered(block: Block, files: list[RawFile]) -> list[RawFile]:
     ordered = sorted(files, key=lambda one: one.start)
     if block.ifs_files:
         numbered = [
-            replace(one, exposure=replace(one.exposure, exposure_number=n, exposures=len(ordered)))  # type: ignore[type-var]  # of either arm
+            replace(one, exposure=replace(one.exposure, exposure_number=n, exposures=len(ordered)))
             for n, one in enumerate(ordered, start=1)
         ]
         gone = {
@@ -264,9 +262,7 @@ def _ifs_morning(blocks: Sequence[Block], begin: dt.datetime, rng: np.random.Gen
     templates: list[tuple[str, str, list[tuple[str, float, int]]]] = []
     for name in modes:
         mode = mode_named(name)
-        templates += [
-            (name, "detector_flat", [(lamp.comb, 2.0, 1), (lamp.comb, 10.0, 1)]) for lamp in mode.lamps
-        ]
+        templates += [(name, "detector_flat", [(lamp.comb, 2.0, 1), (lamp.comb, 10.0, 1)]) for lamp in mode.lamps]
         templates += [(name, kind, [(mode.comb, READ_S, 10)]) for kind in ("ifu_flat", "specpos", "wave")]
     comb = mode_named(modes[0]).comb
     templates += [(modes[0], "dark", [(comb, dit, _planes(dit))] * shape.DARKS) for dit in dits]

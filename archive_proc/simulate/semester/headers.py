@@ -1,4 +1,4 @@
-"""The header of any raw file of a semester: those of the two arms' simulators, retold for modes that they do not know."""
+"""The header of any raw file of a semester: those of both arms' simulators, retold for modes that they do not know."""
 
 from __future__ import annotations
 

@@ -25,17 +25,30 @@ REPEATED_WITHIN = 15
 """Nights between the executions of a block at most: the star still culminates at the same time to an hour."""
 
 
+def period_named(text: str) -> int:
+    """The number of a period as people write it: P97 or 97. Raises MisuseError AP-SIM-009 where it is none."""
+    digits = text.strip().lstrip("Pp")
+    if not digits.isdecimal() or not digits.isascii():
+        raise _no_period(text)
+    first_day(int(digits[:6]))
+    return int(digits)
+
+
 def first_day(period: int) -> dt.date:
     """The first night of an ESO period. Raises MisuseError AP-SIM-009 for a period without SPHERE."""
     if not FIRST_PERIOD <= period <= LAST_PERIOD:
-        raise MisuseError(
-            "AP-SIM-009",
-            f"P{period} is no period of SPHERE",
-            subject="--period",
-            remedy=f"use P{FIRST_PERIOD} to P{LAST_PERIOD}",
-        )
+        raise _no_period(f"P{period}")
     year = 2015 + (period - 95) // 2
     return dt.date(year, 4, 1) if period % 2 else dt.date(year, 10, 1)
+
+
+def _no_period(text: str) -> MisuseError:
+    return MisuseError(
+        "AP-SIM-009",
+        f"{text[:20]!r} is no period of SPHERE",
+        subject="period",
+        remedy=f"use P{FIRST_PERIOD} to P{LAST_PERIOD}",
+    )
 
 
 def observed_nights(period: int, scale: float, rng: np.random.Generator) -> list[dt.date]:

@@ -49,8 +49,10 @@ DIT_NDIT: Mapping[float, Mapping[int, int]] = MappingProxyType(
 )
 """DIT, s, and NDIT together: how many of the measured OBs had them."""
 
-_DURATION_S = ((0.0, 60.0), (0.05, 295.0), (0.25, 1507.0), (0.5, 2661.0), (0.75, 4152.0), (0.95, 5392.0), (0.99, 8101.0),
-               (1.0, 11900.0))  # fmt: skip
+_DURATION_S = (
+    (0.0, 60.0), (0.05, 295.0), (0.25, 1507.0), (0.5, 2661.0), (0.75, 4152.0), (0.95, 5392.0), (0.99, 8101.0),
+    (1.0, 11900.0),
+)  # fmt: skip
 _SEEING_ARCSEC = ((0.0, 0.4), (0.05, 0.51), (0.25, 0.69), (0.5, 0.88), (0.75, 1.11), (0.95, 1.57), (1.0, 2.87))
 _TAU0_S = ((0.0, 0.0008), (0.05, 0.0013), (0.25, 0.0021), (0.5, 0.0031), (0.75, 0.0055), (0.95, 0.0107), (1.0, 0.033))
 _MAG_H = ((0.0, 1.5), (0.05, 3.51), (0.25, 5.49), (0.5, 6.75), (0.75, 7.66), (0.95, 8.92), (1.0, 10.9))
@@ -58,7 +60,7 @@ _MAG_H = ((0.0, 1.5), (0.05, 3.51), (0.25, 5.49), (0.5, 6.75), (0.75, 7.66), (0.
 _PLANNED = 1.02
 """Planned over executed length: what goes wrong shortens some, and the measured lengths are of what was executed."""
 IFS_LONGER = 1.18
-"""Length of the IFS's science over that of IRDIS, which pauses for sky and dithers: fitted to the frames of both arms."""
+"""Length of the IFS's science over that of IRDIS, which pauses for sky and dithers: fitted to both arms' frames."""
 
 LONGEST = (2.0, 56, 60)
 """DIT, NDIT and files of the longest sequence: 3,360 planes."""
@@ -111,7 +113,7 @@ def stratified(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def shared(weights: Mapping[str, float], n: int, rng: np.random.Generator) -> list[str]:
-    """n names, each as often as its weight says (largest remainders), in any order."""
+    """N names, each as often as its weight says (largest remainders), in any order."""
     total = sum(weights.values())
     ideal = {name: n * weight / total for name, weight in weights.items()}
     counts = {name: int(value) for name, value in ideal.items()}
@@ -151,4 +153,4 @@ def magnitudes_h(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _at(quantiles: NDArray[np.float64], curve: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
     at, values = zip(*curve, strict=True)
-    return np.interp(quantiles, at, values)
+    return np.asarray(np.interp(quantiles, at, values))

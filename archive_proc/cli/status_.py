@@ -40,5 +40,5 @@ def command(context: click.Context, run: str | None, as_json: bool) -> None:
         )
     else:
         click.echo("\n".join(status.lines))
-    if any(status.counts.get(state, 0) for state in (State.FAILED, State.BLOCKED)):
+    if any(one.is_failure or one is State.BLOCKED for one, count in status.counts.items() if count):
         sys.exit(3)

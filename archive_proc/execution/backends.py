@@ -1,4 +1,4 @@
-"""Where tasks run: five methods. Everything that must outlive a process is ours, so a back end may be dumb.
+"""Where bundles of tasks run: five methods. Everything that must outlive a process is ours, so a back end may be dumb.
 
 `serial` runs tasks in the driver's own process, one at a time; `clusters.py` has Dask's.
 """
@@ -10,22 +10,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from archive_proc.execution.calls import TaskCall, TaskReport
+from archive_proc.execution.calls import Bundle, TaskReport
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A task that came back, or did not."""
+    """A bundle that came back, or did not."""
 
-    call: TaskCall
-    report: TaskReport | None
-    """None when the worker vanished: the disk tells what happened, not the back end."""
+    bundle: Bundle
+    reports: tuple[TaskReport, ...] | None
+    """One a call, in their order; None when the worker vanished: the disk tells what happened, not the back end."""
     lost: str = ""
-    """What the back end says about a lost task."""
+    """What the back end says about a lost bundle."""
 
 
 class Backend(Protocol):
-    """Executes tasks. Promises nothing about order; may lose a task, never invents one."""
+    """Executes bundles. Promises nothing about order; may lose a bundle, never invents one."""
 
     @property
     def name(self) -> str:
@@ -33,7 +33,7 @@ class Backend(Protocol):
 
     @property
     def workers(self) -> int:
-        """Tasks it executes at once."""
+        """Bundles it executes at once."""
 
     @property
     def isolated(self) -> bool:
@@ -42,14 +42,14 @@ class Backend(Protocol):
     def start(self) -> None:
         """Get ready. Raises TemporaryError when it cannot be had now."""
 
-    def submit(self, call: TaskCall, priority: float) -> None:
-        """Take a task; larger priorities first."""
+    def submit(self, bundle: Bundle, priority: float) -> None:
+        """Take a bundle; larger priorities first."""
 
     def wait_any(self, timeout_s: float) -> list[Finished]:
-        """Tasks that ended since the last call; waits for the first at most `timeout_s`."""
+        """Bundles that ended since the last call; waits for the first at most `timeout_s`."""
 
-    def cancel(self, calls: Iterable[TaskCall]) -> None:
-        """Forget tasks that have not started; running ones may go on."""
+    def cancel(self, bundles: Iterable[Bundle]) -> None:
+        """Forget bundles that have not started; running ones may go on."""
 
     def stop(self) -> None:
         """Give everything back. Harmless twice."""
@@ -64,34 +64,34 @@ class SerialBackend:
 
     def __init__(self, should_stop: Callable[[], bool]) -> None:
         self._should_stop = should_stop
-        self._queue: deque[TaskCall] = deque()
+        self._queue: deque[Bundle] = deque()
 
     def start(self) -> None:
         """Nothing to get."""
 
-    def submit(self, call: TaskCall, priority: float) -> None:
+    def submit(self, bundle: Bundle, priority: float) -> None:
         """Queue it; the driver submits in order of priority."""
-        self._queue.append(call)
+        self._queue.append(bundle)
 
     def wait_any(self, timeout_s: float) -> list[Finished]:
-        """Run the next task to its end."""
+        """Run the next bundle to its end."""
         # numpy, zarr and the recipes: only when there is work
         from threadpoolctl import threadpool_limits
 
-        from archive_proc.execution.worker import run_task
+        from archive_proc.execution.worker import run_bundle
 
         if not self._queue:
             return []
-        call = self._queue.popleft()
+        bundle = self._queue.popleft()
         # The caller's process (a notebook) may have loaded BLAS with all cores. Sums in another order differ in the
         # last bit, so a task has one thread here as on any worker, and the caller gets its threads back.
         with threadpool_limits(limits=1):
-            return [Finished(call, run_task(call, self._should_stop))]
+            return [Finished(bundle, run_bundle(bundle, self._should_stop))]
 
-    def cancel(self, calls: Iterable[TaskCall]) -> None:
-        """Forget queued tasks."""
-        gone = set(calls)
-        self._queue = deque(one for one in self._queue if one not in gone)
+    def cancel(self, bundles: Iterable[Bundle]) -> None:
+        """Forget queued bundles."""
+        gone = {one.number for one in bundles}
+        self._queue = deque(one for one in self._queue if one.number not in gone)
 
     def stop(self) -> None:
         """Forget all."""

@@ -30,6 +30,8 @@ class WorkerSettings:
     """Once it exists, tasks end between two blocks."""
     spill_bytes: int = 500_000_000
     """Row-wise masters keep decoded planes in a scratch file above this size."""
+    breaker: int = 0
+    """Equal `code` signatures after which the rest of a bundle goes back unexecuted; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,31 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class TaskCall:
-    """One call of `run_task`."""
+    """One task of one attempt of a process."""
 
-    settings: WorkerSettings
     process_id: ProcessId
     attempt: int
     task: Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """What a back end executes as one: tasks of one worker, in turn. One task where that lasts long enough."""
+
+    number: int
+    """Counts a run's bundles; no two have the same."""
+    settings: WorkerSettings
+    calls: tuple[TaskCall, ...]
+    """In this order, each of another process. What becomes of one touches none of the others."""
+    seconds: float = 0.0
+    """Predicted, all calls."""
+
+    @property
+    def key(self) -> str:
+        """A name for the scheduler, unlike any other's."""
+        first = self.calls[0]
+        more = f"+{len(self.calls) - 1}" if len(self.calls) > 1 else ""
+        return f"{first.process_id}-{first.attempt}-{first.task.label}{more}-{self.number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +130,7 @@ class TaskReport:
     sealed: bool = False
     """The process is done."""
     stopped: bool = False
-    """Gave up between blocks because it was told to stop."""
+    """Gave up between blocks because it was told to stop, or was never begun: to be sent again."""
     failure: FailureFacts | None = None
     pixel_digests: tuple[tuple[str, str], ...] = field(default=())
     """(file_id, digest) of the raw files this process read whole; with the report that seals."""

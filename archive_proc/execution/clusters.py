@@ -21,9 +21,9 @@ import distributed
 from archive_proc.errors import TemporaryError
 from archive_proc.execution.backends import Finished
 from archive_proc.execution.births import note_ready
-from archive_proc.execution.calls import TaskCall, TaskReport
+from archive_proc.execution.calls import Bundle, TaskReport
 from archive_proc.execution.threads import THREAD_VARIABLES
-from archive_proc.execution.worker import run_task
+from archive_proc.execution.worker import run_bundle
 
 START_TIMEOUT_S = 120.0
 START_TRIES = 3
@@ -65,9 +65,9 @@ class DaskLocal:
         # Any: dask ships no types.
         self._cluster: Any = None
         self._client: Any = None
-        self._futures: dict[TaskCall, Any] = {}
-        self._done: queue.SimpleQueue[tuple[TaskCall, Any]] = queue.SimpleQueue()
-        self._submitted = 0
+        self._futures: dict[int, Any] = {}
+        """By the bundle's number."""
+        self._done: queue.SimpleQueue[tuple[Bundle, Any]] = queue.SimpleQueue()
         self._open = contextlib.ExitStack()
 
     def start(self) -> None:
@@ -110,42 +110,40 @@ class DaskLocal:
         self._client.register_plugin(_Worker())
         self._client.wait_for_workers(1, timeout=START_TIMEOUT_S)
 
-    def submit(self, call: TaskCall, priority: float) -> None:
+    def submit(self, bundle: Bundle, priority: float) -> None:
         """Send ids to a worker. A key of its own each time: Dask must never merge two attempts."""
-        self._submitted += 1
-        key = f"{call.process_id}-{call.attempt}-{call.task.label}-{self._submitted}"
-        future = self._client.submit(run_task, call, key=key, pure=False, retries=0, priority=priority)
-        self._futures[call] = future
-        future.add_done_callback(lambda done, call=call: self._done.put((call, done)))
+        future = self._client.submit(run_bundle, bundle, key=bundle.key, pure=False, retries=0, priority=priority)
+        self._futures[bundle.number] = future
+        future.add_done_callback(lambda done, bundle=bundle: self._done.put((bundle, done)))
 
     def wait_any(self, timeout_s: float) -> list[Finished]:
         """What ended; futures are released at once, so that no result lives on a worker."""
         ended: list[Finished] = []
         try:
-            call, future = self._done.get(timeout=timeout_s)
+            bundle, future = self._done.get(timeout=timeout_s)
             while True:
-                if self._futures.pop(call, None) is not None:
-                    ended.append(self._finished(call, future))
-                call, future = self._done.get_nowait()
+                if self._futures.pop(bundle.number, None) is not None:
+                    ended.append(self._finished(bundle, future))
+                bundle, future = self._done.get_nowait()
         except queue.Empty:
             return ended
 
-    def _finished(self, call: TaskCall, future: Any) -> Finished:
+    def _finished(self, bundle: Bundle, future: Any) -> Finished:
         try:
-            report = future.result(timeout=_RESULT_TIMEOUT_S)
+            reports = future.result(timeout=_RESULT_TIMEOUT_S)
         # Exception: KilledWorker, CancelledError, lost connections, time-outs of several libraries; all mean
-        # that the worker gave no answer. run_task itself never raises.
+        # that the worker gave no answer. run_bundle itself never raises.
         except (Exception, distributed.client.FutureCancelledError) as problem:
-            return Finished(call, None, f"{type(problem).__name__}: {problem}")
+            return Finished(bundle, None, f"{type(problem).__name__}: {problem}")
         finally:
             future.release()
-        if not isinstance(report, TaskReport):
-            return Finished(call, None, f"no report but {type(report).__name__}")
-        return Finished(call, report)
+        if not (isinstance(reports, tuple) and all(isinstance(one, TaskReport) for one in reports)):
+            return Finished(bundle, None, f"no reports but {type(reports).__name__}")
+        return Finished(bundle, reports)
 
-    def cancel(self, calls: Iterable[TaskCall]) -> None:
+    def cancel(self, bundles: Iterable[Bundle]) -> None:
         """Cancel and forget."""
-        gone = [future for call in calls if (future := self._futures.pop(call, None)) is not None]
+        gone = [future for one in bundles if (future := self._futures.pop(one.number, None)) is not None]
         if gone and self._client is not None:
             self._client.cancel(gone)
 

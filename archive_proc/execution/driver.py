@@ -1,28 +1,34 @@
-"""The driver: a bounded window of tasks, longest chain first; every answer becomes a state and a journal line."""
+"""The driver: a bounded window of bundles, longest chain first; every answer becomes a state and a journal line.
+
+A bundle is one task that lasts, or short processes of one night that last about a minute together: what Dask costs a
+task is shared among them, and their calibrations stay in the worker's cache.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import heapq
 import time
+from collections import deque
 from dataclasses import dataclass, field
 
 from archive_proc.errors import ArchiveProcError
 from archive_proc.execution.adoption import sweep_sealed
 from archive_proc.execution.attempting import Attempts
 from archive_proc.execution.backends import Backend, Finished
-from archive_proc.execution.calls import FailureFacts, Task, TaskCall, TaskReport, WorkerSettings
-from archive_proc.execution.failures import facts_of, killed_its_worker, no_answer
+from archive_proc.execution.calls import Bundle, Task, TaskCall, TaskReport, WorkerSettings
+from archive_proc.execution.failures import facts_of
 from archive_proc.execution.ledger import Ledger
-from archive_proc.execution.liveness import alive, host_name, this_writer
-from archive_proc.execution.meters import read_mark, utc_now
+from archive_proc.execution.liveness import host_name
+from archive_proc.execution.meters import read_mark
 from archive_proc.execution.outcome import RunOutcome
 from archive_proc.execution.publishing import Publisher
+from archive_proc.execution.ready import Entry, ReadyQueue
 from archive_proc.execution.receipts import Meters
+from archive_proc.execution.retrying import Verdict, after_failure, after_loss, failed_event
 from archive_proc.execution.schedule import Schedule
 from archive_proc.execution.stopping import DISK_FULL, ROOT_GONE, Stopper
 from archive_proc.execution.work import ProcessWork, Size
-from archive_proc.model.events import ProcessFailed
 from archive_proc.model.ids import ProcessId, shown
 from archive_proc.model.processes import Cause, State
 from archive_proc.storage.answers import is_full, no_room
@@ -30,9 +36,12 @@ from archive_proc.storage.layout import Layout
 from archive_proc.storage.seal import is_sealed
 
 WAIT_S = 0.2
-MEMORY_RETRIES = 1
-KILLS = 2
-"""A task that killed its worker is tried once more, alone; the second kill ends its process."""
+BUNDLE_S = (60.0, 120.0)
+"""Predicted length that a bundle of short processes aims at, and that it never exceeds."""
+BUNDLE_CALLS = 200
+"""Processes of one bundle, however short: what is sent back with them stays below a megabyte."""
+BUNDLES = 4000
+"""In flight at most: what a scheduler holds without noticing (notes/engine 3)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,9 +56,17 @@ class Driver:
     publisher: Publisher
     _works: dict[ProcessId, ProcessWork] = field(default_factory=dict)
     """Processes that are being worked on."""
-    _ready: list[tuple[float, ProcessId]] = field(default_factory=list)
-    """Heap: processes whose inputs are committed, not yet taken."""
-    _flying: dict[TaskCall, ProcessWork] = field(default_factory=dict)
+    _queue: ReadyQueue = field(default_factory=ReadyQueue)
+    """Processes of which something could be sent now: inputs committed, or tasks waiting."""
+    _idle: deque[ProcessWork] = field(default_factory=deque)
+    """Nothing of it is in flight: to be looked at for its next stage or attempt."""
+    _later: list[tuple[float, ProcessId]] = field(default_factory=list)
+    """Heap: when a back-off ends."""
+    _flying: dict[int, Bundle] = field(default_factory=dict)
+    """Bundles by number."""
+    _sent: int = 0
+    _alone: bool = False
+    """What flies does so alone."""
     _started: float = field(default_factory=time.monotonic)
 
     @property
@@ -78,7 +95,7 @@ class Driver:
         self.attempts.look_around()
         for process_id in self._schedule.ready():
             self._push(process_id)
-        if self._ready:
+        if len(self._queue):
             self.backend.start()
 
     def _block_without_inputs(self, process_id: ProcessId) -> None:
@@ -91,7 +108,16 @@ class Driver:
 
     def _push(self, process_id: ProcessId) -> None:
         self._schedule.states[process_id] = State.READY
-        heapq.heappush(self._ready, (-self._schedule.priorities[process_id], process_id))
+        planned = self._schedule.planned[process_id]
+        group = f"{planned.process.night} {planned.process.subject.arm}"
+        seconds = planned.prediction.cpu_s
+        self._queue.push(Entry(process_id, self._schedule.priorities[process_id], seconds, group))
+
+    def _push_work(self, work: ProcessWork) -> None:
+        """Its waiting tasks; those of a process in chunks, or to be tried alone, travel one by one."""
+        group = "" if work.chunked or work.alone else f"{work.process.night} {work.process.subject.arm}"
+        seconds = work.planned.prediction.cpu_s / work.tasks
+        self._queue.push(Entry(work.process.process_id, work.priority, seconds, group))
 
     def loop(self) -> None:
         """Until nothing is left that could run, or the run was told to stop and nothing is in flight."""
@@ -130,34 +156,82 @@ class Driver:
 
     def _fill(self) -> None:
         """Submit until the window is full; a process to be tried alone waits for an empty one."""
-        window = max(1, self.attempts.site.window_per_worker) * self.backend.workers
-        while len(self._flying) < window and not any(work.alone for work in self._flying.values()):
-            work = self._next_work()
-            if work is None or (work.alone and self._flying):
-                return
-            self._submit(work, work.waiting.pop(0))
-
-    def _next_work(self) -> ProcessWork | None:
-        """Of the processes being worked on and the next ready one, that with the longest chain behind it."""
         now = time.monotonic()
-        for work in self._works.values():
-            self._refresh(work, now)
-        having = [work for work in self._works.values() if work.waiting and work.not_before <= now]
-        best = max(having, key=lambda work: (work.priority, work.process.process_id), default=None)
-        while self._ready and (best is None or -self._ready[0][0] > best.priority):
-            taken = self._take(heapq.heappop(self._ready)[1])
-            if taken is not None:
-                return taken
-        return best
+        while self._later and self._later[0][0] <= now:
+            work = self._works.get(heapq.heappop(self._later)[1])
+            if work is not None:
+                self._idle.append(work)
+        while self._idle:
+            self._tend(self._idle.popleft(), now)
+        while len(self._flying) < self._window and not (self._alone and self._flying):
+            bundle = self._next_bundle()
+            if bundle is None:
+                return
+            self._submit(bundle)
 
-    def _refresh(self, work: ProcessWork, now: float) -> None:
-        """Tasks of the next stage, once nothing of this one is left."""
-        if work.ended or work.in_flight or work.waiting or work.not_before > now:
+    @property
+    def _window(self) -> int:
+        """Bundles in flight."""
+        return min(BUNDLES, max(1, self.attempts.site.window_per_worker) * self.backend.workers)
+
+    def _tend(self, work: ProcessWork, now: float) -> None:
+        """Tasks of the next stage, or of the next attempt, once nothing of this one is left."""
+        if work.ended or work.in_flight or work.waiting:
+            return
+        process_id = work.process.process_id
+        if work.not_before > now:
+            heapq.heappush(self._later, (work.not_before, process_id))
+            return
+        if self.ledger.paused(process_id):
+            work.ended = True
+            self._bury(work)
             return
         if work.retrying:
             self.attempts.again(work)
-            self.ledger.running(work.process.process_id, work.attempt)
+            self.ledger.running(process_id, work.attempt)
         work.waiting = work.open_tasks()
+        if work.waiting:
+            self._push_work(work)
+
+    def _next_bundle(self) -> Bundle | None:
+        """The task with the longest chain behind it, with short ones of its night as far as they fit."""
+        while (best := self._queue.best()) is not None:
+            work = self._works.get(best.process_id)
+            alone = work is not None and work.alone
+            if alone and self._flying:
+                return None
+            wanted, limit = self._bundle_seconds()
+            self._queue.pop()
+            first = self._call(best.process_id)
+            if first is None:
+                continue
+            calls, seconds = [first], best.seconds
+            if best.group:
+                for mate in self._queue.mates(best.group, wanted - seconds, limit - seconds, BUNDLE_CALLS - 1):
+                    if self.stopper.stopping or (call := self._call(mate.process_id)) is None:
+                        continue
+                    calls.append(call)
+                    seconds += mate.seconds
+            self._sent += 1
+            self._alone = alone
+            return Bundle(number=self._sent, settings=self.settings, calls=tuple(calls), seconds=seconds)
+        return None
+
+    def _bundle_seconds(self) -> tuple[float, float]:
+        """What a bundle should last, and may: less when little is left, so that all workers end together."""
+        least, most = BUNDLE_S
+        return min(least, self._queue.seconds / self._window), most
+
+    def _call(self, process_id: ProcessId) -> TaskCall | None:
+        """The next task of a process; None where there is nothing to do for it any more."""
+        work = self._works.get(process_id) or self._take(process_id)
+        if work is None or not work.waiting:
+            return None
+        task = work.waiting.pop(0)
+        work.in_flight.add(task)
+        if work.waiting:
+            self._push_work(work)
+        return TaskCall(process_id, work.attempt, task)
 
     def _take(self, process_id: ProcessId) -> ProcessWork | None:
         """Begin to work on a ready process, if it still is."""
@@ -172,7 +246,7 @@ class Driver:
                 self.stopper.ask(DISK_FULL)
                 return None
             never = ProcessWork(planned, 0.0, 0, Size(0, 0), 1, 1, chunked=False)
-            self._task_failed(never, Task("prepare"), facts_of(error), None, again=False)
+            self._task_failed(never, Task("prepare"), Verdict(facts_of(error), again=False), None)
             return None
         if work is None:
             note = "published what an earlier driver had sealed"
@@ -183,35 +257,42 @@ class Driver:
         work.waiting = work.open_tasks()
         return work
 
-    def _submit(self, work: ProcessWork, task: Task) -> None:
-        call = TaskCall(self.settings, work.process.process_id, work.attempt, task)
-        work.in_flight.add(task)
-        self._flying[call] = work
-        self.backend.submit(call, work.priority)
+    def _submit(self, bundle: Bundle) -> None:
+        self._flying[bundle.number] = bundle
+        self.backend.submit(bundle, max(self._schedule.priorities[one.process_id] for one in bundle.calls))
 
     # -- what came back -------------------------------------------------------------------------------------------
 
     def _answer(self, finished: Finished) -> None:
-        work = self._flying.pop(finished.call, None)
-        if work is None:
+        bundle = self._flying.pop(finished.bundle.number, None)
+        if bundle is None:
             return
-        task, report = finished.call.task, finished.report
-        work.in_flight.discard(task)
-        if work.ended:
-            self._bury(work)
-        elif report is None:
-            self._lost(work, task, finished.lost)
-        else:
-            work.meters = work.meters.plus(_meters(report))
+        reports = finished.reports or (None,) * len(bundle.calls)
+        for call, report in zip(bundle.calls, reports, strict=True):
+            work = self._works[call.process_id]
+            work.in_flight.discard(call.task)
+            if work.ended:
+                self._bury(work)
+            elif report is None:
+                self._lost(work, call.task, finished.lost)
+            else:
+                self._told(work, call.task, report)
+            if not (work.ended or work.in_flight or work.waiting):
+                self._idle.append(work)
+
+    def _told(self, work: ProcessWork, task: Task, report: TaskReport) -> None:
+        """A worker answered for one task."""
+        if report.started_at:
+            work.meters = work.meters.plus(Meters.of(report))
             self.ledger.answered(work.process.recipe, report)
-            if report.sealed:
-                self._sealed(work, report)
-            elif report.failure is not None:
-                # A full disk stops the run; it is never the end of a process.
-                again = self._may_retry(work, report.failure) or report.failure.disk_full
-                self._task_failed(work, task, report.failure, report, again=again)
-            elif not report.stopped:
-                work.finish(task)
+        if report.sealed:
+            self._sealed(work, report)
+        elif report.failure is not None:
+            site, options = self.attempts.site, self.attempts.options
+            verdict = after_failure(work, report.failure, site.max_retries, options.back_off_s)
+            self._task_failed(work, task, verdict, report)
+        elif not report.stopped:
+            work.finish(task)
 
     def _sealed(self, work: ProcessWork, report: TaskReport | None) -> None:
         work.ended = True
@@ -226,49 +307,30 @@ class Driver:
             self._push(process_id)
 
     def _lost(self, work: ProcessWork, task: Task, why: str) -> None:
-        """No answer: the disk tells whether the task was executing, and whether its worker is dead."""
+        """No answer: the disk tells whether it is done, or was executing when its worker died."""
         if is_sealed(self._layout, work.process.process_id):
             self._sealed(work, None)
             return
         mark, fault = read_mark(self.attempts.directory(work), task)
-        if mark is None:
-            # A bystander of another task's death, or an answer that died on its way: again, free of charge, under a
-            # new number, so that a twin that the back end may still start finds nothing.
-            work.retrying = True
-            work.waiting.clear()
+        site, options = self.attempts.site, self.attempts.options
+        verdict = after_loss(work, mark, fault, why, site.max_retries, options.back_off_s)
+        if verdict.facts is not None:
+            self._task_failed(work, task, verdict, None)
             return
-        if alive(mark.writer) is not False:
-            facts = no_answer(mark.writer, why)
-            self._task_failed(work, task, facts, None, again=self._may_retry(work, facts))
-            return
-        work.kills += not work.retrying  # several chunks of one attempt count once
-        work.alone = True
-        self._task_failed(work, task, killed_its_worker(fault), None, again=work.kills < KILLS)
+        # Under a new number, so that a twin that the back end may still start finds nothing.
+        work.retrying = True
+        work.waiting.clear()
 
-    def _may_retry(self, work: ProcessWork, facts: FailureFacts) -> bool:
-        """Infra: elsewhere, later. Memory: once more, alone. Data, code and config never heal by themselves."""
-        if work.retrying and facts.cause in (Cause.INFRA, Cause.MEMORY):
-            return True  # another chunk of an attempt that is given up already
-        if facts.cause is Cause.INFRA:
-            work.retries += 1
-            work.not_before = time.monotonic() + self.attempts.options.back_off_s * 2 ** (work.retries - 1)
-            return work.retries <= self.attempts.site.max_retries
-        if facts.cause is Cause.MEMORY:
-            work.memory_retries += 1
-            work.alone = True
-            return work.memory_retries <= MEMORY_RETRIES
-        return False
-
-    def _task_failed(
-        self, work: ProcessWork, task: Task, facts: FailureFacts, report: TaskReport | None, *, again: bool
-    ) -> None:
+    def _task_failed(self, work: ProcessWork, task: Task, verdict: Verdict, report: TaskReport | None) -> None:
+        facts = verdict.facts
+        assert facts is not None
         if facts.disk_full:
             self.stopper.ask(DISK_FULL)
         if facts.cause is Cause.INFRA and not self.stopper.stopping and self.attempts.roots_gone(work.planned):
             self.stopper.ask(ROOT_GONE)
-        failed = _event(work, task, facts, report, final=not again)
+        failed = failed_event(work, task, verdict, report)
         work.waiting.clear()
-        if again:
+        if verdict.again:
             self.ledger.tried(failed)
             work.retrying = True
             return
@@ -307,58 +369,3 @@ class Driver:
         states = self._schedule.states
         left = [one for pid, one in self._schedule.planned.items() if states[pid] is State.CANCELLED]
         return no_room(self._layout.root, sum(one.prediction.bytes_out for one in left)).line
-
-
-def worker_settings(attempts: Attempts, backend: Backend, stop_file: str) -> WorkerSettings:
-    """What every task of the run is told."""
-    options, site = attempts.options, attempts.site
-    return WorkerSettings(
-        root=str(attempts.layout.root.resolve()),
-        cookbook=options.cookbook,
-        raw_roots=tuple(sorted((name, str(path)) for name, path in options.raw_roots.items())),
-        cache_bytes=int(site.calibration_cache_gb * 1e9),
-        verify_full=site.verify == "full",
-        driver=this_writer(),
-        isolated=backend.isolated,
-        stop_file=stop_file,
-    )
-
-
-def _meters(report: TaskReport) -> Meters:
-    return Meters(
-        wall_s=report.wall_s,
-        cpu_s=report.cpu_s,
-        peak_memory_bytes=report.peak_memory_bytes,
-        bytes_read=report.bytes_read,
-        planes_read=report.planes_read,
-        tasks=1,
-        started_at=report.started_at,
-        phases=report.phases,
-    )
-
-
-def _event(
-    work: ProcessWork, task: Task, facts: FailureFacts, report: TaskReport | None, *, final: bool
-) -> ProcessFailed:
-    return ProcessFailed(
-        process_id=work.process.process_id,
-        recipe=work.process.recipe,
-        attempt=work.attempt,
-        at=utc_now(),
-        cause=facts.cause,
-        code=facts.code,
-        signature=facts.signature,
-        message=facts.message,
-        remedy=facts.remedy,
-        subject=facts.subject or f"{work.process.subject.kind} {work.process.subject.subject_id}",
-        traceback=facts.traceback,
-        task=task.label,
-        host=report.host if report is not None else "",
-        pid=report.pid if report is not None else 0,
-        final=final,
-        started_at=work.meters.started_at,
-        wall_s=round(work.meters.wall_s, 3),
-        cpu_s=round(work.meters.cpu_s, 3),
-        peak_memory_bytes=work.meters.peak_memory_bytes,
-        qc=facts.qc,
-    )

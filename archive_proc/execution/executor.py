@@ -15,8 +15,9 @@ import msgspec
 
 from archive_proc.execution.attempting import Attempts
 from archive_proc.execution.backends import Backend, SerialBackend
+from archive_proc.execution.calls import WorkerSettings
 from archive_proc.execution.cookbooks import cookbook
-from archive_proc.execution.driver import Driver, worker_settings
+from archive_proc.execution.driver import Driver
 from archive_proc.execution.ledger import Ledger
 from archive_proc.execution.liveness import host_name, this_writer
 from archive_proc.execution.lock import Lease, acquire
@@ -106,7 +107,7 @@ def _run(
                 ledger=Ledger(schedule=schedule, journal=journal, progress=progress, breaker=site.breaker),
                 attempts=attempts,
                 backend=backend,
-                settings=worker_settings(attempts, backend, str(stop_file.resolve())),
+                settings=_worker_settings(attempts, backend, str(stop_file.resolve())),
                 stopper=stopper,
                 publisher=Publisher(
                     publish=_after_sync(options.publish, journal),
@@ -183,6 +184,22 @@ def backend_for(site: SiteProfile, should_stop: Callable[[], bool], to_run: Sequ
     # Never more workers than there are blocks of planes to work on.
     useful = sum(max(1, math.ceil(one.prediction.planes / SHARD_PLANES)) for one in to_run)
     return DaskLocal(min(site.workers or os.cpu_count() or 1, useful), site.memory_per_worker_gb)
+
+
+def _worker_settings(attempts: Attempts, backend: Backend, stop_file: str) -> WorkerSettings:
+    """What every task of the run is told."""
+    options, site = attempts.options, attempts.site
+    return WorkerSettings(
+        root=str(attempts.layout.root.resolve()),
+        cookbook=options.cookbook,
+        raw_roots=tuple(sorted((name, str(path)) for name, path in options.raw_roots.items())),
+        cache_bytes=int(site.calibration_cache_gb * 1e9),
+        verify_full=site.verify == "full",
+        driver=this_writer(),
+        isolated=backend.isolated,
+        stop_file=stop_file,
+        breaker=site.breaker,
+    )
 
 
 def _frames_of(processes: Sequence[PlannedProcess], frames: Mapping[FileId, RawFrame]) -> list[RawFrame]:

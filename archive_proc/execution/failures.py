@@ -170,6 +170,17 @@ def no_answer(worker: Writer, why: str) -> FailureFacts:
     )
 
 
+def lost_too_often(times: int, why: str) -> FailureFacts:
+    """Workers die around it, again and again, though it never was the one that executed."""
+    return FailureFacts(
+        cause=Cause.INFRA,
+        code="AP-RUN-016",
+        signature="lost with its worker",
+        message=f"was lost {times} times with workers that something else had ended: {why}",
+        remedy="look at what ends the workers (memory, walltime, the queue), run again",
+    )
+
+
 def killed_its_worker(fault: str) -> FailureFacts:
     """A worker that died while it executed the task; `fault`: what a fatal signal left behind, empty for SIGKILL."""
     how = fault.splitlines()[0] if fault else "SIGKILL, most often for memory"

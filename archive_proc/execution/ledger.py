@@ -108,11 +108,11 @@ class Ledger:
         self.failures[process_id] = failed
         self.journal.append(failed, durable=True)
         self.journal.append(
-            ProcessChanged(process_id=process_id, state=State.FAILED, at=utc_now(), attempt=failed.attempt)
+            ProcessChanged(process_id=process_id, state=failed.state, at=utc_now(), attempt=failed.attempt)
         )
-        blocked = self.schedule.fail(process_id)
-        self.progress.settle(process_id, State.FAILED, 0.0)
-        self.progress.say(f"failed {failed.recipe} {shown('proc', process_id)}: {failed.code} {failed.account}")
+        blocked = self.schedule.fail(process_id, failed.state)
+        self.progress.settle(process_id, failed.state, 0.0)
+        self.progress.say(f"{failed.state} {failed.recipe} {shown('proc', process_id)}: {failed.code} {failed.account}")
         self._announce(blocked, process_id)
         self._count_signature(failed)
 
@@ -142,7 +142,10 @@ class Ledger:
         self._signatures[key] += 1
         if self._signatures[key] >= self.breaker and failed.recipe not in self._paused:
             self._paused[failed.recipe] = failed.process_id
-            self.progress.say(f"paused {failed.recipe}: failed {self.breaker} times with {failed.signature}")
+            self.progress.warn(
+                f"paused {failed.recipe}: failed {self.breaker} times with {failed.signature}; "
+                "its other processes are blocked, everything else goes on"
+            )
 
     def paused(self, process_id: ProcessId) -> bool:
         """Block a process whose recipe is paused."""

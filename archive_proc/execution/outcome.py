@@ -84,7 +84,9 @@ class RunOutcome:
         """0 all done, 3 some failed or blocked, 5 disk full, 75 catalog behind or root gone, 130 and 143 stopped."""
         if self.stopped in _STOP_EXITS:
             return _STOP_EXITS[self.stopped]
-        bad = sum(self.counts.get(one, 0) for one in (State.FAILED, State.BLOCKED, State.LOST, State.CANCELLED))
+        bad = sum(
+            count for one, count in self.counts.items() if one.is_failure or one in (State.BLOCKED, State.CANCELLED)
+        )
         if bad:
             return EXIT_FAILED
         return EXIT_TEMPORARY if self.catalog_behind else EXIT_DONE

@@ -55,7 +55,7 @@ class Course:
                     self.ratios.append(wall_s / predicted)
             case State.CACHED:
                 tally.cached += 1
-            case State.FAILED | State.LOST:
+            case State.FAILED | State.LOST | State.QUARANTINED:
                 tally.failed += 1
             case _:
                 tally.blocked += 1

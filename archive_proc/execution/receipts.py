@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from archive_proc.execution.calls import Task
+from archive_proc.execution.calls import Task, TaskReport
 from archive_proc.execution.spec import AttemptDir
 from archive_proc.model.phases import Phases, summed
 from archive_proc.model.records import SealedObject
@@ -48,6 +48,20 @@ class Meters:
     tasks: int = 0
     started_at: str = ""
     phases: Phases = field(default_factory=dict)
+
+    @staticmethod
+    def of(report: TaskReport) -> Meters:
+        """What one task cost."""
+        return Meters(
+            wall_s=report.wall_s,
+            cpu_s=report.cpu_s,
+            peak_memory_bytes=report.peak_memory_bytes,
+            bytes_read=report.bytes_read,
+            planes_read=report.planes_read,
+            tasks=1,
+            started_at=report.started_at,
+            phases=report.phases,
+        )
 
     def plus(self, other: Meters) -> Meters:
         """Sums; the larger peak; the earlier start."""

@@ -78,6 +78,8 @@ class ProcessWork:
     retries: int = 0
     memory_retries: int = 0
     kills: int = 0
+    losses: int = 0
+    """Times it vanished with a worker that it had not killed."""
     alone: bool = False
     """To be tried with nothing else in flight."""
     retrying: bool = False
@@ -91,6 +93,11 @@ class ProcessWork:
     def process(self) -> Process:
         """The process."""
         return self.planned.process
+
+    @property
+    def tasks(self) -> int:
+        """Tasks it takes in all."""
+        return self.passes * (2 + -(-self.size.planes // self.chunk)) + 1 if self.chunked else 1
 
     def adopt(self, receipts: Iterable[Receipt]) -> None:
         """Count tasks of an earlier attempt as done."""

@@ -1,4 +1,4 @@
-"""What runs on a worker: one task of one process. Ids in, pixels from and to the store, a small report out.
+"""What runs on a worker: a bundle of tasks. Ids in, pixels from and to the store, small reports out.
 
 Any task may run twice: it writes the same whole shards and files again.
 """
@@ -6,6 +6,7 @@ Any task may run twice: it writes the same whole shards and files again.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from archive_proc.execution.births import first_answer
 from archive_proc.execution.cache import worker_cache
-from archive_proc.execution.calls import TaskCall, TaskReport
+from archive_proc.execution.calls import Bundle, TaskCall, TaskReport, WorkerSettings
 from archive_proc.execution.closing import Closing, Gathered, close_process, root_attrs
 from archive_proc.execution.compiling import compiling_is_start_up, import_libraries
 from archive_proc.execution.cookbooks import Cookbook, cookbook
@@ -26,6 +27,7 @@ from archive_proc.execution.receipts import Receipt, read_receipts, write_receip
 from archive_proc.execution.spec import AttemptDir, AttemptSpec, read_spec
 from archive_proc.execution.sweeps import chosen_rows, foresee, run_block, run_stripes, settled, shards
 from archive_proc.model.phases import Phase
+from archive_proc.model.processes import Cause
 from archive_proc.model.records import SealedObject
 from archive_proc.recipes.recipe import Arrays, BlockOutput
 from archive_proc.storage.blocks import read_blocks, write_blocks
@@ -48,10 +50,41 @@ class StoppedError(Exception):
     """The task was told to stop between two blocks; what it finished stays."""
 
 
-def run_task(call: TaskCall, should_stop: Callable[[], bool] | None = None) -> TaskReport:
+def run_bundle(bundle: Bundle, should_stop: Callable[[], bool] | None = None) -> tuple[TaskReport, ...]:
+    """Run the tasks of a bundle one after the other: one report a call. None of them can end another's process.
+
+    What would only fail, too, goes back unexecuted: after a full disk, and after as many equal faults of the code as
+    pause a recipe.
+    """
+    reports: list[TaskReport] = []
+    faults: Counter[str] = Counter()
+    for call in bundle.calls:
+        report = run_task(bundle.settings, call, should_stop)
+        reports.append(report)
+        failure = report.failure
+        if failure is not None and failure.cause is Cause.CODE:
+            faults[failure.signature] += 1
+        hopeless = 0 < bundle.settings.breaker <= max(faults.values(), default=0)
+        if report.stopped or hopeless or (failure is not None and failure.disk_full):
+            break
+    return (*reports, *(_not_begun(one) for one in bundle.calls[len(reports) :]))
+
+
+def _not_begun(call: TaskCall) -> TaskReport:
+    return TaskReport(
+        process_id=call.process_id,
+        attempt=call.attempt,
+        task=call.task,
+        host=host_name(),
+        pid=os.getpid(),
+        stopped=True,
+    )
+
+
+def run_task(settings: WorkerSettings, call: TaskCall, should_stop: Callable[[], bool] | None = None) -> TaskReport:
     """Run one task and report. Every exception becomes a failure with a cause; none leaves this function."""
     gauge = Gauge()
-    layout = Layout(Path(call.settings.root))
+    layout = Layout(Path(settings.root))
     directory = AttemptDir(layout.pending_dir(call.process_id, call.attempt))
     report = partial(
         TaskReport,
@@ -69,8 +102,8 @@ def run_task(call: TaskCall, should_stop: Callable[[], bool] | None = None) -> T
         if is_sealed(layout, call.process_id):
             sealed = True
         else:
-            with marked(directory, call.task, isolated=call.settings.isolated), listening() as said:
-                work = _Work(call, layout, directory, gauge, said, should_stop)
+            with marked(directory, call.task, isolated=settings.isolated), listening() as said:
+                work = _Work(settings, call, layout, directory, gauge, said, should_stop)
                 digests = work.run()
             sealed = digests is not None
     except StoppedError:
@@ -98,6 +131,7 @@ def run_task(call: TaskCall, should_stop: Callable[[], bool] | None = None) -> T
 class _Work:
     """One task at work."""
 
+    settings: WorkerSettings
     call: TaskCall
     layout: Layout
     directory: AttemptDir
@@ -107,7 +141,7 @@ class _Work:
 
     def run(self) -> dict[str, str] | None:
         """Run it; pixel digests when the process ended sealed, None when more tasks are to come."""
-        settings, clock = self.call.settings, self.gauge.clock
+        settings, clock = self.settings, self.gauge.clock
         with clock(Phase.START):
             book = cookbook(settings.cookbook)
             import_libraries(book.module)
@@ -154,7 +188,7 @@ class _Work:
 
     def check(self) -> None:
         """Between blocks: stop when told to, or when the driver that asked is dead."""
-        settings = self.call.settings
+        settings = self.settings
         told = (self.should_stop is not None and self.should_stop()) or (
             settings.stop_file != "" and Path(settings.stop_file).exists()
         )
@@ -224,7 +258,7 @@ class _Work:
         rows = chosen_rows(prepared.inputs.planes, f"{subject.kind} {subject.subject_id}")
         if len(rows) < prepared.n_planes:
             gathered.planes_used = tuple(int(one) for one in rows)
-        with Stripes(prepared.main, rows, self.directory.scratch, self.call.settings.spill_bytes) as source:
+        with Stripes(prepared.main, rows, self.directory.scratch, self.settings.spill_bytes) as source:
             self._compare(closing, 0)
             for index, sweep in enumerate(prepared.recipe.passes):
                 summaries: list[Arrays] = []

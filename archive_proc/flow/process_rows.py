@@ -67,7 +67,7 @@ def process_rows(found: Iterable[ProcessFacts], limits: QcLimits) -> ProcessRows
         if facts.record is not None:
             _sealed(made, facts.record)
             _quality(made, facts.record, facts.figures)
-        elif facts.word is not None and facts.word.state is State.FAILED:
+        elif facts.word is not None and facts.word.state.is_failure:
             _refused(made, facts.process, facts.word)
     return made
 

@@ -156,7 +156,7 @@ def _fold(facts: JournalFacts, run_id: RunId, event: Event) -> None:
 
 
 def _fold_change(facts: JournalFacts, run_id: RunId, event: ProcessChanged) -> None:
-    if event.state is State.FAILED:
+    if event.state.is_failure and event.state is not State.LOST:
         # The failure stands in a line of its own, with cause and code.
         return
     note = event.note or (f"waits for proc:{event.blocked_by[:12]}" if event.blocked_by else "")
@@ -184,7 +184,7 @@ def _fold_change(facts: JournalFacts, run_id: RunId, event: ProcessChanged) -> N
 def _fold_failure(facts: JournalFacts, run_id: RunId, event: ProcessFailed) -> None:
     facts.words[event.process_id] = Word(
         run_id=run_id,
-        state=State.FAILED,
+        state=event.state,
         at=moment(event.at),
         attempt=event.attempt,
         cause=event.cause.value,

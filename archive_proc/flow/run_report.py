@@ -104,7 +104,7 @@ def run_report(story: Story) -> RunReport:
 
 
 def _exit_status(status: RunStatus) -> int:
-    return 3 if any(status.counts.get(one, 0) for one in (State.FAILED, State.BLOCKED, State.LOST)) else 0
+    return 3 if any(one.is_failure or one is State.BLOCKED for one, count in status.counts.items() if count) else 0
 
 
 def _verdict(story: Story, failures: Sequence[FailureGroup]) -> str:
@@ -123,13 +123,16 @@ def _outcome(story: Story, failures: Sequence[FailureGroup]) -> str:
         what = f"All {total} processes are sealed" if total > 1 else "The process is sealed"
         return f"{what}: {new} made in this run, {total - new} stood already." if new else f"{what}: nothing was to do."
     parts = []
-    failed, blocked = counts.get(State.FAILED, 0), counts.get(State.BLOCKED, 0)
+    failed, poison = counts.get(State.FAILED, 0), counts.get(State.QUARANTINED, 0)
+    blocked = counts.get(State.BLOCKED, 0)
     if failed:
         causes = f", {len(failures)} kind{'s' if len(failures) > 1 else ''} of failure" if failures else ""
         parts.append(f"{failed} failed{causes}")
+    if poison:
+        parts.append(f"{poison} quarantined, because they killed their workers")
     if blocked:
         parts.append(f"{blocked} blocked by them")
-    rest = total - done - failed - blocked
+    rest = total - done - failed - poison - blocked
     if rest:
         parts.append(f"{rest} not finished")
     return f"{done} of {total} processes are sealed; {'; '.join(parts)}."
@@ -189,7 +192,7 @@ def _recipe_row(
     key: tuple[str, str], planned: Sequence[PlannedProcess], states: Mapping[ProcessId, State], made: Mapping[str, Row]
 ) -> RecipeRow:
     counts = Counter(states.get(one.process.process_id, State.PLANNED) for one in planned)
-    known = (State.DONE, State.CACHED, State.FAILED, State.BLOCKED)
+    known = (State.DONE, State.CACHED, State.FAILED, State.QUARANTINED, State.BLOCKED)
     rows = [made[one.process.process_id] for one in planned if one.process.process_id in made]
     seconds = sorted(float(row["wall_s"] or 0.0) for row in rows)
     predicted = sum(one.prediction.cpu_s for one in planned if one.process.process_id in made)
@@ -199,7 +202,7 @@ def _recipe_row(
         planned=len(planned),
         made=counts[State.DONE],
         stood=counts[State.CACHED],
-        failed=counts[State.FAILED],
+        failed=counts[State.FAILED] + counts[State.QUARANTINED],
         blocked=counts[State.BLOCKED],
         other=len(planned) - sum(counts[one] for one in known),
         median_s=round(statistics.median(seconds), 2) if seconds else None,
@@ -278,6 +281,7 @@ def _origins(story: Story) -> dict[str, str]:
         State.DONE: "made in this run",
         State.CACHED: "stood before",
         State.FAILED: "failed",
+        State.QUARANTINED: "killed its workers",
         State.BLOCKED: "blocked",
     }
     found: dict[str, str] = {}
@@ -407,7 +411,7 @@ def _reproduce(story: Story) -> tuple[tuple[str, str], ...]:
 
 def subject_states(plan: Plan, status: RunStatus) -> dict[tuple[str, str], tuple[str, str]]:
     """(subject, preset) -> state of its worst process in this run, and in words what it waits for or how it failed."""
-    ranks = {State.FAILED: 0, State.LOST: 1, State.BLOCKED: 2, State.DONE: 8, State.CACHED: 9}
+    ranks = {State.QUARANTINED: 0, State.FAILED: 0, State.LOST: 1, State.BLOCKED: 2, State.DONE: 8, State.CACHED: 9}
     words = {State.DONE: "made", State.CACHED: "stands"}
     failures = {one.process_id: f"{one.recipe}: {one.code} {one.account}" for one in status.failures}
     found: dict[tuple[str, str], tuple[int, str, str]] = {}

@@ -101,12 +101,14 @@ def resume(campaign: Campaign, run_id: RunId, order: Order) -> RunOutcome:
 
 
 def standing_failures(layout: Layout) -> dict[ProcessId, EarlierFailure]:
-    """`data` and `code` failures that no later attempt mended: not tried again without `--retry` or a changed id."""
+    """Failures by `data` and `code`, and poison, that no later attempt mended: not tried again without `--retry` or a
+    changed id.
+    """
     found: dict[ProcessId, EarlierFailure] = {}
     for run_id, path in iter_journals(layout.runs):
         for event in read_journal(path).events:
             if isinstance(event, ProcessFailed) and event.final:
-                if event.cause in (Cause.DATA, Cause.CODE):
+                if event.cause in (Cause.DATA, Cause.CODE) or event.poison:
                     found.setdefault(event.process_id, EarlierFailure(event.earlier_run or RunId(run_id), event))
             elif isinstance(event, ProcessChanged) and event.state in (State.DONE, State.RUNNING):
                 found.pop(event.process_id, None)

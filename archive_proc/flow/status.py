@@ -105,7 +105,7 @@ def run_status(layout: Layout, run_id: RunId, now: dt.datetime | None = None) ->
             if event.blocked_by is not None:
                 blocked[event.process_id] = event.blocked_by
         elif isinstance(event, ProcessFailed):
-            states[event.process_id] = State.FAILED if event.final else State.READY
+            states[event.process_id] = event.state if event.final else State.READY
             if event.final:
                 failures[event.process_id] = event
         elif isinstance(event, RunEnded):
@@ -128,7 +128,8 @@ def run_status(layout: Layout, run_id: RunId, now: dt.datetime | None = None) ->
         key=lambda row: -row[2],
     )
     cost = {one.process.process_id: one.prediction.cpu_s for one in plan.processes if one.to_run}
-    spent = sum(cost.get(pid, 0.0) for pid, one in states.items() if one in (State.DONE, State.FAILED, State.BLOCKED))
+    tried = [pid for pid, one in states.items() if one in (State.DONE, State.BLOCKED) or one.is_failure]
+    spent = sum(cost.get(pid, 0.0) for pid in tried)
     rest = sum(cost.get(pid, 0.0) for pid, one in states.items() if one not in _ENDED)
     left = rest / spent * elapsed if state == "running" and spent > 0 else None
     counts = Counter(states.values())

@@ -94,6 +94,13 @@ class ProcessFailed:
     """What was measured and refused it (cause data)."""
     earlier_run: RunId | None = None
     """Set when it was not tried again because this failure stands from that run."""
+    poison: bool = False
+    """It killed a worker at each of its tries: quarantined until `run --retry`, whatever the cause."""
+
+    @property
+    def state(self) -> State:
+        """What the process is after it, where it is final."""
+        return State.QUARANTINED if self.poison else State.FAILED
 
     @property
     def account(self) -> str:

@@ -25,8 +25,14 @@ class State(StrEnum):
     BLOCKED = "blocked"
     LOST = "lost"
     QUARANTINED = "quarantined"
+    """It killed a worker at each of its tries; left alone until `run --retry`."""
     WAIVED = "waived"
     CANCELLED = "cancelled"
+
+    @property
+    def is_failure(self) -> bool:
+        """It was tried, and there is no product."""
+        return self in (State.FAILED, State.QUARANTINED, State.LOST)
 
 
 class Cause(StrEnum):

@@ -12,6 +12,7 @@ from archive_proc.errors import LockedError, MisuseError, PreconditionError
 from archive_proc.execution.executor import execute
 from archive_proc.execution.lock import acquire
 from archive_proc.execution.outcome import EarlierFailure, RunOutcome
+from archive_proc.flow.running import standing_failures
 from archive_proc.model.events import ProcessChanged, ProcessFailed
 from archive_proc.model.processes import Cause, State
 from archive_proc.storage.journal import read_journal
@@ -89,7 +90,7 @@ def test_a_full_disk_stops_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("behave", "cause"), [("kill", Cause.MEMORY), ("crash", Cause.CODE)])
-def test_a_process_that_kills_its_worker_gets_one_more_try_and_takes_nobody_along(
+def test_a_process_that_kills_its_worker_is_quarantined_after_three_tries_and_takes_nobody_along(
     tmp_path: Path, behave: str, cause: Cause
 ) -> None:
     tonight = night(tmp_path)
@@ -113,7 +114,8 @@ def test_a_process_that_kills_its_worker_gets_one_more_try_and_takes_nobody_alon
     outcome = execute(
         plan, tonight.layout, tonight.frames, site(backend="local", workers=2), tonight.options(chunk_planes=16)
     )
-    assert outcome.counts == {State.DONE: 7, State.FAILED: 1}
+    assert outcome.counts == {State.DONE: 7, State.QUARANTINED: 1}
+    assert outcome.exit_status == 3
     (failure,) = outcome.failures
     assert failure.process_id == poison.process_id
     assert failure.code == "AP-RUN-017"
@@ -123,7 +125,9 @@ def test_a_process_that_kills_its_worker_gets_one_more_try_and_takes_nobody_alon
     failed = [one for one in events if isinstance(one, ProcessFailed)]
     assert {one.process_id for one in failed} == {poison.process_id}, "nobody else is blamed"
     # Two chunks of the first attempt may kill a worker each at the same moment: one kill, two lines.
-    assert [one.final for one in failed] in ([False, True], [False, False, True])
+    assert [one.final for one in failed] in ([False, False, True], [False, False, False, True])
+    assert [one.poison for one in failed] == [one.final for one in failed]
+    assert standing_failures(tonight.layout)[poison.process_id].failure.poison, "left alone by later runs"
 
 
 def test_five_equal_faults_pause_the_recipe(tmp_path: Path) -> None:

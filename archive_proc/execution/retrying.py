@@ -1,0 +1,102 @@
+"""Whether something that failed is tried again, and how (DESIGN 3.5): by its cause, never by hope."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from archive_proc.execution.calls import FailureFacts, Task, TaskReport
+from archive_proc.execution.failures import killed_its_worker, lost_too_often, no_answer
+from archive_proc.execution.liveness import alive
+from archive_proc.execution.meters import Mark, utc_now
+from archive_proc.execution.work import ProcessWork
+from archive_proc.model.events import ProcessFailed
+from archive_proc.model.processes import Cause
+
+MEMORY_RETRIES = 1
+KILLS = 3
+"""Tries of a task that kills its worker, all but the first one alone; then its process is poison."""
+FREE_LOSSES = 5
+"""Times a task may vanish with a worker that died of something else. Then something is wrong with the site."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a task that failed or did not answer."""
+
+    facts: FailureFacts | None
+    """None: nothing to hold against it, it is sent again free of charge."""
+    again: bool
+    poison: bool = False
+    """It has killed a worker too often."""
+
+
+def after_failure(work: ProcessWork, facts: FailureFacts, max_retries: int, back_off_s: float) -> Verdict:
+    """Infra: elsewhere, later. Memory: once more, alone. Data, code and config never heal by themselves.
+
+    A full disk stops the run; it is never the end of a process.
+    """
+    return Verdict(facts, _may_retry(work, facts, max_retries, back_off_s) or facts.disk_full)
+
+
+def _may_retry(work: ProcessWork, facts: FailureFacts, max_retries: int, back_off_s: float) -> bool:
+    if work.retrying and facts.cause in (Cause.INFRA, Cause.MEMORY):
+        return True  # another chunk of an attempt that is given up already
+    if facts.cause is Cause.INFRA:
+        work.retries += 1
+        work.not_before = time.monotonic() + back_off_s * 2 ** (work.retries - 1)
+        return work.retries <= max_retries
+    if facts.cause is Cause.MEMORY:
+        work.memory_retries += 1
+        work.alone = True
+        return work.memory_retries <= MEMORY_RETRIES
+    return False
+
+
+def after_loss(
+    work: ProcessWork, mark: Mark | None, fault: str, why: str, max_retries: int, back_off_s: float
+) -> Verdict:
+    """No answer: the mark on disk tells whether the task was executing, and whether its worker is dead.
+
+    Without a mark it is a bystander of another task's death, or its answer died on the way.
+    """
+    if mark is None:
+        work.losses += not work.retrying
+        if work.losses > FREE_LOSSES:
+            return after_failure(work, lost_too_often(work.losses, why), max_retries, back_off_s)
+        return Verdict(None, again=True)
+    if alive(mark.writer) is not False:
+        return after_failure(work, no_answer(mark.writer, why), max_retries, back_off_s)
+    work.kills += not work.retrying  # several chunks of one attempt count once
+    work.alone = True
+    again = work.kills < KILLS
+    return Verdict(killed_its_worker(fault), again, poison=not again)
+
+
+def failed_event(work: ProcessWork, task: Task, verdict: Verdict, report: TaskReport | None) -> ProcessFailed:
+    """The row of a failure; `report` where a worker told of it."""
+    facts = verdict.facts
+    assert facts is not None
+    return ProcessFailed(
+        process_id=work.process.process_id,
+        recipe=work.process.recipe,
+        attempt=work.attempt,
+        at=utc_now(),
+        cause=facts.cause,
+        code=facts.code,
+        signature=facts.signature,
+        message=facts.message,
+        remedy=facts.remedy,
+        subject=facts.subject or f"{work.process.subject.kind} {work.process.subject.subject_id}",
+        traceback=facts.traceback,
+        task=task.label,
+        host=report.host if report is not None else "",
+        pid=report.pid if report is not None else 0,
+        final=not verdict.again,
+        poison=verdict.poison,
+        started_at=work.meters.started_at,
+        wall_s=round(work.meters.wall_s, 3),
+        cpu_s=round(work.meters.cpu_s, 3),
+        peak_memory_bytes=work.meters.peak_memory_bytes,
+        qc=facts.qc,
+    )

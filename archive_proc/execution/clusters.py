@@ -12,11 +12,13 @@ import queue
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterable
 from typing import Any
 
 import dask
 import distributed
+from distributed.core import Status
 
 from archive_proc.errors import TemporaryError
 from archive_proc.execution.backends import Finished
@@ -27,6 +29,8 @@ from archive_proc.execution.worker import run_bundle
 
 START_TIMEOUT_S = 120.0
 START_TRIES = 3
+LOOK_EVERY_S = 5.0
+"""For workers that are gone, while nothing else happens."""
 _RESULT_TIMEOUT_S = 10.0
 """For fetching 1 kB. An answer that died with its worker would be waited for until Dask has run the task again."""
 
@@ -69,6 +73,10 @@ class DaskLocal:
         """By the bundle's number."""
         self._done: queue.SimpleQueue[tuple[Bundle, Any]] = queue.SimpleQueue()
         self._open = contextlib.ExitStack()
+        self._looked = 0.0
+        # Names of nannies without a worker: seen the last time, and those that another took the place of.
+        self._gone: set[Any] = set()
+        self._replaced: set[Any] = set()
 
     def start(self) -> None:
         """Start scheduler and workers. Raises TemporaryError (AP-RUN-030) when they do not come up in three tries."""
@@ -126,7 +134,26 @@ class DaskLocal:
                     ended.append(self._finished(bundle, future))
                 bundle, future = self._done.get_nowait()
         except queue.Empty:
+            if not ended:
+                self._replace()
             return ended
+
+    def _replace(self) -> None:
+        """Start a worker in place of each one whose nanny gave up, seen so twice in a row.
+
+        A nanny restarts a worker that dies, but one that dies while it starts (a task of it kills at once) can leave
+        the nanny with nothing, for good.
+        """
+        if self._cluster is None or time.monotonic() < self._looked + LOOK_EVERY_S:
+            return
+        self._looked = time.monotonic()
+        before, self._gone = (
+            self._gone,
+            {name for name, nanny in self._cluster.workers.items() if _gave_up(nanny) and name not in self._replaced},
+        )
+        if left := self._gone & before:
+            self._replaced |= left
+            self._cluster.scale(self.workers + len(self._replaced))
 
     def _finished(self, bundle: Bundle, future: Any) -> Finished:
         try:
@@ -152,6 +179,12 @@ class DaskLocal:
         self._futures.clear()
         self._open.close()
         self._client = self._cluster = None
+
+
+# Any: dask's nanny.
+def _gave_up(nanny: Any) -> bool:
+    """Whether it has no worker process and is not about to have one."""
+    return nanny.process is None or nanny.process.status in (Status.stopped, Status.failed)
 
 
 class _Worker(distributed.WorkerPlugin):

@@ -36,6 +36,7 @@ READERS = frozenset(
         "archive_proc/storage/snapshots.py",
         "archive_proc/storage/manifests.py",
         "archive_proc/flow/intake.py",
+        "archive_proc/flow/run_states.py",
         "archive_proc/flow/status.py",
         "archive_proc/flow/run_report.py",
         "archive_proc/cli/main.py",

@@ -4,41 +4,103 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from archive_proc.cli.fitting import cut, folded, terminal_width
 from archive_proc.cli.options import opened
 from archive_proc.model.processes import State
+
+if TYPE_CHECKING:
+    from archive_proc.archive import Archive
+    from archive_proc.flow.status import RunStatus
+
+_ON_TERMINAL_S, _ELSEWHERE_S = 2.0, 60.0
 
 
 @click.command("status")
 @click.argument("run", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--watch", "watching", is_flag=True, help="Follow it to its end; Ctrl-C leaves the run alone.")
+@click.option("--every", type=click.FloatRange(0.1), metavar="S", help="With --watch [2 s; 60 s off a terminal].")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object; with --watch one a line.")
 @click.pass_context
-def command(context: click.Context, run: str | None, as_json: bool) -> None:
-    """Counts, rate and time left of RUN (the latest). Exits 3 when something failed or is blocked."""
-    status = opened(context).status(run)
-    if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "schema": 1,
-                    "run_id": status.run_id,
-                    "plan_id": status.plan_id,
-                    "site": status.site,
-                    "state": status.state,
-                    "counts": {state.value: number for state, number in status.counts.items()},
-                    "elapsed_s": round(status.elapsed_s, 1),
-                    "left_s": None if status.left_s is None else round(status.left_s, 1),
-                    "failures": [
-                        {"process_id": one.process_id, "recipe": one.recipe, "cause": one.cause, "code": one.code}
-                        for one in status.failures
-                    ],
-                },
-                indent=1,
-            )
-        )
+def command(context: click.Context, run: str | None, watching: bool, every: float | None, as_json: bool) -> None:
+    """Counts, rates, end and failures of RUN (the latest). Exits 3 when something failed or is blocked."""
+    archive = opened(context)
+    if watching:
+        status = _follow(archive, archive.run_id(run), every, as_json=as_json)
     else:
-        click.echo("\n".join(status.lines))
+        status = archive.status(run)
+        click.echo(json.dumps(_json(status), indent=1) if as_json else "\n".join(_page(status)))
     if any(one.is_failure or one is State.BLOCKED for one, count in status.counts.items() if count):
         sys.exit(3)
+
+
+def _follow(archive: Archive, run: str, every: float | None, *, as_json: bool) -> RunStatus:
+    """Show a run until nobody works on it any more."""
+    screen = sys.stdout.isatty() and not as_json
+    pause = every or (_ON_TERMINAL_S if screen else _ELSEWHERE_S)
+    try:
+        with _screen(screen) as show:
+            while (status := archive.status(run)).is_running:
+                if screen:
+                    show("\n".join(_page(status)))
+                else:
+                    click.echo(_line(status, as_json=as_json))
+                time.sleep(pause)
+    except KeyboardInterrupt:
+        click.echo("the run goes on; archive-proc cancel stops it", err=True)
+        sys.exit(0)
+    click.echo(_line(status, as_json=True) if as_json else "\n".join(_page(status)))
+    return status
+
+
+class _screen:  # noqa: N801 - a context manager, read as one
+    """The other screen of a terminal, so that what stood there comes back. Calling it shows a page."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted
+
+    def __enter__(self) -> _screen:
+        if self._wanted:
+            click.echo("\x1b[?1049h\x1b[?25l", nl=False)
+        return self
+
+    def __call__(self, page: str) -> None:
+        # From the top, each line cut off behind its end, then everything below: nothing flickers.
+        click.echo("\x1b[H" + page.replace("\n", "\x1b[K\n") + "\x1b[K\n\x1b[J", nl=False)
+
+    def __exit__(self, *_: object) -> None:
+        if self._wanted:
+            click.echo("\x1b[?25h\x1b[?1049l", nl=False)
+
+
+def _page(status: RunStatus) -> list[str]:
+    from archive_proc.flow.status_text import status_lines
+
+    lines = status_lines(status)
+    width = terminal_width()
+    if width is None:
+        return lines
+    return [one if len(one) <= width else folded(one, 4) if _is_prose(one) else cut(one, width) for one in lines]
+
+
+def _is_prose(line: str) -> bool:
+    return not line.startswith("  ")
+
+
+def _line(status: RunStatus, *, as_json: bool) -> str:
+    from archive_proc.flow.status_text import status_line
+
+    return json.dumps(_json(status)) if as_json else status_line(status)
+
+
+# Any: JSON values.
+def _json(status: RunStatus) -> dict[str, Any]:
+    import msgspec
+
+    found = msgspec.to_builtins(status)
+    assert isinstance(found, dict)
+    return {"schema": 2, **found}

@@ -1,4 +1,4 @@
-"""Where bundles of tasks run: five methods. Everything that must outlive a process is ours, so a back end may be dumb.
+"""Where bundles of tasks run: a few methods. What must outlive a process is ours, so a back end may be dumb.
 
 `serial` runs tasks in the driver's own process, one at a time; `clusters.py` has Dask's.
 """
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,6 +51,9 @@ class Backend(Protocol):
     def cancel(self, bundles: Iterable[Bundle]) -> None:
         """Forget bundles that have not started; running ones may go on."""
 
+    def census(self) -> Mapping[str, int]:
+        """Workers by state: `busy`, `idle`, `paused`, `missing`, ...; for people, read now and then."""
+
     def stop(self) -> None:
         """Give everything back. Harmless twice."""
 
@@ -92,6 +95,10 @@ class SerialBackend:
         """Forget queued bundles."""
         gone = {one.number for one in bundles}
         self._queue = deque(one for one in self._queue if one.number not in gone)
+
+    def census(self) -> Mapping[str, int]:
+        """One: the process that asks."""
+        return {"busy": 1}
 
     def stop(self) -> None:
         """Forget all."""

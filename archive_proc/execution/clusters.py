@@ -13,7 +13,8 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dask
@@ -173,6 +174,19 @@ class DaskLocal:
         gone = [future for one in bundles if (future := self._futures.pop(one.number, None)) is not None]
         if gone and self._client is not None:
             self._client.cancel(gone)
+
+    def census(self) -> Mapping[str, int]:
+        """Workers by state, as the scheduler in this process knows them; empty while there is none."""
+        if self._cluster is None:
+            return {}
+        found: Counter[str] = Counter()
+        with contextlib.suppress(RuntimeError):  # a worker came or went while they were counted: next time
+            for one in list(self._cluster.scheduler.workers.values()):
+                state = one.status.name
+                found[("busy" if one.processing else "idle") if state == "running" else state] += 1
+        if (missing := self.workers - found.total()) > 0:
+            found["missing"] = missing
+        return found
 
     def stop(self) -> None:
         """Close workers and scheduler."""

@@ -28,6 +28,7 @@ from archive_proc.execution.progress import progress_for
 from archive_proc.execution.publishing import Publisher
 from archive_proc.execution.schedule import Schedule
 from archive_proc.execution.stopping import STOP_NAME, Stopper
+from archive_proc.execution.watching import Watched, watch
 from archive_proc.model.events import RunEnded, RunStarted
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId, ProcessId, RunId
@@ -95,11 +96,14 @@ def _run(
                 package_version=__version__,
             ),
         )
-        with JournalWriter(layout.journal(run_id)) as journal:
+        watching = watch(layout, run_id, plan.plan_id, schedule, [one.process.process_id for one in to_run], backend)
+        with JournalWriter(layout.journal(run_id), watching.heard) as journal:
             journal.append(_started(plan, site, options, run_id, backend, len(plan.processes) - len(to_run)))
-            progress = progress_for(
+            watching.write()
+            shown = progress_for(
                 {one.process.process_id: one for one in to_run}, backend.workers, wanted=options.progress
             )
+            progress = Watched(shown, watching)
             attempts = Attempts(
                 plan_id=plan.plan_id, run_id=run_id, layout=layout, frames=frames, site=site, options=options
             )
@@ -128,6 +132,7 @@ def _run(
                 backend.stop()
                 progress.close()
             _end(driver, journal)
+            watching.write()
             return driver.outcome()
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from archive_proc.execution.calls import TaskReport
 from archive_proc.execution.meters import utc_now
@@ -13,7 +14,7 @@ from archive_proc.execution.outcome import EarlierFailure
 from archive_proc.execution.progress import Progress
 from archive_proc.execution.receipts import Meters
 from archive_proc.execution.schedule import Schedule
-from archive_proc.model.events import ProcessChanged, ProcessFailed, TaskEnded, WorkerReady
+from archive_proc.model.events import ProcessChanged, ProcessFailed, RecipePaused, TaskEnded, WorkerReady
 from archive_proc.model.ids import ProcessId, shown
 from archive_proc.model.processes import Cause, State
 from archive_proc.storage.journal import JournalWriter
@@ -37,15 +38,27 @@ class Ledger:
     def running(self, process_id: ProcessId, attempt: int) -> None:
         """An attempt begins."""
         self.schedule.states[process_id] = State.RUNNING
-        self.journal.append(ProcessChanged(process_id=process_id, state=State.RUNNING, at=utc_now(), attempt=attempt))
+        self.journal.append(self._changed(process_id, State.RUNNING, attempt=attempt))
+
+    # Any: fields of ProcessChanged.
+    def _changed(self, process_id: ProcessId, state: State, **more: Any) -> ProcessChanged:
+        planned = self.schedule.planned[process_id]
+        return ProcessChanged(
+            process_id=process_id,
+            state=state,
+            at=utc_now(),
+            recipe=planned.process.recipe,
+            planes=planned.prediction.planes,
+            predicted_s=round(planned.prediction.cpu_s, 3),
+            **more,
+        )
 
     def done(self, process_id: ProcessId, attempt: int, host: str, meters: Meters, note: str = "") -> list[ProcessId]:
         """A process is sealed; gives those that became ready by it."""
         self.journal.append(
-            ProcessChanged(
-                process_id=process_id,
-                state=State.DONE,
-                at=utc_now(),
+            self._changed(
+                process_id,
+                State.DONE,
                 attempt=attempt,
                 host=host,
                 wall_s=round(meters.wall_s, 3),
@@ -95,7 +108,7 @@ class Ledger:
     def cancelled(self, process_id: ProcessId) -> None:
         """The run stops before this process is done."""
         self.schedule.states[process_id] = State.CANCELLED
-        self.journal.append(ProcessChanged(process_id=process_id, state=State.CANCELLED, at=utc_now()))
+        self.journal.append(self._changed(process_id, State.CANCELLED))
         self.progress.settle(process_id, State.CANCELLED, 0.0)
 
     def tried(self, failed: ProcessFailed) -> None:
@@ -107,9 +120,7 @@ class Ledger:
         process_id = failed.process_id
         self.failures[process_id] = failed
         self.journal.append(failed, durable=True)
-        self.journal.append(
-            ProcessChanged(process_id=process_id, state=failed.state, at=utc_now(), attempt=failed.attempt)
-        )
+        self.journal.append(self._changed(process_id, failed.state, attempt=failed.attempt))
         blocked = self.schedule.fail(process_id, failed.state)
         self.progress.settle(process_id, failed.state, 0.0)
         self.progress.say(f"{failed.state} {failed.recipe} {shown('proc', process_id)}: {failed.code} {failed.account}")
@@ -129,9 +140,7 @@ class Ledger:
 
     def _announce(self, blocked: Iterable[ProcessId], root: ProcessId, note: str = "") -> None:
         for process_id in blocked:
-            self.journal.append(
-                ProcessChanged(process_id=process_id, state=State.BLOCKED, at=utc_now(), blocked_by=root, note=note)
-            )
+            self.journal.append(self._changed(process_id, State.BLOCKED, blocked_by=root, note=note))
             self.progress.settle(process_id, State.BLOCKED, 0.0)
 
     def _count_signature(self, failed: ProcessFailed) -> None:
@@ -146,6 +155,14 @@ class Ledger:
                 f"paused {failed.recipe}: failed {self.breaker} times with {failed.signature}; "
                 "its other processes are blocked, everything else goes on"
             )
+            paused = RecipePaused(
+                recipe=failed.recipe,
+                signature=failed.signature,
+                process_id=failed.process_id,
+                failures=self._signatures[key],
+                at=utc_now(),
+            )
+            self.journal.append(paused, durable=True)
 
     def paused(self, process_id: ProcessId) -> bool:
         """Block a process whose recipe is paused."""

@@ -21,7 +21,7 @@ from types import TracebackType
 import msgspec
 
 from archive_proc.errors import LockedError
-from archive_proc.execution.liveness import Writer, alive, this_writer
+from archive_proc.execution.liveness import Writer, alive, host_name, this_writer
 from archive_proc.model.ids import canonical_json
 from archive_proc.storage.layout import Layout
 
@@ -41,6 +41,11 @@ class Holder:
     since: str
     heartbeat: str
     """ISO UTC by the holder's clock, for people; the age of the lease is that of its file."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it runs on another host, where only the heartbeat tells that it lives."""
+        return self.writer.host != host_name()
 
 
 class Lease:
@@ -123,18 +128,37 @@ def holder_of(layout: Layout) -> Holder | None:
     return None if current is None or stale(layout.driver_lock, current) else current
 
 
+def driver_of(layout: Layout, host: str, pid: int) -> Holder | None:
+    """The holder of the lease where it is this driver and lives: what tells a run that works from one that was killed.
+
+    A driver of another host counts as living until its heartbeat has been silent for ten minutes.
+    """
+    holder = holder_of(layout)
+    return holder if holder is not None and (holder.writer.host, holder.writer.pid) == (host, pid) else None
+
+
+def silence_s(layout: Layout) -> float | None:
+    """Seconds since the last heartbeat of the lease, by the file system's clock; None where that cannot be told."""
+    return _silence_s(layout.driver_lock)
+
+
 def stale(path: Path, holder: Holder) -> bool:
     """Whether the holder of the lease at `path` is dead: see the module's docstring."""
     living = alive(holder.writer)
     if living is not None:
         return not living
+    silence = _silence_s(path)
+    return silence is not None and silence > STALE_AFTER_S  # where it cannot be told, nothing is taken over
+
+
+def _silence_s(path: Path) -> float | None:
     probe = path.with_name(f"{path.name}.{uuid.uuid4().hex}.now")
     try:
         beat = path.stat().st_mtime
         probe.touch()
-        return probe.stat().st_mtime - beat > STALE_AFTER_S
+        return probe.stat().st_mtime - beat
     except OSError:
-        return False  # it cannot be told, so it is not taken over
+        return None
     finally:
         with contextlib.suppress(OSError):
             probe.unlink()

@@ -13,8 +13,8 @@ from archive_proc.errors import PreconditionError
 from archive_proc.flow.campaign import Campaign
 from archive_proc.flow.page_orders import PageSources, page_orders
 from archive_proc.flow.run_report import Story, run_report, subject_states, worst
+from archive_proc.flow.run_states import run_states
 from archive_proc.flow.running import load_plan
-from archive_proc.flow.status import run_status
 from archive_proc.model.ids import RunId
 from archive_proc.quality.content import Card, RunReport
 from archive_proc.quality.drawing import Drawn, DrawOptions, draw_all
@@ -58,7 +58,7 @@ def write_report(campaign: Campaign, run_id: RunId, options: ReportOptions) -> W
     from archive_proc.quality.html import report_html, report_json
 
     layout = campaign.layout
-    status = run_status(layout, run_id)
+    status = run_states(layout, run_id)
     plan = load_plan(layout, status.plan_id)
     roots = {name: Path(root) for name, root in campaign.settings.raw_roots.items()}
     orders = page_orders(PageSources(layout, campaign.frames, roots), plan)

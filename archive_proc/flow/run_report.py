@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from archive_proc.catalog.query import query
-from archive_proc.flow.status import RunStatus
+from archive_proc.flow.run_states import RunStates
 from archive_proc.model.events import ProcessFailed
 from archive_proc.model.ids import ProcessId, sha256_hex, shown
 from archive_proc.model.processes import Plan, PlannedProcess, State
@@ -51,7 +51,7 @@ class Story:
     layout: Layout
     settings: ArchiveSettings
     plan: Plan
-    status: RunStatus
+    status: RunStates
     cards: tuple[Card, ...]
     drawn: tuple[Drawn, ...]
     orders: tuple[PageOrder, ...]
@@ -103,7 +103,7 @@ def run_report(story: Story) -> RunReport:
     )  # fmt: skip
 
 
-def _exit_status(status: RunStatus) -> int:
+def _exit_status(status: RunStates) -> int:
     return 3 if any(one.is_failure or one is State.BLOCKED for one, count in status.counts.items() if count) else 0
 
 
@@ -409,7 +409,7 @@ def _reproduce(story: Story) -> tuple[tuple[str, str], ...]:
     )
 
 
-def subject_states(plan: Plan, status: RunStatus) -> dict[tuple[str, str], tuple[str, str]]:
+def subject_states(plan: Plan, status: RunStates) -> dict[tuple[str, str], tuple[str, str]]:
     """(subject, preset) -> state of its worst process in this run, and in words what it waits for or how it failed."""
     ranks = {State.QUARANTINED: 0, State.FAILED: 0, State.LOST: 1, State.BLOCKED: 2, State.DONE: 8, State.CACHED: 9}
     words = {State.DONE: "made", State.CACHED: "stands"}

@@ -1,23 +1,50 @@
-"""Where a run stands, from its journal alone: works for a living driver, a dead one and a finished one."""
+"""Where a run stands: read off the page beside its journal and the few lines behind it, at once for any size of run.
+
+Works for a living driver, also on another host, for a dead one and for a run that is over.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
-from collections import Counter
+import heapq
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from archive_proc.execution.lock import holder_of
-from archive_proc.model.events import ProcessChanged, ProcessFailed, RunEnded, RunStarted
-from archive_proc.model.ids import PlanId, ProcessId, RunId, shown
+from archive_proc.execution.course import STEPS, FailureKind, Past, RecipeCourse, RunCourse, course_of, seconds
+from archive_proc.execution.course_page import read_course
+from archive_proc.execution.lock import driver_of, silence_s
+from archive_proc.execution.meters import marks
+from archive_proc.execution.spec import AttemptDir
+from archive_proc.model.events import ProcessChanged
+from archive_proc.model.ids import PlanId, ProcessId, RunId
 from archive_proc.model.processes import State
-from archive_proc.planning.text import plan_from_json
 from archive_proc.storage.journal import read_journal
 from archive_proc.storage.layout import Layout
-from archive_proc.storage.runs import read_run
+from archive_proc.storage.runs import RunFile, read_run
 from archive_proc.storage.seal import is_sealed
 
-_ENDED = (State.DONE, State.CACHED, State.FAILED, State.BLOCKED, State.CANCELLED, State.QUARANTINED, State.WAIVED)
+OLDEST = 5
+"""Running processes that are named."""
+UNKNOWN = 2.0
+"""Without any history a prediction is trusted within this factor."""
+LOW, HIGH = 0.1, 0.9
+"""Quantiles of the band."""
+_FEW = 5
+"""Processes of this run from which on their own mean says more than earlier runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A process that is being made."""
+
+    recipe: str
+    process_id: ProcessId
+    age_s: float
+    planes: int
+    hosts: tuple[str, ...]
+    """Where its tasks execute now; of its last task where none does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,137 +56,217 @@ class RunStatus:
     site: str
     state: str
     """running, ended, stopped (SIGINT, ...), or dead (no driver and no end: run or resume continues)."""
+    driver: str
+    """Host and pid of the newest driver."""
+    silence_s: float | None
+    """Since its last heartbeat; None unless it runs on another host."""
     counts: Mapping[State, int]
     """Adds up to the plan."""
-    by_recipe: Mapping[str, tuple[int, int]]
-    """recipe -> (sealed, planned)."""
-    running: tuple[tuple[str, ProcessId, float], ...]
-    """(recipe, process, seconds since it began), oldest first."""
-    failures: tuple[ProcessFailed, ...]
+    by_recipe: Mapping[str, Mapping[State, int]]
+    """recipe -> final and running states; `planned` has the rest."""
     elapsed_s: float
-    left_s: float | None
-    """Seconds left by predicted cost and the rate so far; None when unknown or ended."""
+    """Since it was started, or last continued."""
+    processes_per_min: float | None
+    planes_per_min: float | None
+    """Over the last ten minutes; None before anything was done. A plane counts for each process that goes over it."""
+    left_s: tuple[float, float] | None
+    """Band of the time left; None where nothing is left, nobody works, or nothing was predicted."""
+    history: int
+    """Earlier runs that the band rests on."""
+    chain_s: float | None
+    """Predicted seconds of the longest chain of what is left."""
+    ready: int
+    """Processes that could begin, were there a worker."""
+    in_flight: int
+    workers: int
+    """Wanted."""
+    census: Mapping[str, int]
+    """Workers by state."""
+    running: tuple[Running, ...]
+    """The oldest."""
+    busy_s: float
+    """Worker seconds of tasks."""
+    cpu_s: float
+    held_s: float
+    """Worker seconds that workers stood, idle ones included."""
+    planes: int
+    failures: tuple[FailureKind, ...]
+    """By signature, the most frequent first."""
+    paused: Mapping[str, str]
+    """Recipe -> signature that opened its breaker."""
+    note: str
     torn: int
     """Journal lines that could not be read."""
-    states: Mapping[ProcessId, State]
-    """State of every process of the plan; `counts` counts them."""
-    blocked: Mapping[ProcessId, ProcessId]
-    """Blocked process -> the failed one at the root."""
-    started: RunStarted | None
-    """The journal's first word, the newest where a run was resumed; None where there is none."""
-    last_at: str
-    """ISO UTC of the journal's last line."""
 
     @property
-    def lines(self) -> list[str]:
-        """As people read it."""
-        total = sum(self.counts.values())
-        head = f"run:{self.run_id}  {self.state}  site {self.site}  plan:{self.plan_id[:12]}"
-        counts = ", ".join(f"{number} {state.value}" for state, number in self.counts.items() if number)
-        lines = [head, f"{total} processes: {counts or 'none'}"]
-        width = max((len(name) for name in self.by_recipe), default=0)
-        lines += [f"  {name.ljust(width)}  {sealed} of {planned}" for name, (sealed, planned) in self.by_recipe.items()]
-        times = f"elapsed {_clock(self.elapsed_s)}"
-        if self.left_s is not None:
-            times += f", about {_clock(self.left_s)} left"
-        lines.append(times)
-        if self.running:
-            recipe, process, seconds = self.running[0]
-            lines.append(f"oldest running: {recipe} {shown('proc', process)} since {_clock(seconds)}")
-        for failure in self.failures:
-            where = shown("proc", failure.process_id)
-            lines.append(f"failed ({failure.cause}): {failure.recipe} {where} {failure.code} {failure.account}")
-        if self.state == "dead":
-            lines.append("its driver is gone: `archive-proc run`, or `archive-proc resume`, continues")
-        if self.torn:
-            lines.append(f"{self.torn} torn journal lines were left out")
-        return lines
+    def is_running(self) -> bool:
+        """Whether a driver works on it."""
+        return self.state == "running"
 
 
 def run_status(layout: Layout, run_id: RunId, now: dt.datetime | None = None) -> RunStatus:
     """Read where a run stands. Raises NotFoundError AP-STO-027 for a run that does not exist."""
     facts = read_run(layout, run_id)
-    journal = read_journal(layout.journal(run_id))
-    plan = plan_from_json(layout.plan(facts.plan_id).read_bytes(), f"plan {facts.plan_id[:12]}")
-    # A cached process has no line of its own: its seal is the record.
-    states: dict[ProcessId, State] = {
-        pid: State.CACHED if is_sealed(layout, pid) else State.PLANNED
-        for pid in (one.process.process_id for one in plan.processes)
-    }
-    since: dict[ProcessId, str] = {}
-    failures: dict[ProcessId, ProcessFailed] = {}
-    blocked: dict[ProcessId, ProcessId] = {}
-    started: RunStarted | None = None
-    first = last = facts.created_at
-    state = "dead"
-    for event in journal.events:
-        last = event.at
-        if isinstance(event, RunStarted):
-            state, first, started = "dead", event.at, event
-            blocked.clear()
-            states = {pid: one if one in (State.DONE, State.CACHED) else State.PLANNED for pid, one in states.items()}
-            failures.clear()
-        elif isinstance(event, ProcessChanged):
-            states[event.process_id] = event.state
-            since[event.process_id] = event.at
-            if event.blocked_by is not None:
-                blocked[event.process_id] = event.blocked_by
-        elif isinstance(event, ProcessFailed):
-            states[event.process_id] = event.state if event.final else State.READY
-            if event.final:
-                failures[event.process_id] = event
-        elif isinstance(event, RunEnded):
-            state = f"stopped ({event.stopped})" if event.stopped else "ended"
-    moment = now or dt.datetime.now(dt.UTC)
-    living = holder_of(layout)
-    if state == "dead" and living is not None and living.purpose.startswith("run"):
-        state = "running"
-    until = moment if state == "running" else _time(last)
-    elapsed = max(0.0, (until - _time(first)).total_seconds())
-    recipes = {one.process.process_id: one.process.recipe for one in plan.processes}
-    planned_count = Counter(recipes.values())
-    sealed_count = Counter(recipes[pid] for pid, one in states.items() if one in (State.DONE, State.CACHED))
-    running = sorted(
-        (
-            (recipes[pid], pid, (until - _time(since[pid])).total_seconds())
-            for pid, one in states.items()
-            if one is State.RUNNING
-        ),
-        key=lambda row: -row[2],
-    )
-    cost = {one.process.process_id: one.prediction.cpu_s for one in plan.processes if one.to_run}
-    tried = [pid for pid, one in states.items() if one in (State.DONE, State.BLOCKED) or one.is_failure]
-    spent = sum(cost.get(pid, 0.0) for pid in tried)
-    rest = sum(cost.get(pid, 0.0) for pid, one in states.items() if one not in _ENDED)
-    left = rest / spent * elapsed if state == "running" and spent > 0 else None
-    counts = Counter(states.values())
+    course = read_course(layout, run_id) or _added_up(layout, facts)
+    holder = driver_of(layout, course.host, course.pid) if course.begun and not course.over else None
+    if course.over:
+        state = f"stopped ({course.stopped})" if course.stopped else "ended"
+    else:
+        state = "dead" if holder is None else "running"
+    moment = (now or dt.datetime.now(dt.UTC)).timestamp()
+    last = course.last_at or facts.created_at
+    until = moment if holder is not None else seconds(last)
+    rates = _rates(course, until)
+    counts = course.counts
     return RunStatus(
         run_id=run_id,
         plan_id=facts.plan_id,
-        site=facts.site,
+        site=course.site or facts.site,
         state=state,
-        counts={one: counts[one] for one in State if counts[one]},
-        by_recipe={name: (sealed_count[name], planned_count[name]) for name in sorted(planned_count)},
-        running=tuple(running),
-        failures=tuple(failures.values()),
-        elapsed_s=elapsed,
-        left_s=left,
-        torn=journal.torn,
-        states=states,
-        blocked={pid: root for pid, root in blocked.items() if states.get(pid) is State.BLOCKED},
-        started=started,
-        last_at=last,
+        driver=f"{course.host} pid {course.pid}" if course.begun else "",
+        silence_s=silence_s(layout) if holder is not None and holder.elsewhere else None,
+        counts=counts,
+        by_recipe={name: _states(name, course) for name in sorted(course.recipes)},
+        elapsed_s=max(0.0, until - seconds(course.started_at or facts.created_at)),
+        processes_per_min=rates[0] if rates else None,
+        planes_per_min=rates[1] if rates else None,
+        left_s=band(course, until) if holder is not None else None,
+        history=max((len(one.runs) for one in course.past.values()), default=0),
+        chain_s=course.chain_s if holder is not None else None,
+        ready=counts.get(State.READY, 0),
+        in_flight=course.in_flight if holder is not None else 0,
+        workers=course.workers,
+        census=course.census if holder is not None else {},
+        running=_oldest(layout, course, until),
+        busy_s=course.busy_s,
+        cpu_s=course.cpu_s,
+        held_s=max(course.held_s, course.busy_s),
+        planes=sum(one.planes for one in course.recipes.values()),
+        failures=tuple(sorted(course.failures, key=lambda one: -one.processes - one.retried)),
+        paused=course.paused,
+        note=course.note,
+        torn=course.torn,
     )
 
 
-def _time(text: str) -> dt.datetime:
-    moment = dt.datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+def _added_up(layout: Layout, facts: RunFile) -> RunCourse:
+    """The course from plan and whole journal, where the page is gone or an older package ran."""
+    from archive_proc.planning.text import plan_from_json  # with it come numpy and all that plans are made of
+
+    plan = plan_from_json(layout.plan(facts.plan_id).read_bytes(), f"plan {facts.plan_id[:12]}")
+    planned = {one.process.process_id: one for one in plan.processes}
+    journal = read_journal(layout.journal(facts.run_id))
+    told = {one.process_id for one in journal.events if isinstance(one, ProcessChanged)}
+    # A cached process has no line of its own: its seal is the record.
+    cached = frozenset(pid for pid in planned if pid not in told and is_sealed(layout, pid))
+    course = course_of(facts.run_id, facts.plan_id, planned.values(), cached)
+    for event in journal.events:
+        if isinstance(event, ProcessChanged) and not event.recipe and event.process_id in planned:
+            one = planned[event.process_id]
+            event = dataclasses.replace(
+                event,
+                recipe=one.process.recipe,
+                planes=one.prediction.planes,
+                predicted_s=one.prediction.cpu_s,
+            )
+        course.fold(event)
+    course.end, course.torn = journal.end, journal.torn
+    return course
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d}"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+def _states(name: str, course: RunCourse) -> dict[State, int]:
+    recipe = course.recipes[name]
+    running = sum(one.recipe == name for one in course.running.values())
+    found = {**recipe.ended, State.RUNNING: running, State.PLANNED: recipe.open - running}
+    return {state: found[state] for state in State if found.get(state)}
+
+
+def _rates(course: RunCourse, until: float) -> tuple[float, float] | None:
+    """Processes and planes a minute, from the oldest kept point to now."""
+    if not course.points:
+        return None
+    (first, done, planes), (last, done_now, planes_now) = course.points[0], course.points[-1]
+    minutes = max(until if not course.over else last, last) - first
+    return (60 * (done_now - done) / minutes, 60 * (planes_now - planes) / minutes) if minutes > 0 else None
+
+
+def _oldest(layout: Layout, course: RunCourse, until: float) -> tuple[Running, ...]:
+    found = heapq.nsmallest(OLDEST, course.running.items(), key=lambda item: (item[1].since, item[0]))
+    return tuple(
+        Running(
+            recipe=one.recipe,
+            process_id=process_id,
+            age_s=max(0.0, until - seconds(one.since)),
+            planes=one.planes,
+            hosts=_hosts(layout, process_id, one.attempt) or ((one.host,) if one.host else ()),
+        )
+        for process_id, one in found
+    )
+
+
+def _hosts(layout: Layout, process_id: ProcessId, attempt: int) -> tuple[str, ...]:
+    """Hosts that execute a task of an attempt now, by the marks they left."""
+    found = marks(AttemptDir(layout.pending_dir(process_id, attempt)))
+    return tuple(sorted({one.writer.host for one in found}))
+
+
+# -- when it will end -------------------------------------------------------------------------------------------------
+
+
+def band(course: RunCourse, until: float) -> tuple[float, float] | None:
+    """Between which times from now, s, the run ends; None where nothing predicted is left.
+
+    What is left, by recipe, times measured over predicted, shared among the workers; never less than the longest
+    chain. The upper bound is that of any list schedule: shared work, and the chain on top of what shares it.
+    """
+    low = high = predicted = 0.0
+    for name, recipe in course.recipes.items():
+        spent = sum(one.spent_s for one in course.running.values() if one.recipe == name)
+        ratio = _ratio(recipe, course.past.get(name, Past()))
+        predicted += recipe.left_s
+        low += max(0.0, recipe.left_s * ratio[0] - spent)
+        high += max(0.0, recipe.left_s * ratio[1] - spent)
+    if predicted <= 0:
+        return None
+    workers = max(1, sum(course.census.get(one, 0) for one in ("busy", "idle")) or course.workers)
+    chain = min(course.chain_s or 0.0, predicted)
+    low_chain, high_chain = (chain * one / predicted for one in (low, high))
+    # The head of the longest chain may have been running for as long as the oldest process.
+    oldest = max((until - seconds(one.since) for one in course.running.values()), default=0.0)
+    return max(low / workers, low_chain - oldest, 0.0), high / workers + high_chain * (1 - 1 / workers)
+
+
+def _ratio(recipe: RecipeCourse, past: Past) -> tuple[float, float]:
+    """Measured over predicted time of what is left of a recipe: low and high.
+
+    Two spreads add: that of single processes, which evens out over many, and that of whole runs, which does not.
+    """
+    own = recipe.measured_s / recipe.done_s if recipe.done_s > 0 else None
+    runs = sorted([*past.runs, *([own] if own else [])])
+    if not runs:
+        return 1 / UNKNOWN, UNKNOWN
+    enough = own is not None and sum(recipe.ratios.values()) >= _FEW
+    middle = own if own is not None and (enough or not past.runs) else _quantile(runs, 0.5)
+    counts = dict(past.ratios)
+    for at, number in recipe.ratios.items():
+        counts[at] = counts.get(at, 0) + number
+    single = (_quantile_of(counts, HIGH) - _quantile_of(counts, LOW)) / 2
+    whole = math.log(_quantile(runs, HIGH) / _quantile(runs, LOW)) / 2
+    half = math.sqrt(single**2 / max(1, recipe.open) + whole**2)
+    if len(runs) == 1 and not enough:
+        half = max(half, math.log(UNKNOWN))
+    return middle * math.exp(-half), middle * math.exp(half)
+
+
+def _quantile(ordered: list[float], part: float) -> float:
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
+def _quantile_of(counts: Mapping[int, int], part: float) -> float:
+    """Quantile of a histogram of ratios, as a natural logarithm."""
+    wanted, seen = part * sum(counts.values()), 0
+    for at in sorted(counts):
+        seen += counts[at]
+        if seen >= wanted:
+            return at / STEPS * math.log(2)
+    return 0.0

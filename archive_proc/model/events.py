@@ -60,6 +60,10 @@ class ProcessChanged:
     blocked_by: ProcessId | None = None
     """The failed process at the root, for state blocked."""
     note: str = ""
+    recipe: str = ""
+    planes: int = 0
+    predicted_s: float = 0.0
+    """CPU seconds. These three repeat the plan, so that a journal can be added up without it; empty in older ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +153,18 @@ class TaskEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecipePaused:
+    """The breaker opened: what this recipe has not begun is blocked."""
+
+    recipe: str
+    signature: str
+    process_id: ProcessId
+    """The one whose failure was one too many."""
+    failures: int
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
     """Last line of a run that ended (a killed run has none)."""
 
@@ -163,13 +179,14 @@ class RunEnded:
     """Why the catalog could not be published, where it could not."""
 
 
-Event: TypeAlias = RunStarted | ProcessChanged | ProcessFailed | WorkerReady | TaskEnded | RunEnded
+Event: TypeAlias = RunStarted | ProcessChanged | ProcessFailed | WorkerReady | TaskEnded | RecipePaused | RunEnded
 EVENT_KINDS: Mapping[str, type[Event]] = {
     "run_started": RunStarted,
     "process_changed": ProcessChanged,
     "process_failed": ProcessFailed,
     "worker_ready": WorkerReady,
     "task_ended": TaskEnded,
+    "recipe_paused": RecipePaused,
     "run_ended": RunEnded,
 }
 """The word a line carries -> its type."""

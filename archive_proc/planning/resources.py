@@ -122,6 +122,18 @@ def longest_chain(plan: Plan, workers: int = 1) -> Chain:
     return Chain(seconds, tuple(reversed(path)))
 
 
+def chains_ahead(rows: Mapping[ProcessId, PlannedProcess], workers: int = 1) -> dict[ProcessId, float]:
+    """Predicted seconds from each process to the end of the longest chain it is in, its own included."""
+    sources = {key: [source for source in one.process.sources if source in rows] for key, one in rows.items()}
+    ahead = {key: _seconds(one, workers) for key, one in rows.items()}
+    after = dict.fromkeys(rows, 0.0)
+    for key in reversed(_sources_first(sources)):
+        ahead[key] += after[key]
+        for source in sources[key]:
+            after[source] = max(after[source], ahead[key])
+    return ahead
+
+
 def _seconds(one: PlannedProcess, workers: int) -> float:
     chunks = max(1, math.ceil(one.prediction.planes / CHUNK_PLANES))
     return one.prediction.cpu_s / min(max(1, workers), chunks)

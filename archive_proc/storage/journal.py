@@ -95,7 +95,9 @@ class LineWriter:
         self._descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_RDWR | os.O_CLOEXEC, 0o644)
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
-            os.write(self._descriptor, b"\n")
+            size += os.write(self._descriptor, b"\n")
+        self.end = size
+        """Byte after the last line written."""
 
     def append(self, row: Mapping[str, Any], *, durable: bool = False) -> None:
         """Write one line; `durable` forces it to disk at once, else at most a second passes."""
@@ -104,7 +106,9 @@ class LineWriter:
         if self._torn:
             line = b"\n" + line
         self._torn = True
-        if os.write(self._descriptor, line) != len(line):
+        written = os.write(self._descriptor, line)
+        self.end += written
+        if written != len(line):
             raise OSError(errno.ENOSPC, "journal line cut short, no room")
         self._torn = False
         if durable or self._clock() - self._synced >= FSYNC_EVERY_S:
@@ -187,14 +191,18 @@ def read_journal(path: Path, start: int = 0) -> JournalRead:
 class JournalWriter:
     """Appends events to a run's journal, numbering them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, heard: Callable[[Event, int], None] | None = None) -> None:
+        """`heard` is told each event that was written, and the byte after it."""
         self._next = len(read_lines(path).rows)
         self._lines = LineWriter(path)
+        self._heard = heard
 
     def append(self, event: Event, *, durable: bool = False) -> None:
         """Write one event; failures should be `durable`."""
         self._lines.append(event_row(event, self._next), durable=durable)
         self._next += 1
+        if self._heard is not None:
+            self._heard(event, self._lines.end)
 
     def sync(self) -> None:
         """Force what was written to disk."""

@@ -101,6 +101,10 @@ class Layout:
         """The run's diary: JSON lines with a CRC, written by the driver only."""
         return self.run_dir(run_id) / "journal.jsonl"
 
+    def run_course(self, run_id: RunId) -> Path:
+        """The journal added up to some byte of it, for `status`: disposable, made again from plan and journal."""
+        return self.run_dir(run_id) / "course.json"
+
     def report_dir(self, run_id: RunId) -> Path:
         """The run's report: `index.html`, `report.json`. Disposable."""
         return self.run_dir(run_id) / "report"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from archive_proc.execution.outcome import RunOptions
 from archive_proc.model.frames import Arm, RawFrame
-from archive_proc.model.ids import FileId, PlanId, ProcessId, digest32, product_id
+from archive_proc.model.ids import FileId, ProcessId, digest32, product_id
 from archive_proc.model.processes import (
     Plan,
     PlannedProcess,
@@ -21,6 +21,7 @@ from archive_proc.model.processes import (
     Reason,
     Subject,
 )
+from archive_proc.planning.keys import ingredients, plan_id, process_id
 from archive_proc.settings import SiteProfile
 from archive_proc.storage.layout import Layout
 
@@ -73,10 +74,8 @@ def process(
 ) -> Process:
     filled = {"behave": "", "gain": 1.5, "apertures": (1.0, 2.0), **parameters}
     inputs = (*mains, *others)
-    return Process(
-        process_id=ProcessId(
-            digest32(recipe, subject, sorted(filled.items()), [one.content for one in inputs], excluded)
-        ),
+    made = Process(
+        process_id=ProcessId(""),
         recipe=recipe,
         recipe_version="1.0.0",
         preset="default",
@@ -89,6 +88,7 @@ def process(
         night="2015-09-24",
         period_date=95,
     )
+    return replace(made, process_id=process_id(ingredients(made)))
 
 
 def raw_input(frame: RawFrame) -> ProcessInput:
@@ -105,9 +105,7 @@ def plan_of(*processes: Process) -> Plan:
     planned = tuple(
         PlannedProcess(one, Reason.NEW, "new", prediction) for one in sorted(processes, key=lambda one: one.process_id)
     )
-    return Plan(
-        PlanId(digest32([one.process.process_id for one in planned])), planned, (), "2015-09-26", "1", "default", "all"
-    )
+    return Plan(plan_id(one.process for one in planned), planned, (), "2015-09-26", "1", "default", "all")
 
 
 @dataclass(frozen=True)

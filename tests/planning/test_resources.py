@@ -6,7 +6,7 @@ import pytest
 import toy
 
 from archive_proc.planning.plan import Selection, Standing, make_plan
-from archive_proc.planning.resources import CHUNK_PLANES, CostHistory, demand, disk, longest_chain
+from archive_proc.planning.resources import CHUNK_PLANES, CostHistory, chains_ahead, demand, disk, longest_chain
 
 
 def a_plan(standing: Standing | None = None, n_object: int = 3):  # type: ignore[no-untyped-def]
@@ -57,6 +57,17 @@ def test_the_longest_chain_follows_the_edges() -> None:
     ]
     costs = {one.process.recipe: one.prediction.cpu_s for one in plan.processes}
     assert chain.seconds == pytest.approx(sum(costs.values()))
+
+
+def test_what_is_ahead_of_the_first_of_the_longest_chain_is_that_chain() -> None:
+    plan = a_plan(n_object=CHUNK_PLANES)
+    rows = {one.process.process_id: one for one in plan.processes}
+    for workers in (1, 4):
+        chain, ahead = longest_chain(plan, workers), chains_ahead(rows, workers)
+        assert max(ahead.values()) == pytest.approx(chain.seconds)
+        along = [ahead[one] for one in chain.processes]
+        assert along == sorted(along, reverse=True)
+        assert all(ahead[one] > ahead[user] for user in rows for one in rows[user].process.sources)
 
 
 def test_workers_share_a_process_chunk_by_chunk() -> None:

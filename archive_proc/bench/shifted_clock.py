@@ -38,6 +38,7 @@ READERS = frozenset(
         "archive_proc/flow/intake.py",
         "archive_proc/flow/run_states.py",
         "archive_proc/flow/status.py",
+        "archive_proc/flow/status_text.py",
         "archive_proc/flow/run_report.py",
         "archive_proc/cli/main.py",
     }

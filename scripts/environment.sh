@@ -28,3 +28,5 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ] && { [ -n "$extras" ] 
   echo "$wanted" > "$stamp"
 fi
 export PATH="$venv/bin:$PATH"
+# Workers are processes of their own: each would compile the whole package anew.
+unset PYTHONDONTWRITEBYTECODE

@@ -8,7 +8,9 @@ ingest in CPU time of one process. On a busy machine the ratio to astropy is the
 from __future__ import annotations
 
 import datetime as dt
+import math
 import random
+import re
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -125,8 +127,17 @@ def _write(headers: Sequence[bytes], files: int, root: Path) -> None:
         path = root / f"SPHER.{start.isoformat()}.000.fits"
         with path.open("wb") as target:
             target.write(content)
-            # A hole in place of pixels: their size is checked, they are not read.
-            target.truncate(len(content) + 2048 * 2048 * 4 * 10 + _BLOCK)
+            # A hole in place of pixels: their size is checked, they are not read. Nothing beyond: astropy would look
+            # for another header in it, to the file's end.
+            target.truncate(len(content) + _data_bytes(content))
+
+
+def _data_bytes(header: bytes) -> int:
+    """Bytes of the pixels that a primary header declares, in whole blocks."""
+    stated = {key: int(value) for key, value in re.findall(rb"(BITPIX|NAXIS\d?) *= *(-?\d+)", header)}
+    sides = [stated[b"NAXIS%d" % (axis + 1)] for axis in range(stated[b"NAXIS"])]
+    size = math.prod(sides) * abs(stated[b"BITPIX"]) // 8 if sides else 0
+    return -(-size // _BLOCK) * _BLOCK
 
 
 def _varied(card: bytes, start: dt.datetime, rng: random.Random) -> bytes:

@@ -19,11 +19,11 @@ LONG = {"irdis_tracks", "irdis_science", "irdis_centered"}
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_chunks_workers_and_sites_give_equal_arrays(tmp_path: Path) -> None:
-    truth = nights.small_night(tmp_path / "raw", order="FCOOCS", ndit=9, seed=3, flux_faults=())
+    truth = nights.small_night(tmp_path / "raw", order="FCOOS", ndit=9, seed=3, flux_faults=())
     digests = []
-    for number, (site, workers, planes) in enumerate([("serial", 1, 1600), ("local", 3, 16)]):
+    for number, (site, workers, planes) in enumerate([("serial", 1, 1600), ("local", 2, 16)]):
         archive = nights.archive_of(tmp_path / f"A{number}", truth.directory)
-        # Three workers on a small machine: the prediction's margin is for bigger planes than these.
+        # Two workers on a small machine: the prediction's margin is for bigger planes than these.
         profile = msgspec.structs.replace(archive.site(site, workers), memory_per_worker_gb=3.0)
         _, outcomes = archive.run(nights.EVERYTHING, site=profile, chunk_planes=planes)
         assert outcomes[-1].exit_status == 0, [one.message for one in outcomes[-1].failures]

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import nights
@@ -15,20 +16,21 @@ import pytest
 from archive_proc.archive import Archive
 from archive_proc.simulate.truth import Truth
 
-KILLS = 10
+VICTIMS = ("worker", "driver")
+"""In turn. `bench faults` kills sixty times, and tests/execution/test_kills.py a toy night ten times."""
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_ten_kills_end_in_the_digests_of_the_undisturbed_run(night: Truth, reduced: Archive, tmp_path: Path) -> None:
+def test_kills_end_in_the_digests_of_the_undisturbed_run(night: Truth, reduced: Archive, tmp_path: Path) -> None:
     rng = random.Random(5)
     kills: list[str] = []
-    while len(kills) < KILLS:
+    while len(kills) < len(VICTIMS):
         archive = nights.archive_of(tmp_path / f"A{len(kills)}", night.directory)
         made: dict[str, bytes] = {}
         status = None
         while status is None:
-            victim, status, account = _run_until_killed(archive, rng, may_kill=len(kills) < KILLS)
+            victim, status, account = _run_until_killed(archive, rng, VICTIMS[len(kills) :][:1])
             kills += [victim] if victim else []
             for process, seal in nights.seals(archive).items():
                 assert made.setdefault(process, seal) == seal, "a sealed product was made twice"
@@ -40,27 +42,32 @@ def test_ten_kills_end_in_the_digests_of_the_undisturbed_run(night: Truth, reduc
     print("killed:", kills)
 
 
-def _run_until_killed(archive: Archive, rng: random.Random, *, may_kill: bool) -> tuple[str, int | None, str]:
+def _run_until_killed(archive: Archive, rng: random.Random, next_one: Sequence[str]) -> tuple[str, int | None, str]:
     """What was killed ("" for nothing), the exit status of a run that ended by itself, and what it printed."""
+    sealed = len(nights.seals(archive)) + rng.randint(0, 2)
     driver = nights.start(archive.root, "run", "--workers", "2")
-    if may_kill:
-        deadline = time.monotonic() + rng.uniform(3.0, 12.0)
-        while time.monotonic() < deadline and driver.poll() is None:
-            time.sleep(0.05)
-    if not may_kill or driver.poll() is not None:
-        out, err = driver.communicate(timeout=600)
-        return "", driver.returncode, out + err
-    family = psutil.Process(driver.pid).children(recursive=True)
-    workers = [one for one in family if "spawn_main" in " ".join(_words(one))]
-    victim = rng.choice(["driver", "worker"]) if workers else "driver"
-    if victim == "worker":
-        rng.choice(workers).kill()
+    while next_one and driver.poll() is None:
+        if len(nights.seals(archive)) >= sealed and (next_one[0] == "driver" or _workers(driver.pid)):
+            time.sleep(rng.uniform(0.0, 2.0))
+            break
+        time.sleep(0.05)
+    workers = _workers(driver.pid)
+    if next_one and driver.poll() is None and (workers or next_one[0] == "driver"):
+        os.kill(driver.pid if next_one[0] == "driver" else rng.choice(workers), signal.SIGKILL)
         out, err = driver.communicate(timeout=600)
         # A worker killed while it starts may end the run with 75, temporary: the same command continues.
-        return victim, None if driver.returncode == 75 else driver.returncode, out + err
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.communicate()
-    return victim, None, ""
+        again = driver.returncode in (75, -signal.SIGKILL)
+        return next_one[0], None if again else driver.returncode, out + err
+    out, err = driver.communicate(timeout=600)
+    return "", driver.returncode, out + err
+
+
+def _workers(driver: int) -> list[int]:
+    try:
+        family = psutil.Process(driver).children(recursive=True)
+    except psutil.Error:
+        return []
+    return [one.pid for one in family if "spawn_main" in " ".join(_words(one))]
 
 
 def _words(process: psutil.Process) -> list[str]:
@@ -72,7 +79,7 @@ def _words(process: psutil.Process) -> list[str]:
 
 def test_a_stop_signal_saves_what_is_done_and_the_same_command_continues(night: Truth, tmp_path: Path) -> None:
     archive = nights.archive_of(tmp_path / "A", night.directory)
-    driver = nights.start(archive.root, "run", "--site", "serial")
+    driver = nights.start(archive.root, "run", "--site", "serial", "--to", "bad_pixels")
     deadline = time.monotonic() + 120
     while not nights.seals(archive) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -78,15 +78,12 @@ def test_sky_pixels_scatter_as_their_variance_says(reduced: Archive) -> None:
     assert 0.85 < 1.4826 * np.median(np.abs(pull)) < 1.15
 
 
-def test_a_second_run_makes_nothing_starts_no_cluster_and_is_quick(reduced_copy: Archive) -> None:
+def test_a_second_run_makes_nothing_and_starts_no_cluster(reduced_copy: Archive) -> None:
     before = nights.seals(reduced_copy)
-    began = os.times()
     done = nights.call(reduced_copy.root, "run")
-    ended = os.times()
     assert done.returncode == 0, done.stderr
     assert "nothing to do" in done.stdout
     assert nights.seals(reduced_copy) == before
-    print("CPU s of a run with nothing to do:", round(ended.children_user - began.children_user, 2))
 
 
 def test_planning_twice_gives_the_same_bytes(reduced: Archive) -> None:

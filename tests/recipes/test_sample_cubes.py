@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prepared_samples import prepared
 from running import product_inputs, raw_inputs, run_in_memory
 from samples import stack
 from scipy.ndimage import gaussian_filter, map_coordinates
-from test_tracks import prepared
 
 from archive_proc.recipes.irdis.centered import IRDIS_CENTERED
 from archive_proc.recipes.irdis.science import IRDIS_SCIENCE
+
+pytestmark = pytest.mark.xdist_group("irdis samples")
 
 N = 1024
 Y, X = np.mgrid[:N, :N]

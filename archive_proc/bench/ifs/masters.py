@@ -70,7 +70,12 @@ def flat_values(known: Known, flat: Variables) -> Values:
         good = ~(bad | defect)
         response = np.where(good, flat["response"], 1.0).astype(np.float64)
         truth = np.where(good, known.response, 1.0)
-        error = (_fine(response, good) - _fine(truth, good))[good]
+        weight = gaussian_filter(good.astype(np.float64), SMOOTH_PX, mode="nearest")
+        fine = [
+            one / (gaussian_filter(np.where(good, one, 0.0), SMOOTH_PX, mode="nearest") / weight)
+            for one in (response, truth)
+        ]
+        error = (fine[0] - fine[1])[good]
         claimed = np.sqrt(np.asarray(flat["variance"], np.float64)[good])
         found["flat, error of a pixel"] = Value(100.0 * float(np.std(error)), int(good.sum()))
         found["flat, error over claimed"] = Value(float(np.std(error / claimed)), int(good.sum()))
@@ -79,12 +84,6 @@ def flat_values(known: Known, flat: Variables) -> Values:
 
 def _share(bad: NDArray[np.bool_], places: NDArray[np.int64]) -> Value:
     return Value(100.0 * float(bad[places[:, 0], places[:, 1]].mean()), len(places))
-
-
-def _fine(response: Float, good: NDArray[np.bool_]) -> Float:
-    weight = gaussian_filter(good.astype(np.float64), SMOOTH_PX, mode="nearest")
-    smooth = gaussian_filter(np.where(good, response, 0.0), SMOOTH_PX, mode="nearest") / weight
-    return np.asarray(response / smooth, np.float64)
 
 
 def read_noise_values(known: Known, darks: list[Variables]) -> Values:

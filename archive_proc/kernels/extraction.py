@@ -6,8 +6,8 @@ over-relaxation) on the residual's own pixels, which is kept in step: whatever n
 block between lenslets is ever made, and what is reached is the solution of the full templates.
 
 The pixels of a lenslet are cut out once into a row of memory (a window, ROW columns wide); a template is a run of HIGH
-x ROW of its values, and sums over it are single loops that the compiler makes vectors of. Loops run to lengths read off
-arrays: a loop of known length is unrolled before it is vectorised, and then never is.
+x ROW of its values, and sums over it are sums over whole rows (`loops.rows`), taken from the templates' counts as they
+lie in memory: a lenslet's stay in the nearest cache as counts, as floats they would not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from archive_proc.kernels.microspectra import HIGH, ROW
+from archive_proc.kernels.loops.rows import ROW, add_rows, copy_rows, dot_rows, dot_square_rows
+from archive_proc.kernels.microspectra import HIGH
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -24,7 +25,7 @@ Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
 
 LANES = 8
-"""Planes that are fitted together: templates are unpacked once for all."""
+"""Planes that are fitted together at most."""
 BAND = 12
 """Rows apart at which two templates of one column are taken to overlap; beyond, their wings meet at 1e-6."""
 RELAXATION = 1.15
@@ -32,6 +33,9 @@ RELAXATION = 1.15
 per step, for which 2 / (1 + sqrt(1 - 0.67^2)) is best (Young 1954)."""
 _FAST = {"reassoc", "contract"}
 # Sums may be re-ordered and fused; NaN and infinity keep their meaning, which a blanket fastmath would take away.
+_FUSED = {"contract"}
+# The same in the order they are written in.
+_SIZE = HIGH * ROW
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -44,97 +48,28 @@ def _tallest(y0: Int32) -> int:  # pragma: no cover
 
 
 @njit(cache=True, fastmath=_FAST)
-def _cut(image: Float32, left: int, top: int, rows: int, out: Float32) -> None:  # pragma: no cover
-    """A window of `rows` x ROW pixels, row by row, into out; zero outside the image."""
-    ny, nx = image.shape
-    inside = left >= 0 and left + ROW <= nx
+def _cut(images: Float32, p: int, left: int, top: int, rows: int, out: Float32, at: int) -> None:  # pragma: no cover
+    """A window of `rows` x ROW pixels of image p, row by row, into out from `at` on; zero outside the image."""
+    ny, nx = images.shape[1:]
+    if left >= 0 and left + ROW <= nx and top >= 0 and top + rows <= ny:
+        copy_rows(images, (p * ny + top) * nx + left, nx, out, at, ROW, rows)
+        return
     for j in range(rows):
-        to = out[j * ROW : (j + 1) * ROW]
-        y = top + j
-        if y < 0 or y >= ny:
-            for i in range(to.size):
-                to[i] = 0.0
-        elif inside:
-            from_ = image[y, left : left + ROW]
-            for i in range(from_.size):
-                to[i] = from_[i]
-        else:
-            for i in range(to.size):
-                to[i] = image[y, left + i] if 0 <= left + i < nx else np.float32(0.0)
+        for i in range(ROW):
+            y, x = top + j, left + i
+            out[at + j * ROW + i] = images[p, y, x] if 0 <= y < ny and 0 <= x < nx else np.float32(0.0)
 
 
 @njit(cache=True, fastmath=_FAST)
-def _put(window: Float32, left: int, top: int, rows: int, image: Float32) -> None:  # pragma: no cover
+def _put(window: Float32, at: int, left: int, top: int, rows: int, images: Float32, p: int) -> None:  # pragma: no cover
     """The inverse of `_cut`; what falls outside is lost."""
-    ny, nx = image.shape
-    inside = left >= 0 and left + ROW <= nx
+    ny, nx = images.shape[1:]
+    if left >= 0 and left + ROW <= nx and top >= 0 and top + rows <= ny:
+        copy_rows(window, at, ROW, images, (p * ny + top) * nx + left, nx, rows)
+        return
     for j in range(max(0, -top), min(rows, ny - top)):
-        from_ = window[j * ROW : (j + 1) * ROW]
-        if inside:
-            to = image[top + j, left : left + ROW]
-            for i in range(to.size):
-                to[i] = from_[i]
-        else:
-            for i in range(max(0, -left), min(ROW, nx - left)):
-                image[top + j, left + i] = from_[i]
-
-
-@njit(cache=True, fastmath=_FAST)
-def _unpack(counts: Int16, scale: Float32, out: Float32) -> None:  # pragma: no cover
-    """Templates of one lenslet as float32 (m, HIGH * ROW)."""
-    # Once for all channels: reshaping is a call that costs as much as a template's sum.
-    shapes = counts.reshape(counts.shape[0], -1)
-    for k in range(shapes.shape[0]):
-        s = scale[k]
-        shape, target = shapes[k], out[k]
-        for i in range(shape.size):
-            target[i] = s * np.float32(shape[i])
-
-
-@njit(cache=True, fastmath=_FAST)
-def _dot(one: Float32, two: Float32) -> np.float32:  # pragma: no cover
-    total = np.float32(0.0)
-    for i in range(one.size):
-        total += one[i] * two[i]
-    return total
-
-
-@njit(cache=True, fastmath=_FAST)
-def _add(shape: Float32, amount: Float32, window: Float32) -> None:  # pragma: no cover
-    for i in range(shape.size):
-        window[i] += amount * shape[i]
-
-
-@njit(cache=True, fastmath=_FAST)
-def _dot_counts(shape: Int16, two: Float32) -> np.float32:  # pragma: no cover
-    """`_dot` of a template's counts: for a single plane unpacking takes longer than what it saves."""
-    total = np.float32(0.0)
-    for i in range(shape.size):
-        total += np.float32(shape[i]) * two[i]
-    return total
-
-
-@njit(cache=True, fastmath=_FAST)
-def _add_counts(shape: Int16, amount: Float32, window: Float32) -> None:  # pragma: no cover
-    for i in range(shape.size):
-        window[i] += amount * np.float32(shape[i])
-
-
-@njit(cache=True, fastmath=_FAST)
-def _normal(shapes: Float32, y0: Int32, window: Float32, weighted: Float32, out: Float64) -> None:  # pragma: no cover
-    """N = P' W P of one lenslet: out (m, BAND), out[k, d] = N[k + d, k]; `window` holds W, `weighted` is room."""
-    m = shapes.shape[0]
-    for k in range(m):
-        here = window[(y0[k] - y0[0]) * ROW :]
-        shape = shapes[k]
-        for i in range(weighted.size):
-            weighted[i] = shape[i] * here[i]
-        for d in range(BAND):
-            out[k, d] = 0.0
-            if k + d < m:
-                shift = (y0[k + d] - y0[k]) * ROW
-                if shift < weighted.size:
-                    out[k, d] = _dot(weighted[shift:], shapes[k + d][: weighted.size - shift])
+        for i in range(max(0, -left), min(ROW, nx - left)):
+            images[p, top + j, left + i] = window[at + j * ROW + i]
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -142,13 +77,24 @@ def normal_blocks(
     counts: Int16, scale: Float32, x0: Int32, y0: Int32, weight: Float32, members: Int32, out: Float64
 ) -> None:  # pragma: no cover
     """N_l = P_l' W P_l of some lenslets in lower band form: out (members, m, BAND), out[i, k, d] = N[k + d, k]."""
-    shapes = np.empty((scale.shape[1], HIGH * ROW), np.float32)
-    window, weighted = np.empty(_tallest(y0) * ROW, np.float32), np.empty(HIGH * ROW, np.float32)
+    m = scale.shape[1]
+    weights = weight.reshape((1, *weight.shape))
+    window, weighted = np.empty(_tallest(y0) * ROW, np.float32), np.empty(_SIZE, np.float32)
     for index in range(members.size):
         lens = members[index]
-        _unpack(counts[lens], scale[lens], shapes)
-        _cut(weight, x0[lens], y0[lens, 0], y0[lens, -1] - y0[lens, 0] + HIGH, window)
-        _normal(shapes, y0[lens], window, weighted, out[index])
+        _cut(weights, 0, x0[lens], y0[lens, 0], y0[lens, -1] - y0[lens, 0] + HIGH, window, 0)
+        own = counts[lens].reshape(-1)
+        for k in range(m):
+            here, shape = window[(y0[lens, k] - y0[lens, 0]) * ROW :], own[k * _SIZE :]
+            for i in range(weighted.size):
+                weighted[i] = np.float32(shape[i]) * here[i]
+            for d in range(BAND):
+                out[index, k, d] = 0.0
+                if k + d < m:
+                    rows = y0[lens, k + d] - y0[lens, k]
+                    if rows < HIGH:
+                        both = dot_rows(own, (k + d) * _SIZE, weighted, rows * ROW, HIGH - rows)
+                        out[index, k, d] = scale[lens, k] * scale[lens, k + d] * both
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -156,63 +102,57 @@ def seen_shares(
     counts: Int16, scale: Float32, x0: Int32, y0: Int32, weight: Float32, members: Int32, out: Float32
 ) -> None:  # pragma: no cover
     """Share of each template squared that falls on pixels with a weight, whatever it is: out (members, m)."""
-    m, size = scale.shape[1], HIGH * ROW
-    shapes, window = np.empty((m, size), np.float32), np.empty(_tallest(y0) * ROW, np.float32)
+    weights = weight.reshape((1, *weight.shape))
+    window, every = np.empty(_tallest(y0) * ROW, np.float32), np.ones(_SIZE, np.float32)
     for index in range(members.size):
         lens = members[index]
-        _unpack(counts[lens], scale[lens], shapes)
-        _cut(weight, x0[lens], y0[lens, 0], y0[lens, -1] - y0[lens, 0] + HIGH, window)
+        own = counts[lens].reshape(-1)
+        _cut(weights, 0, x0[lens], y0[lens, 0], y0[lens, -1] - y0[lens, 0] + HIGH, window, 0)
         for i in range(window.size):
             window[i] = np.float32(1.0) if window[i] > 0 else np.float32(0.0)
-        for k in range(m):
-            shape = shapes[k]
-            for i in range(shape.size):
-                shape[i] *= shape[i]
+        for k in range(scale.shape[1]):
             start = (y0[lens, k] - y0[lens, 0]) * ROW
-            total = np.sum(shape)
-            out[index, k] = _dot(shape, window[start : start + size]) / total if total > 0 else np.float32(0.0)
+            total = dot_square_rows(own, k * _SIZE, every, 0, HIGH)
+            seen = dot_square_rows(own, k * _SIZE, window, start, HIGH)
+            out[index, k] = seen / total if total > 0 else np.float32(0.0)
 
 
-@njit(cache=True, fastmath=_FAST)
+@njit(cache=True, fastmath=_FUSED)
 def _solve(factor: Float32, step: Float32) -> None:  # pragma: no cover
-    """A^-1 step of one lenslet in place: factor (m, BAND) with inverse pivots, step (m, p)."""
-    m, band = factor.shape
-    if step.shape[1] == 1:
-        _solve_one(factor, step.reshape(-1))
-        return
+    """A^-1 step of one lenslet in place: factor (m, BAND) with inverse pivots, step (m + BAND,), zero from m on.
+
+    Number by number, the newest last: it alone must be waited for.
+    """
+    m = factor.shape[0]
     for k in range(m):
-        one, pivot = step[k], factor[k, 0]
-        for p in range(one.size):
-            one[p] *= pivot
-        for d in range(1, min(band, m - k)):
-            f, two = factor[k, d], step[k + d]
-            for p in range(one.size):
-                two[p] -= f * one[p]
+        total = step[k]
+        if k >= BAND - 1:
+            for d in range(BAND - 1, 0, -1):
+                total -= factor[k - d, d] * step[k - d]
+        else:
+            for d in range(k, 0, -1):
+                total -= factor[k - d, d] * step[k - d]
+        step[k] = total * factor[k, 0]
     for k in range(m - 1, -1, -1):
-        one, pivot = step[k], factor[k, 0]
-        for d in range(1, min(band, m - k)):
-            f, two = factor[k, d], step[k + d]
-            for p in range(one.size):
-                one[p] -= f * two[p]
-        for p in range(one.size):
-            one[p] *= pivot
+        total = step[k]
+        for d in range(BAND - 1, 0, -1):
+            total -= factor[k, d] * step[k + d]
+        step[k] = total * factor[k, 0]
 
 
 @njit(cache=True, fastmath=_FAST)
-def _solve_one(factor: Float32, step: Float32) -> None:  # pragma: no cover
-    """The same for a single plane, step (m,): sums run along the band."""
-    m, band = factor.shape
+def _bend(
+    flux: Float32, inverse: Float32, pull: np.float32, scaled: Float32, step: Float32
+) -> None:  # pragma: no cover
+    """Take what the prior pulls spectra flux (m,) by off their step; `inverse` of its shape; `scaled` is room."""
+    m = flux.size
     for k in range(m):
-        step[k] *= factor[k, 0]
-        f, from_, to = step[k], factor[k, 1 : min(band, m - k)], step[k + 1 :]
-        for d in range(from_.size):
-            to[d] -= f * from_[d]
-    for k in range(m - 1, -1, -1):
-        from_, beyond = factor[k, 1 : min(band, m - k)], step[k + 1 :]
-        total = np.float32(0.0)
-        for d in range(from_.size):
-            total += from_[d] * beyond[d]
-        step[k] = (step[k] - total) * factor[k, 0]
+        scaled[k] = flux[k] * inverse[k]
+    for k in range(m - 2):
+        bend = pull * (scaled[k] - np.float32(2.0) * scaled[k + 1] + scaled[k + 2])
+        step[k] -= bend * inverse[k]
+        step[k + 1] += np.float32(2.0) * bend * inverse[k + 1]
+        step[k + 2] -= bend * inverse[k + 2]
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -239,11 +179,10 @@ def sweep(
     times what a lenslet alone asks for. residual (p, ny, nx) of data minus model and spectra (p, n, m) keep in step.
     """
     m, planes = scale.shape[1], residual.shape[0]
-    tall, size = _tallest(y0) * ROW, HIGH * ROW
-    shapes = np.empty((m, size), np.float32)
-    window, weighted = np.empty(tall, np.float32), np.empty(tall, np.float32)
-    light = np.empty((planes, tall), np.float32)
-    step, scaled = np.empty((m, planes), np.float32), np.empty((m, planes), np.float32)
+    tall = _tallest(y0) * ROW
+    weights = weight.reshape((1, *weight.shape))
+    window, weighted, light = np.empty(tall, np.float32), np.empty(tall, np.float32), np.empty(tall, np.float32)
+    step, scaled = np.zeros(m + BAND, np.float32), np.empty(m, np.float32)
     inverse = np.empty(m, np.float32)
     more = np.float32(longer)
     total, count = 0.0, 0
@@ -251,51 +190,29 @@ def sweep(
         inverse[k] = np.float32(1.0 / prior[k])
     for index in range(members.size):
         lens, row = members[index], rows[index]
-        left, top = x0[lens], y0[lens, 0]
-        high = y0[lens, -1] - top + HIGH
-        own = counts[lens].reshape(m, -1)
-        if planes > 1:
-            _unpack(counts[lens], scale[lens], shapes)
-        _cut(weight, left, top, high, window)
+        left, top, high = x0[lens], y0[lens, 0], y0[lens, -1] - y0[lens, 0] + HIGH
+        own, unit, below, held = counts[lens], scale[lens], y0[lens], hold[row]
+        _cut(weights, 0, left, top, high, window, 0)
         for p in range(planes):
-            here = light[p]
-            _cut(residual[p], left, top, high, here)
+            flux = spectra[p, lens]
+            _cut(residual, p, left, top, high, light, 0)
             for i in range(high * ROW):
-                weighted[i] = window[i] * here[i]
+                weighted[i] = window[i] * light[i]
             for k in range(m):
-                start = (y0[lens, k] - top) * ROW
-                s = spectra[p, lens, k]
-                if planes > 1:
-                    pull_k = _dot(shapes[k], weighted[start : start + size])
-                else:
-                    pull_k = scale[lens, k] * _dot_counts(own[k], weighted[start : start + size])
-                step[k, p] = pull_k - hold[row, k] * s
-                scaled[k, p] = s * inverse[k]
-        pull = np.float32(strength[row])
-        for k in range(m - 2):
-            for p in range(planes):
-                bend = pull * (scaled[k, p] - np.float32(2.0) * scaled[k + 1, p] + scaled[k + 2, p])
-                step[k, p] -= bend * inverse[k]
-                step[k + 1, p] += np.float32(2.0) * bend * inverse[k + 1]
-                step[k + 2, p] -= bend * inverse[k + 2]
-        _solve(factor[row], step)
-        for p in range(planes):
-            here = light[p]
+                seen = unit[k] * dot_rows(own, k * _SIZE, weighted, (below[k] - top) * ROW, HIGH)
+                step[k] = seen - held[k] * flux[k]
+            _bend(flux, inverse, np.float32(strength[row]), scaled, step)
+            _solve(factor[row], step)
             for k in range(m):
-                start = (y0[lens, k] - top) * ROW
-                move = more * step[k, p]
-                spectra[p, lens, k] += move
-                if planes > 1:
-                    _add(shapes[k], -move, here[start : start + size])
-                else:
-                    _add_counts(own[k], -move * scale[lens, k], here[start : start + size])
-            _put(here, left, top, high, residual[p])
-        for k in range(m):
-            if hold[row, k] == 0.0:
-                for p in range(planes):
-                    move = step[k, p] / sigma[row, k]
-                    total += move * move
-                count += planes
+                move = more * step[k]
+                flux[k] += move
+                add_rows(own, k * _SIZE, -move * unit[k], light, (below[k] - top) * ROW, HIGH)
+            _put(light, 0, left, top, high, residual, p)
+            for k in range(m):
+                if held[k] == 0.0:
+                    away = step[k] / sigma[row, k]
+                    total += away * away
+                    count += 1
     return float(np.sqrt(total / max(count, 1)))
 
 
@@ -305,18 +222,16 @@ def subtract_model(
 ) -> None:  # pragma: no cover
     """Residual (p, ny, nx) -= P s, spectra (p, n, m)."""
     n, m = scale.shape
-    size = HIGH * ROW
-    shapes, here = np.empty((m, size), np.float32), np.empty(_tallest(y0) * ROW, np.float32)
+    here = np.empty(_tallest(y0) * ROW, np.float32)
     for lens in range(n):
-        _unpack(counts[lens], scale[lens], shapes)
         left, top = x0[lens], y0[lens, 0]
         high = y0[lens, -1] - top + HIGH
         for p in range(residual.shape[0]):
-            _cut(residual[p], left, top, high, here)
+            _cut(residual, p, left, top, high, here, 0)
             for k in range(m):
-                start = (y0[lens, k] - top) * ROW
-                _add(shapes[k], -spectra[p, lens, k], here[start : start + size])
-            _put(here, left, top, high, residual[p])
+                times = -spectra[p, lens, k] * scale[lens, k]
+                add_rows(counts[lens], k * _SIZE, times, here, (y0[lens, k] - top) * ROW, HIGH)
+            _put(here, 0, left, top, high, residual, p)
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -325,17 +240,11 @@ def gather_squares(
 ) -> None:  # pragma: no cover
     """Sums of template squared times images (p, ny, nx): out (p, n, m) is overwritten."""
     n, m = scale.shape
-    size = HIGH * ROW
-    shapes, here = np.empty((m, size), np.float32), np.empty(_tallest(y0) * ROW, np.float32)
+    here = np.empty(_tallest(y0) * ROW, np.float32)
     for lens in range(n):
-        _unpack(counts[lens], scale[lens], shapes)
-        for k in range(m):
-            shape = shapes[k]
-            for i in range(shape.size):
-                shape[i] *= shape[i]
         top = y0[lens, 0]
         for p in range(images.shape[0]):
-            _cut(images[p], x0[lens], top, y0[lens, -1] - top + HIGH, here)
+            _cut(images, p, x0[lens], top, y0[lens, -1] - top + HIGH, here, 0)
             for k in range(m):
-                start = (y0[lens, k] - top) * ROW
-                out[p, lens, k] = _dot(shapes[k], here[start : start + size])
+                total = dot_square_rows(counts[lens], k * _SIZE, here, (y0[lens, k] - top) * ROW, HIGH)
+                out[p, lens, k] = scale[lens, k] ** 2 * total

@@ -220,7 +220,7 @@ def fit_spectra(
     if planes > LANES:
         raise ValueError(f"{planes} planes, {LANES} at most are solved together")
     equations = joint_equations(weight, templates, mu=settings.mu, prior=prior)
-    residual = np.array(data, np.float32)
+    residual = np.array(data, np.float32, order="C")
     flux = np.zeros((planes, *templates.y0.shape), np.float32)
     last = relax(equations, residual, flux, settings.sweeps)
     return Spectra(flux, equations.covariance, residual, equations.information, last)

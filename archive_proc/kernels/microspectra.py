@@ -8,7 +8,7 @@ structure of four channels' period is returned 20 % too high by them. Within a c
 0.005 px, so the average is taken along y only, in the spline's coefficients: exact for the spline.
 
 A full set has 730 000 templates. They are kept as 16-bit counts with a scale each (half the memory, error below 2e-5
-of the peak), in rows of 16 columns so that loops over a row are whole vectors.
+of the peak), in rows of ROW columns, of which the last is empty, so that loops over a row are whole vectors.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from archive_proc.kernels.loops.rows import ROW
 from archive_proc.kernels.loops.spots import spline_weights
 from archive_proc.kernels.psflets import NODES, PsfletModel
 
@@ -29,8 +30,6 @@ Int32 = NDArray[np.int32]
 
 WIDE = 15
 """Columns of a template; one window for all channels of a lenslet."""
-ROW = 16
-"""Columns it is kept in: the last is empty."""
 HIGH = 17
 """Rows of a template, about the channel's own place."""
 FULL_SCALE = 32000

@@ -14,11 +14,11 @@ BLOCK = 32
 """Pixels along a side of the blocks in which planes' brightness is compared."""
 
 
-def left_background(residual: Float32, dark: UInt8, background: Float32) -> Float32:
-    """(ny, nx) e- that dark pixels have too much: the background that was taken off, times a plane in x and y.
+def left_background(residual: Float32, dark: UInt8, background: Float32) -> tuple[float, float, float]:
+    """How much of a background dark pixels have too much: shares of it, of it times x, and of it times y.
 
-    Fitted to medians of squares of 64 px; nothing where dark pixels stand in less than six of them, or where no
-    background was taken off.
+    x and y are places over the image's size, of the middles of columns and rows from -0.5 on. Fitted to medians of
+    squares of 64 px; nothing where dark pixels stand in less than six of them, or where no background was taken off.
     """
     ny, nx = residual.shape
     y, x, found, level = [], [], [], []
@@ -34,17 +34,15 @@ def left_background(residual: Float32, dark: UInt8, background: Float32) -> Floa
             level.append(float(np.median(background[where][known])))
     value, scale = np.array(found), np.array(level)
     if value.size < 6 or np.median(scale) <= 0.0:
-        return np.zeros_like(residual)
+        return 0.0, 0.0, 0.0
     terms = np.stack([scale, scale * np.array(x), scale * np.array(y)], axis=1)
     keep = np.ones(value.size, bool)
     for _ in range(3):
         fitted = np.linalg.lstsq(terms[keep], value[keep], rcond=None)[0]
         away = np.abs(value - terms @ fitted)
         keep = away <= 4.0 * max(1.4826 * float(np.median(away)), 1e-3)
-    rows = (np.arange(ny, dtype=np.float32) / ny - 0.5)[:, None]
-    columns = (np.arange(nx, dtype=np.float32) / nx - 0.5)[None, :]
-    a, b, c = (np.float32(one) for one in fitted)
-    return np.asarray(background * (a + b * columns + c * rows), np.float32)
+    all_of_it, along_x, along_y = (float(one) for one in fitted)
+    return all_of_it, along_x, along_y
 
 
 def brightness(light: Float32, good: UInt8, floor: Float32) -> Float32:

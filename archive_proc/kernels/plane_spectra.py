@@ -72,6 +72,7 @@ class _Shard:
         self.fixed: tuple[Places, ...] = exposures.saturated or (np.empty(0, np.intp),) * self.planes
         self.hits: list[Places] = list(self.fixed)
         self.n_good = max(int(self.good.sum()), 1)
+        self.level = float(np.median(self.floor[::3, ::3]))
         self.unexplained = np.zeros(self.light.shape[1:], np.float32)
         self.count = np.zeros(self.light.shape[1:], np.uint8)
         self.missing = np.zeros(self.light.shape[1:], np.uint8)
@@ -225,11 +226,11 @@ class _Shard:
 
     def _take_background_off(self, light: Float32, residual: Float32, some: slice) -> None:
         """What is left of the background: its own shape times a plane, fitted where no spectrum's window reaches."""
+        from archive_proc.kernels.loops.touched import subtract_sloping
+
         for index, plane in enumerate(range(some.start, some.stop)):
-            left = left_background(residual[index], self.dark, self.background)
-            light[index] -= left
-            residual[index] -= left
-            self.left_over[plane] = float(np.median(left[::16, ::16]))
+            shares = left_background(residual[index], self.dark, self.background)
+            self.left_over[plane] = subtract_sloping(self.background, shares, light[index], residual[index])
 
     def _take_rows_off(self, light: Float32, residual: Float32) -> None:
         """Noise that read-out outputs share along rows."""
@@ -358,7 +359,7 @@ class _Shard:
         """Figures of a plane, and its share in what no spectrum explains."""
         from archive_proc.kernels.loops.touched import chi_square
 
-        arguments = (self.equations.weight, self.missing, float(np.median(self.floor)))
+        arguments = (self.equations.weight, self.missing, self.level)
         self.chi2[plane], rms, _ = chi_square(light, residual, self.floor, self.response, *arguments)
         model = light[::3, ::3] - residual[::3, ::3]
         self.ridge[plane] = float(np.percentile(model[self.good[::3, ::3] > 0], 98.0))

@@ -9,6 +9,7 @@ computed on squares of four pixels.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,11 @@ REACH_PX = 120.0
 _SQUARE = 4
 
 
-def _kernel(squares: int, side: int) -> NDArray[np.float64]:
-    """(squares, squares) light that falls into each square from the first, in the order of an FFT; sum 1."""
+@lru_cache(maxsize=2)
+def _turned_kernel(squares: int, side: int) -> NDArray[np.complex128]:
+    """FFT of the (squares, squares) light that falls into each square from the first; its sum is 1."""
+    from scipy import fft
+
     reach = math.ceil(REACH_PX / side)
     # Distances between the pixels of two squares, and how many pairs of pixels are so far apart.
     apart = np.arange(1 - side, side)
@@ -40,7 +44,7 @@ def _kernel(squares: int, side: int) -> NDArray[np.float64]:
     out = np.zeros((squares, squares))
     at = np.arange(-reach, reach + 1) % squares
     out[at[:, None], at[None, :]] = mean / mean.sum()
-    return out
+    return np.asarray(fft.rfft2(out))
 
 
 def take_scattered_off(light: Float32, share: float, good: Mask | None = None) -> None:
@@ -49,29 +53,37 @@ def take_scattered_off(light: Float32, share: float, good: Mask | None = None) -
     The light is the image's own: what is scattered twice is neglected, a hundredth of what is scattered once. `good` as
     in `spread_light`.
     """
+    from archive_proc.kernels.loops.scattered import add_from_squares
+
     if share > 0:
-        light -= np.float32(share) * spread_light(light, good)
+        squares = _spread_squares(light, good)
+        add_from_squares(squares, np.float32(-share), light)
 
 
 def spread_light(image: Float32, good: Mask | None = None) -> Float32:
     """(ny, nx) the light of an image (ny, nx), all of it scattered; dark beyond the image's edges.
 
-    `good` (ny, nx): pixels that count, others are taken to be like the rest of their square of eight, and a square
-    without any is dark; None: all.
+    `good` (ny, nx): pixels that count, others are taken to be like the rest of their square, and a square without any
+    is dark; None: all.
     """
-    from scipy import fft, ndimage
+    from archive_proc.kernels.loops.scattered import add_from_squares
+
+    out = np.zeros(image.shape, np.float32)
+    add_from_squares(_spread_squares(image, good), np.float32(1.0), out)
+    return out
+
+
+def _spread_squares(image: Float32, good: Mask | None) -> Float32:
+    """The scattered light at the middles of the squares."""
+    from scipy import fft
+
+    from archive_proc.kernels.loops.scattered import mean_of_squares
 
     ny, nx = image.shape
     side = math.gcd(math.gcd(ny, nx), _SQUARE)
-    shape = (ny // side, side, nx // side, side)
-    if good is None:
-        coarse = image.reshape(shape).mean(axis=(1, 3), dtype=np.float64)
-    else:
-        count = good.reshape(shape).sum(axis=(1, 3))
-        total = np.where(good, image, np.float32(0)).reshape(shape).sum(axis=(1, 3), dtype=np.float64)
-        coarse = total / np.maximum(count, 1)
-    margin = int(np.ceil(REACH_PX / side))
-    size = max(coarse.shape) + margin
-    turned = fft.rfft2(coarse, (size, size)) * fft.rfft2(_kernel(size, side))
-    wide = fft.irfft2(turned, (size, size))[: coarse.shape[0], : coarse.shape[1]].astype(np.float32)
-    return np.asarray(ndimage.zoom(wide, side, order=1, mode="nearest", grid_mode=True), np.float32)
+    coarse = np.empty((ny // side, nx // side))
+    mean_of_squares(np.asarray(image, np.float32), np.ones(image.shape, bool) if good is None else good, coarse)
+    # Room beyond the image: what leaves it on one side must not come back on the other.
+    size = fft.next_fast_len(max(coarse.shape) + math.ceil(REACH_PX / side), real=True)
+    turned = fft.rfft2(coarse, (size, size)) * _turned_kernel(size, side)
+    return np.asarray(fft.irfft2(turned, (size, size))[: coarse.shape[0], : coarse.shape[1]], np.float32)

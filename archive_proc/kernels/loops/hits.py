@@ -10,7 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from archive_proc.kernels.microspectra import HIGH, ROW
+from archive_proc.kernels.loops.rows import ROW
+from archive_proc.kernels.microspectra import HIGH
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]

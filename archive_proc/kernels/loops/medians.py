@@ -75,6 +75,24 @@ def common_light(
 
 
 @njit(cache=True)
+def middle_plane(planes: Float32, out: Float32) -> None:  # pragma: no cover
+    """Median of planes (p, ny, nx), pixel by pixel: out (ny, nx)."""
+    p, ny, nx = planes.shape
+    room = np.empty((p, TOGETHER), np.float32)
+    for y in range(ny):
+        for left in range(0, nx, TOGETHER):
+            n = min(TOGETHER, nx - left)
+            for a in range(p):
+                from_, to = planes[a, y, left : left + n], room[a]
+                for i in range(from_.size):
+                    to[i] = from_[i]
+            _order(room, n, (p - 1) // 2)
+            below, above, middle = room[(p - 1) // 2, :n], room[p // 2, :n], out[y, left : left + n]
+            for i in range(middle.size):
+                middle[i] = np.float32(0.5) * (below[i] + above[i])
+
+
+@njit(cache=True)
 def _middle_of_rows(image: Float32, y: int, half: int, rows: Float32, out: Float32) -> None:  # pragma: no cover
     """Median of rows y - half to y + half, all of them: out (nx,); `rows` (2 half + 1, columns) is room."""
     size, wide = rows.shape

@@ -6,7 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from archive_proc.kernels.microspectra import HIGH, ROW
+from archive_proc.kernels.loops.rows import ROW
+from archive_proc.kernels.microspectra import HIGH
 from archive_proc.kernels.plane_light import BLOCK
 
 Float32 = NDArray[np.float32]
@@ -14,6 +15,9 @@ Float64 = NDArray[np.float64]
 Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
 UInt8 = NDArray[np.uint8]
+
+_SQUARE = 8
+"""Pixels along a side of the squares in which missing ones are looked for first."""
 
 
 @njit(cache=True)
@@ -166,8 +170,46 @@ def mark_windows(x0: Int32, y0: Int32, out: UInt8) -> None:  # pragma: no cover
 def subtract_rows(offsets: Float64, width: int, image: Float32) -> None:  # pragma: no cover
     """Take row offsets (ny, 2) off an image."""
     for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            image[y, x] -= np.float32(offsets[y, (x // width) % 2])
+        for left in range(0, image.shape[1], width):
+            off, to = np.float32(offsets[y, (left // width) % 2]), image[y, left : left + width]
+            for i in range(to.size):
+                to[i] -= off
+
+
+@njit(cache=True)
+def subtract_sloping(
+    background: Float32, shares: tuple[float, float, float], light: Float32, residual: Float32
+) -> float:  # pragma: no cover
+    """Take shares of a background (ny, nx) as `left_background` finds them off two images; returns their median."""
+    ny, nx = background.shape
+    some = np.empty((-(-ny // 16), -(-nx // 16)), np.float32)
+    for y in range(ny):
+        level = np.float32(shares[0] + shares[2] * (y / ny - 0.5))
+        slope = np.float32(shares[1] / nx)
+        from_, one, two = background[y], light[y], residual[y]
+        for x in range(nx):
+            off = from_[x] * (level + slope * (np.float32(x) - np.float32(0.5 * nx)))
+            one[x] -= off
+            two[x] -= off
+            if x % 16 == 0 and y % 16 == 0:
+                some[y // 16, x // 16] = off
+    return float(np.median(some))
+
+
+@njit(cache=True)
+def _squares_of(missing: UInt8) -> UInt8:  # pragma: no cover
+    """Which squares hold missing pixels."""
+    ny, nx = missing.shape
+    held = np.zeros((-(-ny // _SQUARE), -(-nx // _SQUARE)), np.uint8)
+    for row in range(held.shape[0]):
+        found = missing[row * _SQUARE].copy()
+        for y in range(row * _SQUARE + 1, min(ny, (row + 1) * _SQUARE)):
+            more = missing[y]
+            for x in range(found.size):
+                found[x] |= more[x]
+        for x in range(found.size):
+            held[row, x // _SQUARE] |= found[x]
+    return held
 
 
 @njit(cache=True)
@@ -191,22 +233,20 @@ def touched_lenslets(
     n, m = scale.shape
     ny, nx = weight.shape
     pulled = np.empty(m)
+    # Most lenslets are touched by none: squares tell so at a few looks.
+    held = _squares_of(missing)
     for lens in range(n):
         first, last = max(0, y0[lens, 0]), min(ny, y0[lens, m - 1] + HIGH)
         left, right = max(0, x0[lens]), min(nx, x0[lens] + ROW - 1)
-        found = False
-        for y in range(first, last):
-            for x in range(left, right):
-                if missing[y, x]:
-                    found = True
-                    break
-            if found:
-                break
+        touched = False
+        for row_of in range(first // _SQUARE, (last - 1) // _SQUARE + 1 if last > first else 0):
+            for column in range(left // _SQUARE, (right - 1) // _SQUARE + 1 if right > left else 0):
+                touched = touched or held[row_of, column] > 0
         pull[lens] = 0.0
         for k in range(m):
             lost[lens, k] = 0.0
             pulled[k] = 0.0
-        if not found:
+        if not touched:
             continue
         for y in range(first, last):
             for x in range(left, right):

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.exposures import Exposures, RobustSettings
 from archive_proc.kernels.extraction import LANES
 from archive_proc.kernels.joint_fit import LAGS, REACH, region_resolution
@@ -33,8 +32,8 @@ from archive_proc.recipes.ifs.planes import (
     detector_masters,
     electrons,
     good,
-    noise_variance,
     saturated,
+    smooth_floor,
 )
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph, products_of, spectrograph
 from archive_proc.recipes.ifs.through_air import SHIFT_STEP_PX, air_shape, settle_air
@@ -90,17 +89,29 @@ class Instrument:
     inputs: RecipeInputs
     weight: tuple[float, ...] = ()
     _masters: dict[tuple[object, ...], DetectorMasters] = field(default_factory=dict)
+    _floors: dict[tuple[object, ...], Float32] = field(default_factory=dict)
     _spectrographs: dict[tuple[str, ...], Spectrograph] = field(default_factory=dict)
     _templates: tuple[tuple[object, ...], Templates] | None = None
 
     def masters(self, file: int) -> DetectorMasters:
         """The detector for one main file."""
-        frame = self.inputs.frames[file]
-        key = (*products_of(self.inputs, file, _ROLES), frame.dit_s, frame.realdit_s, frame.gain)
+        key = self._detector(file)
         if key not in self._masters:
             role = BACKGROUND.role if self.inputs.serving(BACKGROUND.role, file) else DARK.role
             self._masters[key] = detector_masters(self.inputs, file, dark_role=role)
         return self._masters[key]
+
+    def floor(self, file: int) -> Float32:
+        """`smooth_floor` of its masters."""
+        key = self._detector(file)
+        if key not in self._floors:
+            self._floors[key] = smooth_floor(self.masters(file))
+        return self._floors[key]
+
+    def _detector(self, file: int) -> tuple[object, ...]:
+        """What files with the same masters share."""
+        frame = self.inputs.frames[file]
+        return (*products_of(self.inputs, file, _ROLES), frame.dit_s, frame.realdit_s, frame.gain)
 
     def spectrograph(self, file: int) -> Spectrograph:
         """Where the light of one main file falls."""
@@ -123,40 +134,21 @@ class Instrument:
         full = []
         # What no plane has a value of is as bad as what the masters call so.
         known = good(masters) & ~np.logical_and.reduce([unread(raw[row]) for row in rows])
+        scale = np.float32(masters.gain) / masters.response
         for row in rows:
             full.append(np.flatnonzero((saturated(raw[row], masters) | unread(raw[row])) & known))
-            raw[row] = electrons(raw[row], masters)
+            raw[row] -= masters.level
+            raw[row] *= scale
             take_scattered_off(raw[row], self.spectrograph(file).scattered, known)
         together = np.array_equal(rows, np.arange(rows[0], rows[0] + rows.size))
         return Exposures(
             light=raw[rows[0] : rows[0] + rows.size] if together else raw[rows],
-            floor=smooth_floor(masters),
+            floor=self.floor(file),
             response=masters.response,
             good=known,
-            background=masters.level * (np.float32(masters.gain) / masters.response),
+            background=masters.level * scale,
             saturated=tuple(full) if any(one.size for one in full) else (),
         )
-
-
-def smooth_floor(masters: DetectorMasters) -> Float32:
-    """(ny, nx) e-^2 where no source light falls, of the typical pixel: one measured on few planes is too rough.
-
-    Median read noise of 64 px squares, divided by the pixel's own response.
-    """
-    exact = noise_variance(masters)
-    step = load_tables().ifs.detector.output_columns_px
-    ny, nx = exact.shape
-    if ny % step or nx % step:
-        return np.full_like(exact, np.median(exact))
-    squares = exact.reshape(ny // step, step, nx // step, step)
-    # The mean over good pixels: variances measured on two planes are right on average, and skew.
-    keep = good(masters).reshape(squares.shape)
-    limit = 8.0 * float(np.median(exact))
-    keep &= squares < limit
-    count = np.maximum(keep.sum(axis=(1, 3)), 1)
-    mean = np.where(keep, squares, 0.0).sum(axis=(1, 3)) / count
-    mean = np.where(count > step, mean, float(np.median(exact)))
-    return np.asarray(np.repeat(np.repeat(mean, step, axis=0), step, axis=1) / masters.response**2, np.float32)
 
 
 def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
@@ -205,17 +197,19 @@ def _kind(inputs: RecipeInputs, file: int) -> tuple[object, ...]:
 
 
 def _file_light(block: Block, inputs: RecipeInputs, instrument: Instrument, file: int, read: Mask) -> Float32:
-    """Electrons per DIT of a file's planes in the block: their lower middle, which no hit reaches."""
+    """Electrons per DIT of a file's planes in the block: their middle, which no hit reaches."""
+    from archive_proc.kernels.loops.medians import middle_plane
+
     own = (inputs.planes.file[block.planes] == file) & read
     rows = np.flatnonzero(own & inputs.planes.usable[block.planes])
     if not rows.size:
         rows = np.flatnonzero(own)
-    raw = np.asarray(block.pixels["raw"], np.float32)[rows]
     # At most five planes tell enough, and a median of more costs.
-    raw = raw[np.linspace(0, len(raw) - 1, min(len(raw), 5)).round().astype(int)]
-    middle = np.median(raw, axis=0) if len(raw) > 2 else raw.mean(axis=0)
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), 5)).round().astype(int)]
+    middle = np.empty(block.pixels["raw"].shape[1:], np.float32)
+    middle_plane(np.asarray(block.pixels["raw"][some], np.float32), middle)
     masters = instrument.masters(file)
-    light = electrons(np.asarray(middle, np.float32), masters)
+    light = electrons(middle, masters)
     take_scattered_off(light, instrument.spectrograph(file).scattered, good(masters))
     return light
 
@@ -224,7 +218,7 @@ def _measure(instrument: Instrument, light: Float32, file: int) -> Shift:
     masters, where = instrument.masters(file), instrument.spectrograph(file)
     return measure_shift(
         light,
-        smooth_floor(masters),
+        instrument.floor(file),
         masters.response,
         good(masters),
         where.ends,

@@ -181,10 +181,35 @@ def good(masters: DetectorMasters) -> Mask:
     return np.asarray((masters.flags & BAD) == 0)
 
 
+def smooth_floor(masters: DetectorMasters) -> Float32:
+    """(ny, nx) e-^2 where no source light falls, of the typical pixel: one measured on few planes is too rough.
+
+    Median read noise of 64 px squares, divided by the pixel's own response.
+    """
+    exact = noise_variance(masters)
+    step = load_tables().ifs.detector.output_columns_px
+    ny, nx = exact.shape
+    typical = float(np.median(exact[::3, ::3]))
+    if ny % step or nx % step:
+        return np.full_like(exact, typical)
+    squares = exact.reshape(ny // step, step, nx // step, step)
+    # The mean over good pixels: variances measured on two planes are right on average, and skew.
+    keep = good(masters).reshape(squares.shape)
+    keep &= squares < 8.0 * typical
+    count = np.maximum(keep.sum(axis=(1, 3)), 1)
+    mean = np.where(keep, squares, 0.0).sum(axis=(1, 3)) / count
+    mean = np.where(count > step, mean, typical)
+    return np.asarray(np.repeat(np.repeat(mean, step, axis=0), step, axis=1) / masters.response**2, np.float32)
+
+
 def saturated(raw: Float32, masters: DetectorMasters) -> Mask:
     """(..., ny, nx) raw pixels beyond the detector's limit, and those that touch one: charge spills over."""
-    from scipy import ndimage
-
     full = raw > masters.saturation_adu
-    cross = ndimage.generate_binary_structure(2, 1).reshape((1,) * (raw.ndim - 2) + (3, 3))
-    return np.asarray(ndimage.binary_dilation(full, cross)) if full.any() else full
+    if not full.any():
+        return np.asarray(full)
+    spilt = full.copy()
+    spilt[..., 1:, :] |= full[..., :-1, :]
+    spilt[..., :-1, :] |= full[..., 1:, :]
+    spilt[..., 1:] |= full[..., :-1]
+    spilt[..., :-1] |= full[..., 1:]
+    return np.asarray(spilt)

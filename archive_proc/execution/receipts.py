@@ -117,7 +117,7 @@ def read_receipts(directory: AttemptDir) -> tuple[Receipt, ...]:
             try:
                 found.append(msgspec.json.decode(path.read_bytes(), type=Receipt))
             except (OSError, msgspec.MsgspecError):
-                continue  # cut short by a crash of the machine: its chunk is done again
+                continue  # cut short by a crash of the machine, or an older package's: its chunk is done again
     return tuple(sorted(found, key=lambda one: (one.task.pass_index, one.task.first, one.task.kind)))
 
 

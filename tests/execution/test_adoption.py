@@ -17,8 +17,10 @@ from archive_proc.execution.calls import Task
 from archive_proc.execution.executor import execute
 from archive_proc.execution.liveness import Writer, this_writer, writer_of
 from archive_proc.execution.meters import Mark
+from archive_proc.execution.receipts import Receipt, read_receipts, write_receipt
 from archive_proc.execution.spec import AttemptDir, AttemptSpec, write_spec
 from archive_proc.model.ids import PlanId, RunId
+from archive_proc.storage.objects import BlockDigest
 from archive_proc.storage.seal import is_sealed, remove_tree, sealed_processes, verify
 
 GONE = replace(this_writer(), pid=2**22 + 1, started="1")
@@ -129,3 +131,13 @@ def test_the_seal_of_another_process_seals_nothing(tmp_path: Path) -> None:
     assert not is_sealed(layout, dark)
     assert [one.code for one in verify(layout.product_dir(cube), cube)] == ["AP-STO-025"]
     assert cube in sealed_processes(layout), "a listing looks at names only: who takes a product asks is_sealed"
+
+
+def test_a_chunk_with_digests_of_an_older_package_is_done_again(tmp_path: Path) -> None:
+    directory = AttemptDir(tmp_path)
+    for first in (0, 16):
+        digests = (BlockDigest("toy_cube", "flux", first, "00"),)
+        write_receipt(directory, Receipt(task=Task("block", 0, first, first + 16), block_digests=digests))
+    (older,) = directory.receipts.glob("*00000016.json")
+    older.write_bytes(older.read_bytes().replace(b'"digest":', b'"sha256":'))
+    assert [one.task.first for one in read_receipts(directory)] == [0]

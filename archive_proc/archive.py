@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from archive_proc.association.explain import Explanation
     from archive_proc.catalog.selection import Selection
+    from archive_proc.execution.doctor.finding import Finding
     from archive_proc.execution.outcome import RunOutcome
     from archive_proc.flow.campaign import Campaign
     from archive_proc.flow.intake import Intake
@@ -285,7 +286,7 @@ class Archive:
         Raises LockedError AP-RUN-001 while another driver lives, PreconditionError before work starts.
         """
         from archive_proc.execution.lock import acquire
-        from archive_proc.flow.running import Order, run_selection
+        from archive_proc.flow.running import Order, run_selection, telling
 
         order = Order(
             site=site or self.site(),
@@ -294,11 +295,17 @@ class Archive:
             progress=progress,
             chunk_planes=chunk_planes,
         )
-        with answering(self.root), acquire(self.layout, f"run {selection.words}") as lease:
+        with (
+            answering(self.root),
+            telling(self.layout, order) as ended,
+            acquire(self.layout, f"run {selection.words}") as lease,
+        ):
             # Inside the lease: nobody can ingest between what is read here and what is run.
             self._publish()
             wanted, files = self._chosen(selection, to)
-            return run_selection(self.campaign, wanted, to, selection.words, order, lease, files)
+            plan, outcomes = run_selection(self.campaign, wanted, to, selection.words, order, lease, files)
+            ended.append(outcomes[-1])
+            return plan, outcomes
 
     def run_plan(self, plan: Plan, *, site: SiteProfile | None = None, progress: bool = False) -> RunOutcome:
         """Execute a saved plan exactly."""
@@ -357,8 +364,19 @@ class Archive:
 
         return named_run(self.layout, text)
 
-    def site(self, name: str | None = None, workers: int | None = None) -> SiteProfile:
-        """A site profile: of this archive's `sites/`, else of those shipped. Raises NotFoundError AP-CLI-005."""
+    def doctor(self, site: str | None = None) -> tuple[Finding, ...]:
+        """Look for real whether work could begin: environment, file system, archive, site."""
+        from archive_proc.execution.doctor.examination import examine
+
+        return examine(self.site(site), self.root, {name: Path(root) for name, root in self.settings.raw_roots.items()})
+
+    def site(
+        self, name: str | None = None, workers: int | None = None, notify: Sequence[str] | None = None
+    ) -> SiteProfile:
+        """A site profile: of this archive's `sites/`, else of those shipped. Raises NotFoundError AP-CLI-005.
+
+        `notify`: a command, word by word, in place of the profile's or that of `archive.toml`.
+        """
         import msgspec
 
         wanted = name or self.settings.default_site
@@ -368,6 +386,8 @@ class Archive:
                 "AP-CLI-005", "no such site profile", subject=wanted, remedy=f"known: {', '.join(sorted(places))}"
             )
         profile = parse_site(places[wanted].read_text(), str(places[wanted].name))
+        command = profile.notify or self.settings.notify if notify is None else tuple(notify)
+        profile = msgspec.structs.replace(profile, notify=command)
         return profile if workers is None else msgspec.structs.replace(profile, workers=workers)
 
     # -- the catalog ------------------------------------------------------------------------------------------------

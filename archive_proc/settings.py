@@ -33,6 +33,8 @@ class ArchiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     preset: str = "default"
     """Parameter set of the recipes."""
     default_site: str = "local"
+    notify: tuple[str, ...] = ()
+    """Command, word by word, run by no shell when a run ends or a recipe is paused; a site's own goes before it."""
     parameters: dict[str, dict[str, bool | int | float | str]] = {}
     """recipe -> parameter -> value, for the whole archive; enters the process ids they touch."""
     presets: dict[str, dict[str, dict[str, bool | int | float | str]]] = {}
@@ -61,6 +63,8 @@ class SiteProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Equal `code` signatures after which a recipe is paused."""
     verify: str = "sample"
     """Before the rename: `sample` (sizes, metadata, one shard in ten) or `full` (every object re-read)."""
+    notify: tuple[str, ...] = ()
+    """Command, word by word, run by no shell when a run ends or a recipe is paused."""
 
 
 def parse_archive_settings(text: str, source: str) -> ArchiveSettings:

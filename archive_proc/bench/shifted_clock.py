@@ -32,6 +32,7 @@ READERS = frozenset(
         "archive_proc/execution/meters.py",
         "archive_proc/execution/lock.py",
         "archive_proc/execution/births.py",
+        "archive_proc/storage/clock_skew.py",
         "archive_proc/storage/runs.py",
         "archive_proc/storage/snapshots.py",
         "archive_proc/storage/manifests.py",

@@ -68,6 +68,23 @@ def opened(context: click.Context, preset: str | None = None) -> Archive:
     return Archive.open(context.obj["archive"], cookbook=context.obj["cookbook"], preset=preset)
 
 
+def command_words(text: str | None) -> list[str] | None:
+    """The words of a command as a shell would split them; none where none was given.
+
+    Raises MisuseError AP-CLI-011 for a quotation that does not end.
+    """
+    import shlex
+
+    from archive_proc.errors import MisuseError
+
+    try:
+        return None if text is None else shlex.split(text)
+    except ValueError as problem:
+        raise MisuseError(
+            "AP-CLI-011", f"cannot be split into words: {problem}", subject=f"--notify {text}", remedy="mend the quotes"
+        ) from None
+
+
 def quiet(context: click.Context) -> bool:
     """True with `--quiet`."""
     return bool(context.obj["quiet"])

@@ -7,7 +7,7 @@ import sys
 import click
 
 from archive_proc.catalog.selection import Selection
-from archive_proc.cli.options import opened, quiet, selection_options
+from archive_proc.cli.options import command_words, opened, quiet, selection_options
 from archive_proc.cli.outcomes import nothing_planned, print_outcome
 from archive_proc.errors import MisuseError, NotFoundError
 
@@ -20,6 +20,7 @@ from archive_proc.errors import MisuseError, NotFoundError
 @click.option("--workers", type=click.IntRange(1), help="Worker processes [one a core].")
 @click.option("--retry", is_flag=True, help="Try again what failed for its data or code before.")
 @click.option("--max-failures", type=click.IntRange(1), help="Stop after so many failed processes.")
+@click.option("--notify", metavar="CMD", help="Run by no shell at the end, and when a recipe is paused.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the plan and stop.")
 @click.pass_context
 def command(
@@ -31,6 +32,7 @@ def command(
     workers: int | None,
     retry: bool,
     max_failures: int | None,
+    notify: str | None,
     dry_run: bool,
 ) -> None:
     """Make what is missing; sealed products are never made again.
@@ -46,7 +48,7 @@ def command(
         )
         return
     archive = opened(context, preset)
-    profile = archive.site(site, workers)
+    profile = archive.site(site, workers, command_words(notify))
     plans = [one for one in selection.ids if one.startswith("plan:")]
     if plans:
         if len(selection.ids) > 1 or to:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ def _follow(archive: Archive, run: str, every: float | None, *, as_json: bool) -
         with _screen(screen) as show:
             while (status := archive.status(run)).is_running:
                 if screen:
-                    show("\n".join(_page(status)))
+                    show(_page(status))
                 else:
                     click.echo(_line(status, as_json=as_json))
                 time.sleep(pause)
@@ -68,9 +69,12 @@ class _screen:  # noqa: N801 - a context manager, read as one
             click.echo("\x1b[?1049h\x1b[?25l", nl=False)
         return self
 
-    def __call__(self, page: str) -> None:
-        # From the top, each line cut off behind its end, then everything below: nothing flickers.
-        click.echo("\x1b[H" + page.replace("\n", "\x1b[K\n") + "\x1b[K\n\x1b[J", nl=False)
+    def __call__(self, page: list[str]) -> None:
+        # From the top, each line cut off behind its end, then everything below: nothing flickers, nothing scrolls.
+        lines, room = "\n".join(page).split("\n"), shutil.get_terminal_size().lines - 2
+        if len(lines) > room:
+            lines = [*lines[: room - 1], "... the rest does not fit: archive-proc status prints all"]
+        click.echo("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", nl=False)
 
     def __exit__(self, *_: object) -> None:
         if self._wanted:

@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -22,13 +23,14 @@ from archive_proc.execution.ledger import Ledger
 from archive_proc.execution.liveness import host_name, this_writer
 from archive_proc.execution.lock import Lease, acquire
 from archive_proc.execution.meters import utc_now
+from archive_proc.execution.notifying import Notice, PauseNotifier
 from archive_proc.execution.outcome import RunOptions, RunOutcome
 from archive_proc.execution.preflight import expect_recipes, preflight
 from archive_proc.execution.progress import progress_for
 from archive_proc.execution.publishing import Publisher
 from archive_proc.execution.schedule import Schedule
 from archive_proc.execution.stopping import STOP_NAME, Stopper
-from archive_proc.execution.watching import Watched, watch
+from archive_proc.execution.watching import Watch, Watched, watch
 from archive_proc.model.events import RunEnded, RunStarted
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId, ProcessId, RunId
@@ -80,7 +82,7 @@ def _run(
     wanted = [one for one in to_run if one.process.process_id not in options.earlier_failures]
     needed = _frames_of(wanted, frames)
     expect_recipes(wanted, cookbook(options.cookbook))
-    preflight(layout, site, wanted, needed, options.raw_roots)
+    warnings = preflight(layout, site, wanted, needed, options.raw_roots)
     schedule = Schedule(plan.processes)
     stop_file = layout.run_dir(run_id) / STOP_NAME
     with Stopper(stop_file, options.stop_grace_s) as stopper:
@@ -97,13 +99,16 @@ def _run(
             ),
         )
         watching = watch(layout, run_id, plan.plan_id, schedule, [one.process.process_id for one in to_run], backend)
-        with JournalWriter(layout.journal(run_id), watching.heard) as journal:
+        pauses = PauseNotifier(site.notify, partial(_paused, layout, site, watching))
+        with JournalWriter(layout.journal(run_id), watching.heard, pauses.heard) as journal:
             journal.append(_started(plan, site, options, run_id, backend, len(plan.processes) - len(to_run)))
             watching.write()
             shown = progress_for(
                 {one.process.process_id: one for one in to_run}, backend.workers, wanted=options.progress
             )
             progress = Watched(shown, watching)
+            for line in warnings:
+                progress.warn(line)
             attempts = Attempts(
                 plan_id=plan.plan_id, run_id=run_id, layout=layout, frames=frames, site=site, options=options
             )
@@ -131,9 +136,24 @@ def _run(
             finally:
                 backend.stop()
                 progress.close()
+                pauses.close()
             _end(driver, journal)
             watching.write()
             return driver.outcome()
+
+
+def _paused(layout: Layout, site: SiteProfile, watching: Watch, what: str) -> Notice:
+    """What is told of a recipe that was paused."""
+    course = watching.course
+    return Notice(
+        root=layout.root,
+        state="paused",
+        run_id=course.run_id,
+        plan_id=course.plan_id,
+        site=site.name,
+        reason=what,
+        counts=course.counts,
+    )
 
 
 def _after_sync(publish: Callable[[], None] | None, journal: JournalWriter) -> Callable[[], None] | None:

@@ -1,4 +1,4 @@
-"""Before work starts: raw roots, disk, memory. What is missing ends the run at once, not process by process."""
+"""Before work starts: raw roots, room, memory, clocks. What is missing ends the run at once, not each process."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from archive_proc.model.ids import shown
 from archive_proc.model.processes import PlannedProcess
 from archive_proc.settings import SiteProfile
 from archive_proc.storage.answers import free_bytes, size_text
+from archive_proc.storage.clock_skew import skew_s
 from archive_proc.storage.fits_streams import no_gzip
 from archive_proc.storage.layout import Layout
+from archive_proc.storage.quotas import allowances, tightest
 
-DISK_MARGIN = 1.1
+MARGIN = 1.1
+"""What is predicted must fit with so much to spare."""
+SKEW_S = 60.0
+"""Clocks that differ by more are named."""
 _SAMPLE = 20
 """Needed files of a raw root that are looked for before a run."""
 _SEVERAL = 5
@@ -30,11 +35,11 @@ def preflight(
     to_run: Sequence[PlannedProcess],
     frames: Iterable[RawFrame],
     raw_roots: Mapping[str, Path],
-) -> None:
-    """Raise PreconditionError for the first thing that is missing.
+) -> tuple[str, ...]:
+    """Raise PreconditionError for the first thing that is missing; give warnings of what is only odd.
 
-    AP-ING-007 `gzip`, AP-RUN-031 raw root, AP-RUN-032 disk, AP-RUN-036 inodes, AP-RUN-033 memory, AP-RUN-034
-    `pending` on another file system.
+    AP-ING-007 `gzip`, AP-RUN-031 raw root, AP-RUN-032 disk, AP-RUN-036 inodes, AP-RUN-072 quota, AP-RUN-033 memory,
+    AP-RUN-034 `pending` on another file system. Warned of: AP-RUN-071 clocks that differ.
     """
     layout.pending.mkdir(parents=True, exist_ok=True)
     layout.products.mkdir(parents=True, exist_ok=True)
@@ -44,9 +49,13 @@ def preflight(
     _mounted(needed, raw_roots)
     if any(frame.compression == "Z" for frame in needed) and shutil.which("gzip") is None:
         raise no_gzip("run")
-    _disk(layout, sum(one.prediction.bytes_out for one in to_run))
-    _inodes(layout, sum(one.prediction.inodes for one in to_run))
+    bytes_out, files = (sum(getattr(one.prediction, name) for one in to_run) for name in ("bytes_out", "inodes"))
+    _disk(layout, bytes_out)
+    _inodes(layout, files)
+    if to_run:
+        _quota(layout, bytes_out, files)
     _memory(site, to_run)
+    return _clocks(layout)
 
 
 def expect_recipes(to_run: Iterable[PlannedProcess], cookbook: Cookbook) -> None:
@@ -133,7 +142,7 @@ def roots_gone(raw_roots: Mapping[str, Path], names: Iterable[str]) -> bool:
 
 def _disk(layout: Layout, bytes_out: int) -> None:
     free = free_bytes(layout.root)
-    if bytes_out * DISK_MARGIN > free:
+    if bytes_out * MARGIN > free:
         raise PreconditionError(
             "AP-RUN-032",
             f"the plan writes about {size_text(bytes_out)} and {size_text(free)} are free",
@@ -145,7 +154,7 @@ def _disk(layout: Layout, bytes_out: int) -> None:
 def _inodes(layout: Layout, files: int) -> None:
     counted = os.statvfs(layout.root)
     # Some file systems (btrfs) count no inodes at all.
-    if counted.f_files and files * DISK_MARGIN > counted.f_favail:
+    if counted.f_files and files * MARGIN > counted.f_favail:
         raise PreconditionError(
             "AP-RUN-036",
             f"the plan makes about {files} files and {counted.f_favail} inodes are free",
@@ -154,15 +163,49 @@ def _inodes(layout: Layout, files: int) -> None:
         )
 
 
+def _quota(layout: Layout, bytes_out: int, files: int) -> None:
+    told = allowances(layout.root)
+    for what, needed, tight in (
+        ("writes", bytes_out, tightest(told, files=False)),
+        ("makes", files, tightest(told, files=True)),
+    ):
+        if tight is None:
+            continue
+        in_bytes = what == "writes"
+        left = (tight.left_bytes if in_bytes else tight.left_files) or 0
+        if needed * MARGIN > left:
+            asked, has = (size_text(one) if in_bytes else f"{one} files" for one in (needed, left))
+            raise PreconditionError(
+                "AP-RUN-072",
+                f"the plan {what} about {asked} and the quota of {tight.whose} leaves {has}",
+                subject=str(layout.root),
+                remedy="ask for more quota, free some, or select less",
+            )
+
+
+def _clocks(layout: Layout) -> tuple[str, ...]:
+    """A clock that is far off spoils no product: leases go by the file system's alone. But it should be known."""
+    ahead = skew_s(layout.pending)
+    if abs(ahead) <= SKEW_S:
+        return ()
+    way = "ahead of" if ahead > 0 else "behind"
+    warning = (
+        f"warning AP-RUN-071 {layout.root}: the file system's clock is {abs(ahead):.0f} s {way} this host's -> set "
+        "this host's clock; products are safe, times in reports are not"
+    )
+    return (warning,)
+
+
 def _memory(site: SiteProfile, to_run: Sequence[PlannedProcess]) -> None:
     largest = max(to_run, key=lambda one: one.prediction.memory_gb, default=None)
     if largest is None or not site.memory_per_worker_gb:
         return
     needed = largest.prediction.memory_gb
-    if needed > site.memory_per_worker_gb:
+    if needed * MARGIN > site.memory_per_worker_gb:
         raise PreconditionError(
             "AP-RUN-033",
             f"{largest.process.recipe} needs about {needed:.1f} GB, a worker has {site.memory_per_worker_gb:.1f}",
             subject=f"process {largest.process.process_id[:12]}",
-            remedy="raise memory_per_worker_gb of the site, with fewer workers if need be",
+            remedy=f"memory_per_worker_gb = {needed * MARGIN:.1f} or more in the site's profile, with fewer workers if "
+            "need be",
         )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from archive_proc.errors import NotFoundError, PreconditionError
+from archive_proc.errors import ArchiveProcError, NotFoundError, PreconditionError
 from archive_proc.execution.cookbooks import DEFAULT_COOKBOOK
 from archive_proc.execution.executor import execute
 from archive_proc.execution.lock import Lease, acquire
+from archive_proc.execution.notifying import Notice, notify
 from archive_proc.execution.outcome import EarlierFailure, RunOptions, RunOutcome
 from archive_proc.flow.campaign import Campaign
 from archive_proc.flow.publish import publish
@@ -90,9 +93,13 @@ def run_selection(
 
 def run_plan(campaign: Campaign, plan: Plan, order: Order, run_id: RunId | None = None) -> RunOutcome:
     """Run a saved plan exactly; nothing is planned again. `run_id`: a run to be continued."""
-    with acquire(campaign.layout, f"run plan {plan.plan_id[:12]}") as lease:
+    with (
+        telling(campaign.layout, order) as ended,
+        acquire(campaign.layout, f"run plan {plan.plan_id[:12]}") as lease,
+    ):
         publish(campaign.layout, campaign.understanding)
-        return _execute(campaign, plan, order, lease, run_id)
+        ended.append(_execute(campaign, plan, order, lease, run_id))
+    return ended[-1]
 
 
 def resume(campaign: Campaign, run_id: RunId, order: Order) -> RunOutcome:
@@ -134,6 +141,40 @@ def expect_pixels(campaign: Campaign, plan: Plan) -> None:
             subject=f"plan {plan.plan_id[:12]}",
             remedy="ingest the files themselves, or select observations that have them",
         )
+
+
+@contextlib.contextmanager
+def telling(layout: Layout, order: Order) -> Iterator[list[RunOutcome]]:
+    """Run the user's command at the end of what happens inside, also where it ends in a refusal.
+
+    What is done inside puts its outcome into the list. To stand outside the lease: the command may be the next run.
+    """
+    ended: list[RunOutcome] = []
+    site = order.site.name
+    try:
+        yield ended
+    except ArchiveProcError as answer:
+        status = answer.exit_status
+        _tell(order, Notice(root=layout.root, state="refused", site=site, reason=answer.line, exit_status=status))
+        raise
+    if ended:
+        last = ended[-1]
+        notice = Notice(
+            root=layout.root,
+            state="stopped" if last.stopped else "ended",
+            run_id=last.run_id,
+            plan_id=last.plan_id,
+            site=site,
+            reason=last.stopped,
+            exit_status=last.exit_status,
+            counts=last.counts,
+        )
+        _tell(order, notice)
+
+
+def _tell(order: Order, notice: Notice) -> None:
+    if order.site.notify and (warning := notify(order.site.notify, notice)):
+        print(warning, file=sys.stderr, flush=True)
 
 
 def _execute(campaign: Campaign, plan: Plan, order: Order, lease: Lease, run_id: RunId | None = None) -> RunOutcome:

@@ -22,7 +22,9 @@ def status_lines(status: RunStatus, now: dt.datetime | None = None) -> list[str]
     lines = [f"run:{status.run_id}  {status.state}  site {status.site}  plan:{status.plan_id[:12]}{driver}"]
     total = sum(status.counts.values())
     counts = ", ".join(f"{number} {state.value}" for state, number in status.counts.items())
-    lines.append(f"{total} processes: {counts or 'none'}")
+    sealed = sum(status.counts.get(one, 0) for one in _SEALED)
+    share = f" ({100 * sealed // total} % sealed)" if total else ""
+    lines.append(f"{total} processes{share}: {counts or 'none'}")
     lines += _recipes(status)
     lines.append(_pace(status))
     if status.is_running:

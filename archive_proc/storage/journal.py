@@ -191,18 +191,18 @@ def read_journal(path: Path, start: int = 0) -> JournalRead:
 class JournalWriter:
     """Appends events to a run's journal, numbering them."""
 
-    def __init__(self, path: Path, heard: Callable[[Event, int], None] | None = None) -> None:
-        """`heard` is told each event that was written, and the byte after it."""
+    def __init__(self, path: Path, *hearers: Callable[[Event, int], None]) -> None:
+        """Each of the hearers is told each event that was written, and the byte after it."""
         self._next = len(read_lines(path).rows)
         self._lines = LineWriter(path)
-        self._heard = heard
+        self._hearers = hearers
 
     def append(self, event: Event, *, durable: bool = False) -> None:
         """Write one event; failures should be `durable`."""
         self._lines.append(event_row(event, self._next), durable=durable)
         self._next += 1
-        if self._heard is not None:
-            self._heard(event, self._lines.end)
+        for heard in self._hearers:
+            heard(event, self._lines.end)
 
     def sync(self) -> None:
         """Force what was written to disk."""

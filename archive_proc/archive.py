@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.resources
 import os
 import re
 import secrets
@@ -20,7 +19,6 @@ from archive_proc.settings import (
     SiteProfile,
     find_archive,
     parse_archive_settings,
-    parse_site,
 )
 from archive_proc.storage.answers import answering
 from archive_proc.storage.layout import Layout
@@ -373,22 +371,18 @@ class Archive:
     def site(
         self, name: str | None = None, workers: int | None = None, notify: Sequence[str] | None = None
     ) -> SiteProfile:
-        """A site profile: of this archive's `sites/`, else of those shipped. Raises NotFoundError AP-CLI-005.
+        """A site profile: of this archive's `sites/`, else of those shipped; `slurm:NAME` wants one of that back end.
 
-        `notify`: a command, word by word, in place of the profile's or that of `archive.toml`.
+        `notify`: a command, word by word, in place of the profile's or that of `archive.toml`. Raises NotFoundError
+        AP-CLI-005 naming the nearest, MisuseError AP-CLI-003 for a profile that does not pass.
         """
         import msgspec
 
-        wanted = name or self.settings.default_site
-        places = {path.stem: path for directory in (_shipped_sites(), self.layout.sites) for path in _tomls(directory)}
-        if wanted not in places:
-            raise NotFoundError(
-                "AP-CLI-005", "no such site profile", subject=wanted, remedy=f"known: {', '.join(sorted(places))}"
-            )
-        profile = parse_site(places[wanted].read_text(), str(places[wanted].name))
+        from archive_proc.flow.sites import site_named
+
+        profile = site_named(name or self.settings.default_site, self.layout.sites, workers)
         command = profile.notify or self.settings.notify if notify is None else tuple(notify)
-        profile = msgspec.structs.replace(profile, notify=command)
-        return profile if workers is None else msgspec.structs.replace(profile, workers=workers)
+        return msgspec.structs.replace(profile, notify=command)
 
     # -- the catalog ------------------------------------------------------------------------------------------------
 
@@ -473,14 +467,3 @@ class Archive:
             what = "no such plan" if not found else f"{len(found)} plans begin so"
             raise NotFoundError("AP-PLN-031", what, subject=text, remedy="archive-proc plan prints and saves one")
         return PlanId(found[0])
-
-
-def _shipped_sites() -> Path:
-    """Profiles in the wheel, or of the checkout that the package is imported from."""
-    package = Path(str(importlib.resources.files("archive_proc")))
-    packed = package / "_shipped" / "cluster"
-    return packed if packed.is_dir() else package.parent / "cluster"
-
-
-def _tomls(directory: Path) -> list[Path]:
-    return sorted(directory.glob("*.toml")) if directory.is_dir() else []

@@ -62,14 +62,14 @@ def command(context: click.Context, site: str | None, as_json: bool) -> None:
 
 
 def _findings(context: click.Context, site: str | None) -> tuple[Finding, ...]:
-    """Of the archive this call works in; of the current directory where there is none and no site is named."""
+    """Of the archive this call works in; of the current directory where there is none."""
     from archive_proc.execution.doctor.examination import examine
-    from archive_proc.settings import SiteProfile
+    from archive_proc.flow.sites import site_named
 
     try:
         return opened(context).doctor(site)
     except NotFoundError as answer:
-        if answer.code != "AP-CLI-002" or context.obj["archive"] or site:
+        if answer.code != "AP-CLI-002" or context.obj["archive"]:
             raise
     click.echo("no archive here: the current directory was looked at", err=True)
-    return examine(SiteProfile(name="local", backend="local"), Path.cwd(), None)
+    return examine(site_named(site or "local", None), Path.cwd(), None)

@@ -43,6 +43,7 @@ def command(
     from archive_proc.flow.collector import paused
     from archive_proc.planning.show import Room, plan_lines
     from archive_proc.planning.text import plan_to_json
+    from archive_proc.storage.quotas import allowances, tightest
 
     archive = opened(context, preset)
     profile = archive.site(site, workers)
@@ -57,10 +58,12 @@ def command(
         click.echo(plan_to_json(plan).decode(), nl=False)
         sys.exit(status)
     free, inodes = archive.free_space()
+    quota = tightest(allowances(archive.root), files=False)
     room = Room(
         workers=profile.workers or os.cpu_count() or 1,
         memory_gb=profile.memory_per_worker_gb,
         free_bytes=free,
+        quota_bytes=None if quota is None else quota.left_bytes,
         free_inodes=inodes,
     )
     with paused():

@@ -12,6 +12,7 @@ from archive_proc.execution.cookbooks import Cookbook
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import shown
 from archive_proc.model.processes import PlannedProcess
+from archive_proc.planning.resources import MARGIN
 from archive_proc.settings import SiteProfile
 from archive_proc.storage.answers import free_bytes, size_text
 from archive_proc.storage.clock_skew import skew_s
@@ -19,8 +20,6 @@ from archive_proc.storage.fits_streams import no_gzip
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.quotas import allowances, tightest
 
-MARGIN = 1.1
-"""What is predicted must fit with so much to spare."""
 SKEW_S = 60.0
 """Clocks that differ by more are named."""
 _SAMPLE = 20

@@ -16,6 +16,8 @@ from archive_proc.model.ids import FileId, ProcessId
 from archive_proc.model.processes import Plan, PlannedProcess, Prediction, Process
 from archive_proc.recipes.recipe import Recipe
 
+MARGIN = 1.1
+"""What is predicted must fit a site with so much to spare."""
 CHUNK_PLANES = 64
 """Planes of one chunk of about 0.5 GB of raw IRDIS pixels (DESIGN 4): what several workers share a process by."""
 MIN_HISTORY = 3

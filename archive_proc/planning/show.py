@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from archive_proc.model.ids import shown
 from archive_proc.model.processes import Plan, PlannedProcess, Reason
-from archive_proc.planning.resources import Chain, Demand, demand, longest_chain
+from archive_proc.planning.resources import MARGIN, Chain, Demand, demand, longest_chain
 
 _REASON_WORDS = {
     Reason.NEW: "new input",
@@ -143,7 +143,7 @@ def _costs(plan: Plan, asked: Demand, chain: Chain, room: Room) -> list[str]:
     limit = "" if room.memory_gb is None else f" (limit {room.memory_gb:.1f})"
     lines.append(f"{'cpu':<{_LEFT}}{asked.cpu_s / 3600.0:.2f} core-h   memory max {asked.memory_gb:.1f} GB{limit}")
     have = [f"free {_bytes(room.free_bytes)}" if room.free_bytes is not None else ""]
-    have.append(f"quota {_bytes(room.quota_bytes)}" if room.quota_bytes is not None else "")
+    have.append(f"quota leaves {_bytes(room.quota_bytes)}" if room.quota_bytes is not None else "")
     space = ", ".join(filter(None, have))
     inodes = "" if room.free_inodes is None else f" (free {_number(room.free_inodes)})"
     lines.append(
@@ -154,14 +154,14 @@ def _costs(plan: Plan, asked: Demand, chain: Chain, room: Room) -> list[str]:
 
 
 def misfits(asked: Demand, room: Room) -> list[str]:
-    """What the site lacks for a plan, in words; empty when it fits. Disk and inodes with a margin of 10 %."""
+    """What the site lacks for a plan, in words; empty when it fits. All with the margin a run asks for."""
     found = []
     for name, limit in (("free", room.free_bytes), ("quota", room.quota_bytes)):
-        if limit is not None and 1.1 * asked.bytes_out > limit:
+        if limit is not None and MARGIN * asked.bytes_out > limit:
             found.append(f"products need {_bytes(asked.bytes_out)}, {name} is {_bytes(limit)}")
-    if room.free_inodes is not None and 1.1 * asked.inodes > room.free_inodes:
+    if room.free_inodes is not None and MARGIN * asked.inodes > room.free_inodes:
         found.append(f"products need {_number(asked.inodes)} inodes, free are {_number(room.free_inodes)}")
-    if room.memory_gb is not None and asked.memory_gb > room.memory_gb:
+    if room.memory_gb is not None and MARGIN * asked.memory_gb > room.memory_gb:
         found.append(f"one process needs {asked.memory_gb:.1f} GB, the largest worker has {room.memory_gb:.1f} GB")
     return found
 

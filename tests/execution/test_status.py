@@ -14,6 +14,7 @@ from toy_night import Night, night, plan_of, process, product_input, raw_input, 
 
 from archive_proc.archive import Archive
 from archive_proc.cli.main import program
+from archive_proc.errors import LockedError
 from archive_proc.execution.course import Past, RecipeCourse, RunCourse, RunningProcess, course_of
 from archive_proc.execution.course_page import read_course, write_page
 from archive_proc.execution.executor import execute
@@ -209,6 +210,13 @@ def test_a_driver_on_another_host_is_seen_by_its_heartbeat(tmp_path: Path) -> No
         assert words in page
     assert status.left_s is not None
     assert "900 of 1000 processes sealed" in status_line(status)
+    # A second driver is refused, and told who holds the archive and where.
+    answer = CliRunner().invoke(program, ["--archive", str(archive.root), "run"])
+    assert isinstance(answer.exception, LockedError)
+    assert answer.exception.exit_status == 6
+    assert "AP-RUN-001" in answer.exception.line
+    assert "pid 1 on far since" in answer.exception.line
+    assert "archive-proc cancel" in answer.exception.remedy
     # `cancel` reaches it through the run's directory.
     answer = CliRunner().invoke(program, ["--archive", str(archive.root), "cancel"])
     assert answer.exit_code == 0, answer.output

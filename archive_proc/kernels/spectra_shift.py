@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from archive_proc.kernels.common_light import Summed, summed
 from archive_proc.kernels.extraction import LANES, subtract_model
 from archive_proc.kernels.joint_fit import Equations, joint_equations, region_resolution, relax
 from archive_proc.kernels.microspectra import HIGH, WIDE, Templates
@@ -50,6 +51,8 @@ class Shift:
     """(p, m) e-, mean shape of the lit lenslets that the patches show whole, times their light."""
     resolution: Float64
     """(m, 2 half + 1) what `light` shows of true channels, about the diagonal; NaN without patches."""
+    common: tuple[Summed, ...]
+    """(p) equations of the spectrum that the same lenslets share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ def measure_shift(
     tiles = choose_tiles(common, floor, good, places)
     if not tiles.origins:
         unknown: Float64 = np.full(planes, np.nan)
-        return Shift(unknown, unknown, 0, np.zeros((planes, 0)), np.zeros((0, 1)))
+        return Shift(unknown, unknown, 0, np.zeros((planes, 0)), np.zeros((0, 1)), ())
     pixels = np.asarray(tiles.cut(light), np.float32)
     base, sensitivity = tiles.cut(floor, 1.0), tiles.cut(response, 1.0)
     model = np.asarray(_smooth(tiles.cut(common), tiles.cut(good.astype(np.uint8))), np.float32)
@@ -182,21 +185,24 @@ def measure_shift(
     whole = _whole(equations)
     assert flux is not None
     seen = flux[:, whole].astype(np.float64)
-    spectrum = np.array([_common_shape(one) for one in seen], np.float64)
+    spectrum, common = np.zeros((planes, seen.shape[2])), []
+    for plane, one in enumerate(seen):
+        lit, shapes, total = _shapes(one)
+        common.append(summed(equations, whole[lit], shapes, total))
+        # All lenslets count alike: a sum is the spectrum of the few in the brightest speckles, each of which has its
+        # own colour; a median is no better.
+        if lit.size:
+            spectrum[plane] = shapes.mean(axis=0) * total.sum()
     resolution = region_resolution(equations, [whole])[0].astype(np.float64)
-    return Shift(found, error, len(tiles.origins), spectrum, resolution)
+    return Shift(found, error, len(tiles.origins), spectrum, resolution, tuple(common))
 
 
-def _common_shape(spectra: Float64) -> Float64:
-    """(m,) mean shape of the lit spectra (n, m) without hits and hot pixels, times their summed light.
-
-    All lenslets count alike: a sum is the spectrum of the few in the brightest speckles, each of which has its own
-    colour; a median is no better.
-    """
+def _shapes(spectra: Float64) -> tuple[NDArray[np.intp], Float64, Float64]:
+    """The lit ones of the spectra (n, m), their shapes (i, m) of sum 1 without hits and hot pixels, their light (i,)."""
     total = spectra.sum(axis=1)
     lit = total > LIT * np.percentile(total, 90.0) if total.size else np.zeros(0, bool)
     if not lit.any() or float(np.median(total)) <= 0.0:
-        return np.zeros(spectra.shape[1])
+        return np.empty(0, np.intp), np.empty((0, spectra.shape[1])), np.empty(0)
     shape = spectra[lit] / total[lit, None]
     middle = np.median(shape, axis=0)
     unit = np.maximum(middle, 0.02 * middle.max())
@@ -205,7 +211,7 @@ def _common_shape(spectra: Float64) -> Float64:
     smooth = np.median(np.lib.stride_tricks.sliding_window_view(around, 5, axis=1), axis=2)
     away = np.abs(ratio - smooth)
     hit = away > OUTLYING * 1.4826 * np.median(away, axis=0)
-    return np.asarray(np.where(hit, smooth * unit, shape).mean(axis=0) * total[lit].sum())
+    return np.flatnonzero(lit), np.where(hit, smooth * unit, shape), total[lit]
 
 
 def _whole(equations: Equations) -> NDArray[np.intp]:

@@ -49,10 +49,13 @@ def cholesky(normal: Float64, strength: float, prior: Float64, hold: Float64, ou
 
 
 @njit(cache=True, fastmath=_FAST)
-def firmness(normal: Float64, seen: Float32, typical: float, hold: Float64) -> float:  # pragma: no cover
-    """Fill hold (m,), the weak pull to zero of channels that are not seen; returns their mean information.
+def firmness(
+    normal: Float64, seen: Float32, typical: float, prior: Float64, hold: Float64
+) -> float:  # pragma: no cover
+    """Fill hold (m,), the weak pull to zero of channels that are not seen; returns the unit of the prior's strength.
 
-    seen (m,) share of each template squared on pixels that count.
+    That is the mean information on what the prior holds smooth, the spectrum over its shape: a shape times a constant
+    is the same prior. seen (m,) share of each template squared on pixels that count.
     """
     whole = np.mean(seen)
     for k in range(hold.size):
@@ -64,7 +67,10 @@ def firmness(normal: Float64, seen: Float32, typical: float, hold: Float64) -> f
             hold[k] = HOLD * typical
         else:
             hold[k] = 0.0
-    return float(np.mean(normal[:, 0]))
+    total = 0.0
+    for k in range(hold.size):
+        total += normal[k, 0] * prior[k] * prior[k]
+    return total / hold.size
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -147,14 +153,14 @@ def factorise(
     """What the fit of n lenslets needs of their N, normal (n, m, band), and of what is seen of them (n, m).
 
     `typical` mean information of a channel. factor (n, m, band) Cholesky factors of A = N + mu m_l D2' D2 + diag(hold),
-    pivots inverted; strength (n,) mu m_l, or `given` where that is positive; hold (n, m); covariance (n, lags, m)
+    pivots inverted; strength (n,) mu m_l (`firmness`), or `given` where that is positive; hold (n, m); covariance (n, lags, m)
     A^-1 N A^-1, for weights 1 / variance, NaN past the last channel.
     """
     n, m, band = normal.shape
     root, firm = np.empty((m, band)), np.empty(m)
     inverse, bent = np.empty((m, m)), np.empty((m, m))
     for lens in range(n):
-        mean = firmness(normal[lens], seen[lens], typical, firm)
+        mean = firmness(normal[lens], seen[lens], typical, prior, firm)
         strength[lens] = given[lens] if given[lens] > 0 else mu * mean
         cholesky(normal[lens], strength[lens], prior, firm, root)
         inverse_of(root, inverse)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.air import Air, Window, fit_air
+from archive_proc.kernels.common_light import Summed, as_prior, common_spectrum, displaced
 from archive_proc.model.frames import RawFrame
 from archive_proc.recipes.ifs.spectrograph import WAVE, Spectrograph, spectrograph
 from archive_proc.recipes.recipe import Arrays, RecipeInputs
@@ -63,7 +64,31 @@ def settle_air(summaries: Sequence[Arrays], inputs: RecipeInputs) -> Arrays:
                     seen = _look(light, one["resolution"], spectrograph(inputs, int(file)), frame)
                     found += [] if seen is None else [seen]
     airmass = float(np.median([airmass_of(frame) for frame in inputs.frames])) if inputs.frames else np.nan
-    return settled(found, airmass, _doubt(inputs))
+    answer = settled(found, airmass, _doubt(inputs))
+    return {**answer, "common": _common(summaries, inputs, answer)}
+
+
+def _common(summaries: Sequence[Arrays], inputs: RecipeInputs, settled: Arrays) -> Float64:
+    """(m,) the prior's shape from the light that lenslets on the sky share; empty where none is known."""
+    if not inputs.parameters.common:
+        return np.empty(0)
+    equations = [
+        Summed(one["normal"][row], one["pull"][row])
+        for one in summaries
+        for row, file in enumerate(one["file"])
+        if on_sky(inputs.frames[int(file)]) and one["pull"].size
+    ]
+    where = spectrograph(inputs, 0)
+    edges = where.edges_um
+    places = np.median(where.solution.places(edges)[1], axis=0)
+    along = float(settled["shift_y"][0])
+    prior = None
+    if np.isfinite(settled["air"]).all():
+        # As the files show it, which are not moved yet.
+        air = air_shape(float(settled["air"][0]), float(settled["air"][2]), edges)
+        prior = as_prior(displaced(air * np.diff(edges), edges, places, -along), np.diff(edges))
+    found = common_spectrum(equations, prior)
+    return np.empty(0) if found is None else as_prior(displaced(found, edges, places, along), np.diff(edges))
 
 
 def settled(found: Sequence[Seen], airmass: float, doubt_px: float) -> Arrays:

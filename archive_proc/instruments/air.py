@@ -22,6 +22,8 @@ class AirBand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Vacuum: where stars have lines that would pass for the air's."""
     worst_residual: float
     """Relative: where a fit leaves more, something else than the table's air bends the spectrum."""
+    place_error_px: float
+    """Of the band's place along the dispersion, which the fit does not show."""
 
 
 class AirDepth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -8,6 +8,7 @@ would not do: its ringing would feed back.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +20,9 @@ from archive_proc.kernels.joint_fit import Equations
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2)
-"""Of the hold of a common spectrum, in units of its mean information, the weakest first."""
+STRENGTHS = (3e-3, 1e-2, 3e-2)
+"""Of the hold of a common spectrum, in units of its mean information, the weakest first. Weaker ones return what the
+PSFlets are wrong by, as ripples of two channels' period: 3 % on even light at 1e-3."""
 SURE = 0.01
 """Relative error of a typical bright channel above which a stronger hold is tried."""
 BRIGHT = 0.15
@@ -39,11 +41,14 @@ class Summed:
     """(m, BAND) lower band form."""
     pull: Float64
     """(m,)"""
+    noise: Float64
+    """(m, BAND) covariance of `pull`."""
 
 
 def no_equations(channels: int) -> Summed:
     """Nothing is known."""
-    return Summed(np.zeros((channels, BAND)), np.zeros(channels))
+    nothing = np.zeros((channels, BAND))
+    return Summed(nothing, nothing[:, 0], nothing)
 
 
 def summed(equations: Equations, members: NDArray[np.intp], shapes: Float64, light: Float64) -> Summed:
@@ -64,54 +69,48 @@ def summed(equations: Equations, members: NDArray[np.intp], shapes: Float64, lig
     pull[:, 2:] += bend
     worth = float(np.sum(light**2 * information))
     share = worth / information / members.size
-    return Summed(np.einsum("n,nkd->kd", share, normal), share @ pull)
+    sums = [np.einsum("n,nkd->kd", weight, normal) for weight in (share, (share / light) ** 2)]
+    return Summed(sums[0], share @ pull, sums[1])
 
 
-def common_spectrum(equations: list[Summed], prior: Float64 | None) -> Float64 | None:
+def common_spectrum(equations: Sequence[Summed]) -> Float64 | None:
     """(m,) shape of the light that all these sums share, 1 at its brightest; None where it is too noisy to have one.
 
-    `prior` (m,) its own expected shape; None: as far as photons tell channels apart, whatever their flux.
+    It is held as far as photons do not tell channels apart, bright or faint ones alike.
     """
     known = [one for one in equations if one.pull.any()]
     if not known:
         return None
-    band, pull = sum(one.normal for one in known), sum(one.pull for one in known)
-    assert isinstance(band, np.ndarray)
-    m = band.shape[0]
-    normal = np.zeros((m, m))
-    for d in range(min(BAND, m)):
-        at = np.arange(m - d)
-        normal[at + d, at] = normal[at, at + d] = band[: m - d, d]
-    diagonal = np.maximum(np.diag(normal), 1e-9 * band[:, 0].max())
-    shape = diagonal**-0.5 if prior is None else prior
-    bend = np.diff(np.eye(m), n=2, axis=0) / shape
-    hold = float(np.mean(diagonal * shape**2)) * bend.T @ bend + 1e-9 * np.diag(diagonal)
+    pull = np.sum([one.pull for one in known], axis=0)
+    normal, noise = (_square(np.sum([getattr(one, name) for one in known], axis=0)) for name in ("normal", "noise"))
+    m = pull.size
+    diagonal = np.maximum(np.diag(normal), 1e-9 * np.diag(normal).max())
+    bend = np.diff(np.eye(m), n=2, axis=0) * np.sqrt(diagonal)
+    hold = bend.T @ bend + 1e-9 * np.diag(diagonal)
     for strength in STRENGTHS:
         inverse = np.linalg.inv(normal + strength * hold)
         found = inverse @ pull
-        error = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", inverse, normal, inverse), 0.0))
+        error = np.sqrt(np.maximum(np.diag(inverse @ noise @ inverse), 0.0))
         bright = found > BRIGHT * found.max()
         if found.max() > 0 and float(np.median(error[bright] / found[bright])) <= SURE:
             return np.asarray(found / found.max())
     return None
 
 
-def displaced(shape: Float64, edges_um: Float64, places: Float64, moved_px: float) -> Float64:
-    """A shape that was found in channels `moved_px` below the light's true place: what it is in the true channels.
-
-    `places` (m + 1,) px along the dispersion of the edges, ascending.
-    """
-    from scipy.interpolate import CubicSpline
-
-    total = CubicSpline(edges_um, np.concatenate([[0.0], np.cumsum(shape)]))
-    at = np.interp(places + moved_px, places, edges_um)
-    return np.asarray(np.diff(total(at)))
-
-
 def as_prior(shape: Float64, widths: Float64) -> Float64:
     """Density of a shape, nowhere below `FAINTEST`."""
     density = shape / widths
     return np.asarray(np.maximum(density / density.max(), FAINTEST))
+
+
+def _square(band: Float64) -> Float64:
+    """(m, m) symmetric, of its lower band form."""
+    m = len(band)
+    out = np.zeros((m, m))
+    for d in range(min(BAND, m)):
+        at = np.arange(m - d)
+        out[at + d, at] = out[at, at + d] = band[: m - d, d]
+    return out
 
 
 def _times(normal: Float64, vectors: Float64) -> Float64:

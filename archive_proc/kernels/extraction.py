@@ -1,7 +1,7 @@
 """Loops of the joint fit: weighted least squares over all lenslets, with cross-talk in the model.
 
 Minimises `sum_p W (d - sum_lk P s)^2 + sum_l mu m_l |D2 (s_l / t)|^2` (notes/ifs 6.6): D2 second differences along the
-channels, t a prior shape, m_l the mean diagonal of N_l = P_l' W P_l. Lenslets take turns (block successive
+channels, t a prior shape, m_l the mean information on s_l / t, N_l = P_l' W P_l. Lenslets take turns (block successive
 over-relaxation) on the residual's own pixels, which is kept in step: whatever neighbours share is in it, so that no
 block between lenslets is ever made, and what is reached is the solution of the full templates.
 

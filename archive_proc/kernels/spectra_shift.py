@@ -198,7 +198,7 @@ def measure_shift(
 
 
 def _shapes(spectra: Float64) -> tuple[NDArray[np.intp], Float64, Float64]:
-    """The lit ones of the spectra (n, m), their shapes (i, m) of sum 1 without hits and hot pixels, their light (i,)."""
+    """Which of the spectra (n, m) are lit; their shapes (i, m) of sum 1 without hits and hot pixels; their light."""
     total = spectra.sum(axis=1)
     lit = total > LIT * np.percentile(total, 90.0) if total.size else np.zeros(0, bool)
     if not lit.any() or float(np.median(total)) <= 0.0:

@@ -153,8 +153,8 @@ def factorise(
     """What the fit of n lenslets needs of their N, normal (n, m, band), and of what is seen of them (n, m).
 
     `typical` mean information of a channel. factor (n, m, band) Cholesky factors of A = N + mu m_l D2' D2 + diag(hold),
-    pivots inverted; strength (n,) mu m_l (`firmness`), or `given` where that is positive; hold (n, m); covariance (n, lags, m)
-    A^-1 N A^-1, for weights 1 / variance, NaN past the last channel.
+    pivots inverted; strength (n,) mu m_l (`firmness`), or `given` where that is positive; hold (n, m); covariance (n,
+    lags, m) A^-1 N A^-1, for weights 1 / variance, NaN past the last channel.
     """
     n, m, band = normal.shape
     root, firm = np.empty((m, band)), np.empty(m)

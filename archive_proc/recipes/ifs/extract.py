@@ -282,7 +282,12 @@ def _attributes(inputs: RecipeInputs, where: Spectrograph, shared: Arrays) -> Ma
         "air_strength": round(float(shared["air"][0]), 4) if np.isfinite(shared["air"][0]) else None,
         "air_convention": (
             "air_strength: the water of instruments/air.toml times this, in the light of the frames; it is the shape "
-            "of the smoothness prior. null: none was seen, the prior is flat. The air is not divided out of flux"
+            "of the smoothness prior. null: none was seen. The air is not divided out of flux"
+        ),
+        "prior_shape": [round(float(one), 4) for one in shared["common"]] or None,
+        "prior_convention": (
+            "prior_shape: the spectrum that lenslets share, density relative to its brightest channel; flux over it is "
+            "held smooth. null: the air is (air_strength), or flux itself where that is null too"
         ),
     }
 
@@ -329,7 +334,7 @@ _COST = Cost(
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.12.1",
+    version="1.13.0",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
@@ -355,7 +360,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.12.1",
+    version="1.13.0",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),

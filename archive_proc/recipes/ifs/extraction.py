@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.kernels.exposures import Exposures, RobustSettings
-from archive_proc.kernels.extraction import BAND, LANES
+from archive_proc.kernels.extraction import LANES
 from archive_proc.kernels.joint_fit import LAGS, REACH, region_resolution
 from archive_proc.kernels.lenslets import ADJACENT
 from archive_proc.kernels.microspectra import Templates
@@ -65,7 +65,7 @@ class ExtractionParameters:
     air: bool = True
     """Whether the air's transmission is the prior's shape, where its water is seen in the light of the sky."""
     common: bool = True
-    """Whether the spectrum that most lenslets share is the prior's shape, where it is bright enough to be known."""
+    """Whether the spectrum that lenslets share is the prior's shape, where no air is seen and it is bright enough."""
 
     @property
     def robust(self) -> RobustSettings:
@@ -157,8 +157,8 @@ class Instrument:
 
 def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
     """Shift and summed light of each file's planes in one shard: `file`, `shift`, `error`, `planes`, `light` (m), one
-    row a file; `resolution` (m, 2 half + 1) of the light of all; `normal` (m, BAND) and `pull` (m) of the spectrum that
-    lenslets share, one row a file.
+    row a file; `resolution` (m, 2 half + 1) of the light of all; `normal` (m, BAND), `pull` (m) and `noise` (m,
+    BAND) of the spectrum that lenslets share (`kernels.common_light`), one row a file.
 
     And which planes hold an image, one row a plane: files without any have no shift.
     """
@@ -169,7 +169,7 @@ def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutp
     shift, error = np.full(present.size, np.nan), np.full(present.size, np.nan)
     counts = np.array([int((files == one).sum()) for one in present])
     light, resolution = np.zeros((present.size, 0)), np.zeros((0, 1))
-    normal, pull = np.zeros((present.size, 0, BAND)), np.zeros((present.size, 0))
+    common = {name: np.zeros((present.size, 0)) for name in ("normal", "pull", "noise")}
     if parameters.measure_shift:
         instrument = Instrument(inputs, parameters.channel_weight)
         for alike in _alike(inputs, np.intersect1d(present, files[read])):
@@ -182,12 +182,13 @@ def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutp
                 if not found.light.size:
                     continue
                 if not light.size:
-                    m = found.light.shape[1]
-                    light, pull, normal = (np.zeros((present.size, *shape)) for shape in ((m,), (m,), (m, BAND)))
+                    light = np.zeros((present.size, found.light.shape[1]))
+                    common = {name: np.zeros((present.size, *getattr(found.common[0], name).shape)) for name in common}
                 light[where], resolution = found.light, found.resolution
-                normal[where], pull[where] = ([getattr(one, name) for one in found.common] for name in ("normal", "pull"))
+                for name, values in common.items():
+                    values[where] = [getattr(one, name) for one in found.common]
     summary = {"file": present, "shift": shift, "error": error, "planes": counts}
-    return BlockOutput({**summary, "read": read, "light": light, "resolution": resolution, "normal": normal, "pull": pull})
+    return BlockOutput({**summary, "read": read, "light": light, "resolution": resolution, **common})
 
 
 def _alike(inputs: RecipeInputs, files: NDArray[np.int32]) -> list[NDArray[np.int32]]:

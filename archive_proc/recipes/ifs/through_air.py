@@ -3,7 +3,8 @@
 The table's water is fitted to the summed light of each file on the sky (`kernels.air`). Where it explains the light, it
 becomes the shape of the prior, one for all files: spectra of a sequence share one resolution. The same fit places the
 bands against the wavelength solution, which a laser at 1.124 um holds right there: the shift along the dispersion, that
-free spectra hide (notes/ifs 6.5). Lamps, lasers and light that the table does not explain keep a flat prior.
+free spectra hide (notes/ifs 6.5). Light that shows no air, as a brown dwarf's does not, lends the prior its own shape,
+which hundreds of lenslets share (`kernels.common_light`). Lamps and lasers keep a flat prior.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.air import Air, Window, fit_air
-from archive_proc.kernels.common_light import Summed, as_prior, common_spectrum, displaced
+from archive_proc.kernels.common_light import Summed, as_prior, common_spectrum
 from archive_proc.model.frames import RawFrame
 from archive_proc.recipes.ifs.spectrograph import WAVE, Spectrograph, spectrograph
 from archive_proc.recipes.recipe import Arrays, RecipeInputs
@@ -25,11 +26,9 @@ Float64 = NDArray[np.float64]
 
 LEAST_GAIN = 5.0
 """By which the water must lessen the residual, or there is none to be seen."""
-PLACE_FLOOR_PX = 0.03
-"""Error of the bands' place that the fit does not show: the table's resolution, speckles inside lenslets."""
-PLACE_WORST_PX = 0.06
-"""Where the best file's place has a larger error, none is used. Poorer ones count by their errors: were they left out,
-a hair's breadth would decide which of two alike files counts."""
+PLACE_WORST_PX = 0.05
+"""Where the best file's place has a larger error from the fit, none is used. Poorer ones count by their errors: were
+they left out, a hair's breadth would decide which of two alike files counts."""
 DOUBT_PX = 0.05
 """Of the place along the dispersion, where nothing measures it, right after the calibrations."""
 DRIFT_PX = 0.12
@@ -64,49 +63,46 @@ def settle_air(summaries: Sequence[Arrays], inputs: RecipeInputs) -> Arrays:
                     seen = _look(light, one["resolution"], spectrograph(inputs, int(file)), frame)
                     found += [] if seen is None else [seen]
     airmass = float(np.median([airmass_of(frame) for frame in inputs.frames])) if inputs.frames else np.nan
-    answer = settled(found, airmass, _doubt(inputs))
-    return {**answer, "common": _common(summaries, inputs, answer)}
+    floor = load_tables().air.band_of(spectrograph(inputs, 0).solution.mode).place_error_px
+    answer = settled(found, airmass, _doubt(inputs), floor)
+    return {**answer, "common": np.empty(0) if found else _common(summaries, inputs)}
 
 
-def _common(summaries: Sequence[Arrays], inputs: RecipeInputs, settled: Arrays) -> Float64:
-    """(m,) the prior's shape from the light that lenslets on the sky share; empty where none is known."""
-    if not inputs.parameters.common:
-        return np.empty(0)
+def _common(summaries: Sequence[Arrays], inputs: RecipeInputs) -> Float64:
+    """(m,) the prior's shape from the light that lenslets share, as the templates show it; empty where none is known.
+
+    Only of light from the sky: of a lamp it is not asked, and a laser's lines would be their own prior.
+    """
     equations = [
-        Summed(one["normal"][row], one["pull"][row])
+        Summed(one["normal"][row], one["pull"][row], one["noise"][row])
         for one in summaries
         for row, file in enumerate(one["file"])
-        if on_sky(inputs.frames[int(file)]) and one["pull"].size
+        if inputs.parameters.common and on_sky(inputs.frames[int(file)]) and one["pull"].size
     ]
-    where = spectrograph(inputs, 0)
-    edges = where.edges_um
-    places = np.median(where.solution.places(edges)[1], axis=0)
-    along = float(settled["shift_y"][0])
-    prior = None
-    if np.isfinite(settled["air"]).all():
-        # As the files show it, which are not moved yet.
-        air = air_shape(float(settled["air"][0]), float(settled["air"][2]), edges)
-        prior = as_prior(displaced(air * np.diff(edges), edges, places, -along), np.diff(edges))
-    found = common_spectrum(equations, prior)
-    return np.empty(0) if found is None else as_prior(displaced(found, edges, places, along), np.diff(edges))
+    shape = common_spectrum(equations)
+    return np.empty(0) if shape is None else as_prior(shape, np.diff(spectrograph(inputs, 0).edges_um))
 
 
-def settled(found: Sequence[Seen], airmass: float, doubt_px: float) -> Arrays:
+def settled(found: Sequence[Seen], airmass: float, doubt_px: float, floor_px: float) -> Arrays:
     """One answer for all planes: no file may have a resolution of its own.
 
     `air` (3,) strength of the water, its error, and airmass, NaN where none was seen; `shift_y` and `shift_y_error`
-    (1,) px; `shift_y_used` (1,), the step that templates stand at. `doubt_px`: error of a place that is not measured.
+    (1,) px; `shift_y_used` (1,), the step that templates stand at. `doubt_px`: how far the spectra may have moved since
+    the calibrations; that they have not is a measurement too, with this error. `floor_px`: error of the bands' place
+    that the fit does not show.
     """
     place, error = 0.0, doubt_px
-    able = [one for one in found if np.hypot(one.y_error, PLACE_FLOOR_PX) < doubt_px]
-    best = min((float(np.hypot(one.y_error, PLACE_FLOOR_PX)) for one in able), default=np.inf)
+    able = [one for one in found if one.y_error < doubt_px]
+    best = min((one.y_error for one in able), default=np.inf)
     if best < min(PLACE_WORST_PX, doubt_px):
         y, own = np.array([one.y for one in able]), np.array([one.y_error for one in able])
-        weight = 1.0 / (own**2 + PLACE_FLOOR_PX**2)
+        weight = 1.0 / (own**2 + floor_px**2)
         place = float(np.sum(weight * y) / weight.sum())
         scatter = float(np.sqrt(np.sum(weight * (y - place) ** 2) / weight.sum()))
         # Files share what the table and the speckles do to them: their mean is no better than the best of them.
-        error = float(np.hypot(best, scatter))
+        seen = best**2 + floor_px**2 + scatter**2
+        place *= doubt_px**2 / (doubt_px**2 + seen)
+        error = float(np.sqrt(seen * doubt_px**2 / (doubt_px**2 + seen)))
     air = np.full(3, np.nan)
     if found:
         strength, strength_error = (
@@ -117,6 +113,7 @@ def settled(found: Sequence[Seen], airmass: float, doubt_px: float) -> Arrays:
         "air": air,
         "shift_y": np.array([place]),
         "shift_y_error": np.array([error]),
+        "common": np.empty(0),
         "shift_y_used": np.array([np.round(place / SHIFT_STEP_PX) * SHIFT_STEP_PX]),
     }
 

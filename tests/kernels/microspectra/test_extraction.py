@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import small_spectrograph
 
+from archive_proc.kernels.common_light import common_spectrum, no_equations, summed
 from archive_proc.kernels.extraction import BAND, normal_blocks, seen_shares, subtract_model
 from archive_proc.kernels.joint_fit import LAGS, REACH, FitSettings, fit_spectra, joint_equations, region_resolution
 from archive_proc.kernels.loops.banded import HOLD, UNSEEN, cholesky, firmness
@@ -69,6 +72,33 @@ def test_light_that_bends_within_channels_comes_back_as_each_channels_flux(scene
         relative = np.median(found.flux[0], axis=0) / expected - 1.0
         away.append(float(np.sqrt(np.mean(relative[3:-3] ** 2))))
     assert away[1] < min(0.02, 0.4 * away[0])
+
+
+def test_lenslets_tell_together_what_each_must_be_held_from(scene):
+    templates = scene[3]
+    n = len(templates.x0)
+    shape = 0.03 + np.exp(-0.5 * ((np.arange(CHANNELS) - 5.3) / 1.1) ** 2)
+    light = np.linspace(2e4, 6e4, n)
+    truth = light[:, None] * shape / shape.sum()
+    plane = np.zeros((1, SIZE, SIZE), np.float32)
+    subtract_model(
+        templates.counts, templates.scale, templates.x0, templates.y0, -truth[None].astype(np.float32), plane
+    )
+    weight = (1.0 / (50.0 + np.maximum(plane[0], 0.0))).astype(np.float32)
+    noisy = plane + (np.random.default_rng(3).standard_normal(plane.shape) / np.sqrt(weight)).astype(np.float32)
+    found = fit_spectra(noisy, weight, templates, settings=FitSettings(mu=0.1, sweeps=20)).flux[0].astype(np.float64)
+    equations = joint_equations(weight, templates, mu=0.1)
+    # Three frames alike: 66 lenslets.
+    members, total = np.tile(np.arange(n), 3), np.tile(found.sum(axis=1), 3)
+    sums = summed(equations, members, np.tile(found / found.sum(axis=1, keepdims=True), (3, 1)), total)
+    common = common_spectrum([sums, no_equations(CHANNELS)])
+    assert common is not None
+    of_each = found.mean(axis=0) / found.mean(axis=0).max()
+    true = shape / shape.max()
+    bright = true > 0.15
+    assert np.abs(common - true)[bright].max() < 0.3 * np.abs(of_each - true)[bright].max()
+    assert common_spectrum([no_equations(CHANNELS)]) is None
+    assert common_spectrum([replace(sums, noise=1e4 * sums.noise)]) is None
 
 
 def test_a_template_is_the_mean_of_its_steps_stamps(scene):
@@ -177,10 +207,11 @@ def test_a_lenslet_that_only_its_wings_show_has_finite_factors():
     for d in range(BAND):
         unseen[: channels - d, d] = 1e-4
     hold, factor = np.empty(channels), np.empty((channels, BAND))
-    assert firmness(whole, everything, 1.0, hold) == pytest.approx(1.0)
+    even = np.ones(channels)
+    assert firmness(whole, everything, 1.0, even, hold) == pytest.approx(1.0)
     assert (hold == 0).all()
-    strength = 0.1 * firmness(unseen, 1e-4 * everything, 1.0, hold)
-    cholesky(unseen, strength, np.ones(channels), hold, factor)
+    strength = 0.1 * firmness(unseen, 1e-4 * everything, 1.0, even, hold)
+    cholesky(unseen, strength, even, hold, factor)
     assert np.isfinite(factor).all()
     assert np.abs(factor).max() < 1.0
 

@@ -33,8 +33,8 @@ class FitSettings:
     """How spectra are fitted (notes/ifs 6.6)."""
 
     mu: float = 0.1
-    """Strength of the smoothness prior: sets resolution, bias and noise. In units of a lenslet's mean information on what
-    is held smooth, its spectrum over the prior's shape."""
+    """Strength of the smoothness prior: sets resolution, bias and noise. In units of a lenslet's mean information on
+    what is held smooth: its spectrum over the prior's shape."""
     sweeps: int = 8
 
 

@@ -156,7 +156,7 @@ def prior_matrix(m, strength, prior):
 def test_sweeps_reach_the_joint_weighted_least_squares_solution(solved, scene):
     matrix, weight, data, normal, prior, found = solved
     n, m = normal.shape[:2]
-    strength = 0.1 * normal[:, :, 0].mean(axis=1)
+    strength = 0.1 * (normal[:, :, 0] * prior**2).mean(axis=1)
     sigma = np.sqrt(found.covariance[:, 0])
     shares = seen(scene[3], weight)
     left = matrix.T @ (weight.reshape(-1, 1) * matrix)
@@ -188,7 +188,7 @@ def test_blocks_are_those_of_the_dense_matrix(solved):
 def test_the_claimed_variance_is_the_sandwich(solved):
     _, _, _, normal, prior, found = solved
     m = normal.shape[1]
-    strength, covariance = 0.1 * normal[:, :, 0].mean(axis=1), found.covariance
+    strength, covariance = 0.1 * (normal[:, :, 0] * prior**2).mean(axis=1), found.covariance
     lens = int(np.argmax(normal[:, :, 0].min(axis=1)))
     own = sum(np.diag(normal[lens, : m - d, d], -d) for d in range(BAND))
     own = own + np.tril(own, -1).T

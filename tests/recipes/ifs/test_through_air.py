@@ -34,7 +34,7 @@ def test_a_file_just_beyond_the_limit_counts_nearly_as_one_within_it() -> None:
 
 def test_files_that_contradict_each_other_say_so_in_the_error() -> None:
     found = settled([Seen(1.6, 0.02, -0.1, 0.01), Seen(1.6, 0.02, 0.1, 0.01)], 1.1, 0.13, 0.03)
-    assert found["shift_y_error"][0] > 0.1
+    assert found["shift_y_error"][0] > 0.07
 
 
 def test_speckles_may_show_the_strength_and_not_the_place() -> None:

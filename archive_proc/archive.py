@@ -312,6 +312,21 @@ class Archive:
         with answering(self.root):
             return run_plan(self.campaign, plan, Order(site=site or self.site(), progress=progress))
 
+    def detach(self, arguments: Sequence[str], site: SiteProfile) -> tuple[str, Path]:
+        """Give `archive-proc ARGUMENTS` in a small SLURM job of the site; its number and the file it writes to."""
+        from archive_proc.flow.detaching import detach
+
+        with answering(self.root):
+            return detach(self.layout, site, arguments)
+
+    def job_scripts(self, arguments: Sequence[str], site: SiteProfile) -> tuple[Path, Path]:
+        """Write, and do not submit, the driver's and the workers' job scripts of a SLURM site."""
+        from archive_proc.flow.detaching import write_scripts
+
+        with answering(self.root):
+            scripts = write_scripts(self.layout, site, arguments)
+        return scripts.driver, scripts.worker
+
     def resume(self, run: str | None = None, *, site: SiteProfile | None = None, progress: bool = False) -> RunOutcome:
         """Continue a run (the latest): same plan, only what is missing."""
         from archive_proc.flow.running import Order, resume

@@ -6,10 +6,11 @@ work runs: backend, workers, memory. Nothing of either can change a result, so n
 
 from __future__ import annotations
 
+import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,6 +19,12 @@ from archive_proc.errors import MisuseError, NotFoundError
 FORMAT_VERSION = 1
 ARCHIVE_FILE = "archive.toml"
 HOME_VARIABLE = "ARCHIVE_PROC_HOME"
+
+BACKENDS = ("serial", "local", "slurm")
+NANNY_SHARE = 1.1
+"""SLURM counts nanny and worker; the nanny only the worker. With equal limits SLURM kills the job first."""
+NANNY_GB = 0.1
+"""Of each worker process, for its nanny."""
 
 Known = TypeVar("Known", "ArchiveSettings", "SiteProfile")
 
@@ -41,12 +48,53 @@ class ArchiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Named parameter sets besides `default`: preset -> recipe -> parameter -> value."""
 
 
+class SlurmProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Table `[slurm]` of a site profile. Each key is documented in `cluster/slurm.toml`."""
+
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    walltime: str = "04:00:00"
+    """Of a worker job, as sbatch takes it."""
+    retire_minutes: float = 20.0
+    """Workers end by themselves so long before the walltime, and are replaced; 0: never."""
+    workers_per_job: int = 1
+    """Worker processes of one thread in one job."""
+    job_memory_gb: float = 0.0
+    """What one job asks for; 0: 1.15 x its workers' limits and 0.2 GB a worker."""
+    interface: str = ""
+    """Network interface of driver and workers; empty: the one with the route."""
+    tls: str = "auto"
+    """auto: whenever the interface is not loopback; always."""
+    scratch: str = "${TMPDIR:-/tmp}"
+    """Node-local directory, expanded by the job's own shell."""
+    python: str = ""
+    """Interpreter on the compute nodes; empty: the driver's."""
+    prologue: tuple[str, ...] = ()
+    """Shell lines before the worker starts."""
+    directives: tuple[str, ...] = ()
+    """More options of sbatch."""
+    queue_wait_minutes: float = 720.0
+    """With no worker for so long the run gives up, with SLURM's own reason."""
+    lost_jobs: int = 5
+    """Jobs that may end beyond those of the run before any task is done."""
+    query_seconds: float = 30.0
+    """SLURM is asked at most so often."""
+    death_timeout_seconds: float = 120.0
+    """A worker that finds no driver for so long ends."""
+    driver_walltime: str = "2-00:00:00"
+    """Of the driver's own job (`run --detach`)."""
+    driver_memory_gb: float = 4.0
+    driver_partition: str = ""
+    """Empty: `partition`."""
+
+
 class SiteProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where and how work runs. Each key is documented in `cluster/local.toml`."""
+    """Where and how work runs. Each key is documented in `cluster/local.toml` and `cluster/slurm.toml`."""
 
     name: str
     backend: str
-    """serial or local."""
+    """serial, local or slurm."""
     workers: int = 0
     """Worker processes, one thread each; 0: one a core."""
     memory_per_worker_gb: float = 4.0
@@ -65,6 +113,14 @@ class SiteProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Before the rename: `sample` (sizes, metadata, one shard in ten) or `full` (every object re-read)."""
     notify: tuple[str, ...] = ()
     """Command, word by word, run by no shell when a run ends or a recipe is paused."""
+    slurm: SlurmProfile | None = None
+    """With backend slurm."""
+
+    @property
+    def job_memory_gb(self) -> float:
+        """What a worker job asks SLURM for: more than its workers may use (10^9 bytes)."""
+        slurm = self.slurm or SlurmProfile()
+        return slurm.job_memory_gb or round(slurm.workers_per_job * (1.15 * self.memory_per_worker_gb + 0.2), 3)
 
 
 def parse_archive_settings(text: str, source: str) -> ArchiveSettings:
@@ -86,26 +142,103 @@ def parse_archive_settings(text: str, source: str) -> ArchiveSettings:
 
 
 def parse_site(text: str, source: str) -> SiteProfile:
-    """Check the text of a site profile. Raises MisuseError (AP-CLI-003) naming the file and the key."""
+    """Check the text of a site profile.
+
+    Raises MisuseError (AP-CLI-003) naming the file and the key; of an unknown key, the nearest that is known.
+    """
     profile = _convert(text, source, SiteProfile)
-    if profile.backend not in ("serial", "local"):
-        raise MisuseError(
-            "AP-CLI-003",
-            f"backend = {profile.backend!r} is not one of serial, local",
-            subject=source,
-            remedy="see cluster/local.toml",
-        )
+    if profile.backend not in BACKENDS:
+        raise _wrong(source, f"backend = {profile.backend!r} is not one of {', '.join(BACKENDS)}")
     for key in ("workers", "memory_per_worker_gb", "chunk_gb", "window_per_worker", "max_retries", "breaker"):
         if getattr(profile, key) < 0:
-            raise MisuseError(
-                "AP-CLI-003", f"{key} must not be negative", subject=source, remedy="see cluster/local.toml"
-            )
+            raise _wrong(source, f"{key} must not be negative")
+    if profile.backend != "slurm":
+        if profile.slurm is not None:
+            raise _wrong(source, f"table [slurm] with backend = {profile.backend!r}")
+        return profile
+    profile = msgspec.structs.replace(profile, slurm=profile.slurm or SlurmProfile())
+    _check_slurm(profile, source)
     return profile
+
+
+def _check_slurm(profile: SiteProfile, source: str) -> None:
+    slurm = profile.slurm
+    assert slurm is not None
+    if not profile.workers:
+        raise _wrong(source, "workers = 0: a SLURM site says how many worker processes a run may have")
+    if not profile.memory_per_worker_gb:
+        raise _wrong(source, "memory_per_worker_gb = 0: SLURM jobs need a limit")
+    if slurm.workers_per_job < 1:
+        raise _wrong(source, "slurm.workers_per_job must be 1 or more")
+    for key in ("retire_minutes", "queue_wait_minutes", "lost_jobs", "query_seconds", "death_timeout_seconds"):
+        if getattr(slurm, key) < 0:
+            raise _wrong(source, f"slurm.{key} must not be negative")
+    for key in ("walltime", "driver_walltime"):
+        seconds = walltime_seconds(getattr(slurm, key))
+        if seconds is None:
+            raise _wrong(source, f"slurm.{key} = {getattr(slurm, key)!r} is not minutes, HH:MM:SS or D-HH:MM:SS")
+        if key == "walltime" and 60 * slurm.retire_minutes >= seconds:
+            raise _wrong(
+                source, f"slurm.retire_minutes = {slurm.retire_minutes:g} leaves nothing of walltime {slurm.walltime}"
+            )
+    if slurm.tls not in ("auto", "always"):
+        raise _wrong(source, f"slurm.tls = {slurm.tls!r} is not one of auto, always")
+    least = slurm.workers_per_job * (NANNY_SHARE * profile.memory_per_worker_gb + NANNY_GB)
+    if slurm.job_memory_gb and slurm.job_memory_gb < least:
+        raise _wrong(
+            source,
+            f"slurm.job_memory_gb = {slurm.job_memory_gb:g} is less than 1.1 x its workers' limits and 0.1 GB for each "
+            f"({least:.1f}): SLURM would kill the job before a worker reaches its own limit",
+        )
+
+
+def _wrong(source: str, what: str) -> MisuseError:
+    page = "cluster/slurm.toml" if "slurm" in what else "cluster/local.toml"
+    return MisuseError("AP-CLI-003", what, subject=source, remedy=f"see {page}, which documents every key")
+
+
+def walltime_seconds(text: str) -> int | None:
+    """Seconds of a time limit as sbatch takes it, None where it is none.
+
+    >>> walltime_seconds("90"), walltime_seconds("01:30:00"), walltime_seconds("2-12"), walltime_seconds("soon")
+    (5400, 5400, 216000, None)
+    """
+    days, dash, rest = text.strip().rpartition("-")
+    parts = rest.split(":")
+    if not all(one.isdecimal() for one in (*parts, *([days] if dash else []))) or len(parts) > 3:
+        return None
+    numbers = [int(one) for one in parts]
+    if dash:
+        hours, minutes, seconds = (*numbers, 0, 0)[:3]
+    elif len(numbers) == 3:
+        hours, minutes, seconds = numbers
+    else:
+        hours, minutes, seconds = (0, *(*numbers, 0)[:2])
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+# Any: a TOML tree holds mixed values.
+def _unknown_key(tree: Any, kind: type[msgspec.Struct], source: str, inside: str = "") -> None:
+    """Raise MisuseError for the first key that is not known, naming the nearest one that is."""
+    known = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in tree.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1, 0.5)
+            raise MisuseError(
+                "AP-CLI-003",
+                f"key {inside}{key} is not known" + (f"; the nearest is {inside}{near[0]}" if near else ""),
+                subject=source,
+                remedy="mend or remove that key",
+            )
+        if key == "slurm" and isinstance(value, dict):
+            _unknown_key(value, SlurmProfile, source, "slurm.")
 
 
 def _convert(text: str, source: str, kind: type[Known]) -> Known:
     try:
-        return msgspec.convert(tomllib.loads(text), kind)
+        tree = tomllib.loads(text)
+        _unknown_key(tree, kind, source)
+        return msgspec.convert(tree, kind)
     except tomllib.TOMLDecodeError as problem:
         raise MisuseError("AP-CLI-003", f"not TOML: {problem}", subject=source, remedy="mend that line") from None
     except msgspec.ValidationError as problem:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from archive_proc.execution.liveness import alive, this_writer
+from archive_proc.execution.liveness import Writer, alive, this_writer
 from archive_proc.execution.meters import marks
 from archive_proc.execution.receipts import Receipt, drop_receipt, holds, read_receipts
+from archive_proc.execution.slurm_queries import listed
 from archive_proc.execution.spec import AttemptDir, AttemptSpec, attempts, read_spec, write_spec
 from archive_proc.model.ids import ProcessId
 from archive_proc.storage.layout import Layout
@@ -44,9 +45,17 @@ def dead(directory: AttemptDir) -> bool:
     except (OSError, msgspec.MsgspecError, KeyError, TypeError):
         pass  # killed before its spec was written: no worker ever saw it
     else:
-        if driver != me and alive(driver) is not False:
+        if driver != me and not _gone(driver):
             return False
-    return all(mark.writer == me or alive(mark.writer) is False for mark in marks(directory))
+    return all(mark.writer == me or _gone(mark.writer) for mark in marks(directory))
+
+
+def _gone(writer: Writer) -> bool:
+    """Whether it is dead for certain: by this host's word, else by SLURM's about its job."""
+    living = alive(writer)
+    if living is None and writer.job:
+        living = listed(writer.job)
+    return living is False
 
 
 def adopt(layout: Layout, process_id: ProcessId, numbers: Sequence[int], *, keep_chunks: bool) -> Adopted:

@@ -1,6 +1,6 @@
 """Where bundles of tasks run: a few methods. What must outlive a process is ours, so a back end may be dumb.
 
-`serial` runs tasks in the driver's own process, one at a time; `clusters.py` has Dask's.
+`serial` runs tasks in the driver's own process, one at a time; `clusters.py` and `slurm.py` have Dask's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from archive_proc.execution.calls import Bundle, TaskReport
+from archive_proc.execution.liveness import Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,29 @@ class Finished:
     """One a call, in their order; None when the worker vanished: the disk tells what happened, not the back end."""
     lost: str = ""
     """What the back end says about a lost bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """What a site says about a job that ended."""
+
+    job: str
+    state: str
+    """SLURM's word: TIMEOUT, NODE_FAIL, PREEMPTED, OUT_OF_MEMORY, CANCELLED, FAILED, COMPLETED; GONE when it says
+    nothing any more."""
+    reason: str = ""
+    signal: int = 0
+    """That ended it, 0 where none did."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobNews:
+    """A job was submitted or ended; for the journal."""
+
+    job: str
+    state: str
+    reason: str = ""
+    replaces: str = ""
 
 
 class Backend(Protocol):
@@ -46,13 +70,25 @@ class Backend(Protocol):
         """Take a bundle; larger priorities first."""
 
     def wait_any(self, timeout_s: float) -> list[Finished]:
-        """Bundles that ended since the last call; waits for the first at most `timeout_s`."""
+        """Bundles that ended since the last call; waits for the first at most `timeout_s`.
+
+        Raises TemporaryError or PreconditionError when no task will ever end here.
+        """
 
     def cancel(self, bundles: Iterable[Bundle]) -> None:
         """Forget bundles that have not started; running ones may go on."""
 
     def census(self) -> Mapping[str, int]:
         """Workers by state: `busy`, `idle`, `paused`, `missing`, ...; for people, read now and then."""
+
+    def expect(self, tasks: int) -> None:
+        """Hear how many tasks may still be in flight at once from now on: what is not needed for them is given back."""
+
+    def job_end(self, writer: Writer) -> JobEnd | None:
+        """How the job of a worker ended; None while it lives, and where there are no jobs."""
+
+    def news(self) -> list[JobNews]:
+        """What happened to jobs since the last call."""
 
     def stop(self) -> None:
         """Give everything back. Harmless twice."""
@@ -99,6 +135,17 @@ class SerialBackend:
     def census(self) -> Mapping[str, int]:
         """One: the process that asks."""
         return {"busy": 1}
+
+    def expect(self, tasks: int) -> None:
+        """Nothing to give back."""
+
+    def job_end(self, writer: Writer) -> JobEnd | None:
+        """There are no jobs."""
+        return None
+
+    def news(self) -> list[JobNews]:
+        """There are no jobs."""
+        return []
 
     def stop(self) -> None:
         """Forget all."""

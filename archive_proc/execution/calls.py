@@ -105,6 +105,10 @@ class WorkerStart:
     wall_s: float
     """Since the process was made."""
     cpu_s: float
+    job: str = ""
+    """Its SLURM job; empty outside of one."""
+    config: tuple[tuple[str, str], ...] = ()
+    """What it found: Dask's settings, thread variables, memory limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -25,17 +26,19 @@ from archive_proc.execution.outcome import RunOutcome
 from archive_proc.execution.publishing import Publisher
 from archive_proc.execution.ready import Entry, ReadyQueue
 from archive_proc.execution.receipts import Meters
-from archive_proc.execution.retrying import Verdict, after_failure, after_loss, failed_event
+from archive_proc.execution.retrying import Lost, Verdict, after_failure, after_loss, failed_event
 from archive_proc.execution.schedule import Schedule
 from archive_proc.execution.stopping import DISK_FULL, ROOT_GONE, Stopper
 from archive_proc.execution.work import ProcessWork, Size
 from archive_proc.model.ids import ProcessId, shown
 from archive_proc.model.processes import Cause, State
 from archive_proc.storage.answers import is_full, no_room
+from archive_proc.storage.forms import SHARD_PLANES
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.seal import is_sealed
 
 WAIT_S = 0.2
+EXPECT_EVERY_S = 2.0
 BUNDLE_S = (60.0, 120.0)
 """Predicted length that a bundle of short processes aims at, and that it never exceeds."""
 BUNDLE_CALLS = 200
@@ -68,6 +71,7 @@ class Driver:
     _alone: bool = False
     """What flies does so alone."""
     _started: float = field(default_factory=time.monotonic)
+    _width_due: float = 0.0
 
     @property
     def elapsed_s(self) -> float:
@@ -132,6 +136,8 @@ class Driver:
                 time.sleep(WAIT_S)  # every open process waits for its back-off
             for finished in self.backend.wait_any(WAIT_S) if self._flying else ():
                 self._answer(finished)
+            self.ledger.jobs(self.backend.news())
+            self._tell_width()
             self.ledger.progress.tick(len(self._flying))
             self.publisher.when_due()
         self._tidy()
@@ -145,12 +151,35 @@ class Driver:
         for process_id in list(self._schedule.open()):
             self._schedule.states[process_id] = State.CANCELLED
 
+    def abandon(self, why: str) -> None:
+        """End because the back end cannot go on; chunks that are done stay for the same command."""
+        self.stopper.ask(why)
+        self.ledger.jobs(self.backend.news())
+        for process_id in list(self._schedule.open()):
+            self.ledger.cancelled(process_id)
+
     def _tidy(self) -> None:
         """Remove half-made products that no later run can continue: on a full disk that is the room to end in."""
         for work in self._works.values():
             if not work.chunked:
                 with contextlib.suppress(OSError):
                     self.attempts.remove(work)
+
+    def _tell_width(self) -> None:
+        """Near the end the back end may give workers back; before it, this costs nothing."""
+        now = time.monotonic()
+        if not len(self._queue) and now >= self._width_due:
+            self._width_due = now + EXPECT_EVERY_S
+            self.backend.expect(len(self._flying) if self.stopper.stopping else self._width())
+
+    def _width(self) -> int:
+        """Tasks that may still be in flight at once: an upper bound, for what is not begun by its planes."""
+        width = 0
+        for process_id in self._schedule.open():
+            work = self._works.get(process_id)
+            planes = self._schedule.planned[process_id].prediction.planes
+            width += work.width if work is not None else max(1, math.ceil(planes / SHARD_PLANES))
+        return width
 
     # -- what to submit next --------------------------------------------------------------------------------------
 
@@ -313,7 +342,8 @@ class Driver:
             return
         mark, fault = read_mark(self.attempts.directory(work), task)
         site, options = self.attempts.site, self.attempts.options
-        verdict = after_loss(work, mark, fault, why, site.max_retries, options.back_off_s)
+        end = self.backend.job_end(mark.writer) if mark is not None else None
+        verdict = after_loss(work, mark, Lost(why, fault, end), site.max_retries, options.back_off_s)
         if verdict.facts is not None:
             self._task_failed(work, task, verdict, None)
             return

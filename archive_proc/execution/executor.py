@@ -11,9 +11,11 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
+from archive_proc.errors import PreconditionError, TemporaryError
 from archive_proc.execution.attempting import Attempts
 from archive_proc.execution.backends import Backend, SerialBackend
 from archive_proc.execution.calls import WorkerSettings
@@ -86,7 +88,7 @@ def _run(
     schedule = Schedule(plan.processes)
     stop_file = layout.run_dir(run_id) / STOP_NAME
     with Stopper(stop_file, options.stop_grace_s) as stopper:
-        backend = backend_for(site, lambda: stopper.now, wanted)
+        backend = backend_for(site, lambda: stopper.now, wanted, layout.run_dir(run_id))
         write_run(
             layout,
             RunFile(
@@ -133,6 +135,13 @@ def _run(
                     raise
                 backend.stop()  # nobody works on what is tidied away
                 driver.give_up()
+            except (TemporaryError, PreconditionError) as end:
+                # Of the back end: no worker will come, or none that is fit. The run is recorded as any that ended.
+                backend.stop()
+                driver.abandon(end.code)
+                _end(driver, journal)
+                watching.write()
+                raise
             finally:
                 backend.stop()
                 progress.close()
@@ -200,14 +209,23 @@ def processes_to_run(plan: Plan, layout: Layout) -> list[PlannedProcess]:
     return [found[process_id] for process_id in sorted(found)]
 
 
-def backend_for(site: SiteProfile, should_stop: Callable[[], bool], to_run: Sequence[PlannedProcess]) -> Backend:
-    """The back end of a site profile; serial, too, when there is nothing to run: no cluster is started for that."""
+def backend_for(
+    site: SiteProfile, should_stop: Callable[[], bool], to_run: Sequence[PlannedProcess], directory: Path
+) -> Backend:
+    """The back end of a site profile; serial, too, when there is nothing to run: no cluster is started for that.
+
+    `directory`: the run's, where a cluster leaves its configuration and logs.
+    """
     if site.backend == "serial" or not to_run:
         return SerialBackend(should_stop)
-    from archive_proc.execution.clusters import DaskLocal
-
     # Never more workers than there are blocks of planes to work on.
     useful = sum(max(1, math.ceil(one.prediction.planes / SHARD_PLANES)) for one in to_run)
+    if site.backend == "slurm":
+        from archive_proc.execution.slurm import DaskSlurm
+
+        return DaskSlurm(site, directory, min(site.workers, useful))
+    from archive_proc.execution.clusters import DaskLocal
+
     return DaskLocal(min(site.workers or os.cpu_count() or 1, useful), site.memory_per_worker_gb)
 
 

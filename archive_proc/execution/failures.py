@@ -18,8 +18,10 @@ from archive_proc.errors import (
     ProcessFailure,
     TemporaryError,
 )
+from archive_proc.execution.backends import JobEnd
 from archive_proc.execution.calls import FailureFacts
 from archive_proc.execution.liveness import Writer
+from archive_proc.execution.slurm_text import OUTSIDE, words
 from archive_proc.model.processes import Cause, QcValue
 from archive_proc.storage.answers import FULL, is_full
 from archive_proc.version import PACKAGE
@@ -181,14 +183,36 @@ def lost_too_often(times: int, why: str) -> FailureFacts:
     )
 
 
-def killed_its_worker(fault: str) -> FailureFacts:
-    """A worker that died while it executed the task; `fault`: what a fatal signal left behind, empty for SIGKILL."""
+def killed_its_worker(fault: str, end: JobEnd | None = None) -> FailureFacts:
+    """A worker that died while it executed the task; `fault`: what a fatal signal left behind, empty for SIGKILL.
+
+    `end`: of its job, where that ended with it.
+    """
     how = fault.splitlines()[0] if fault else "SIGKILL, most often for memory"
     return FailureFacts(
         cause=Cause.CODE if fault else Cause.MEMORY,
         code="AP-RUN-017",
         signature=f"killed its worker: {how}",
-        message=f"killed its worker ({how})",
+        message=f"killed its worker ({how})" + (f"; {words(end)}" if end is not None else ""),
         remedy="report the traceback" if fault else "raise memory_per_worker_gb of the site, or use fewer workers",
         traceback=fault,
+    )
+
+
+def job_ended(end: JobEnd) -> FailureFacts | None:
+    """A worker whose job ended under it, by SLURM's own word; None where SLURM only knows that it failed."""
+    if end.state == "OUT_OF_MEMORY":
+        cause, remedy = Cause.MEMORY, "raise memory_per_worker_gb or job_memory_gb of the site"
+    elif end.state == "TIMEOUT":
+        cause, remedy = Cause.INFRA, "if it comes again, raise walltime or retire_minutes, or lower chunk_gb"
+    elif end.state in OUTSIDE:
+        cause, remedy = Cause.INFRA, "it is tried again; nothing to do"
+    else:
+        return None
+    return FailureFacts(
+        cause=cause,
+        code="AP-RUN-045",
+        signature=f"job ended: {end.state}",
+        message=f"its worker's {words(end)}",
+        remedy=remedy,
     )

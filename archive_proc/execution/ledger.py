@@ -8,13 +8,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from archive_proc.execution.backends import JobNews
 from archive_proc.execution.calls import TaskReport
 from archive_proc.execution.meters import utc_now
 from archive_proc.execution.outcome import EarlierFailure
 from archive_proc.execution.progress import Progress
 from archive_proc.execution.receipts import Meters
 from archive_proc.execution.schedule import Schedule
-from archive_proc.model.events import ProcessChanged, ProcessFailed, RecipePaused, TaskEnded, WorkerReady
+from archive_proc.model.events import (
+    JobChanged,
+    ProcessChanged,
+    ProcessFailed,
+    RecipePaused,
+    TaskEnded,
+    WorkerReady,
+)
 from archive_proc.model.ids import ProcessId, shown
 from archive_proc.model.processes import Cause, State
 from archive_proc.storage.journal import JournalWriter
@@ -83,6 +91,8 @@ class Ledger:
                     ready_at=start.ready_at,
                     wall_s=start.wall_s,
                     cpu_s=start.cpu_s,
+                    job=start.job,
+                    config=dict(start.config),
                 )
             )
         self.journal.append(
@@ -104,6 +114,15 @@ class Ledger:
                 phases=report.phases,
             )
         )
+
+    def jobs(self, news: Iterable[JobNews]) -> None:
+        """Worker jobs were submitted or ended."""
+        for one in news:
+            self.journal.append(
+                JobChanged(at=utc_now(), job=one.job, state=one.state, reason=one.reason, replaces=one.replaces)
+            )
+            if one.replaces:
+                self.progress.say(f"job {one.replaces} ended and was replaced by {one.job}")
 
     def cancelled(self, process_id: ProcessId) -> None:
         """The run stops before this process is done."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +25,8 @@ class Writer:
     pid: int
     started: str
     """Start time in the kernel's own count; empty where it cannot be read."""
+    job: str = ""
+    """The SLURM job it runs in; empty outside of one."""
 
 
 @cache
@@ -44,7 +46,8 @@ def boot_id() -> str:
 
 def this_writer() -> Writer:
     """The process that asks."""
-    return writer_of(os.getpid())
+    # What SLURM calls the job of this very process: a fact about it, as its pid is, and no setting.
+    return replace(writer_of(os.getpid()), job=os.environ.get("SLURM_JOB_ID", ""))
 
 
 def writer_of(pid: int) -> Writer:

@@ -1,7 +1,8 @@
 """The driver's lease `locks/driver.json`: one writer of catalog and journals at a time.
 
 Made by `link`, so it appears whole or not at all; renewed by a heartbeat; taken over when its holder is dead: same
-host, and boot or process gone; or another host, and no heartbeat for ten minutes. How old a heartbeat is, is read off
+host, and boot or process gone; or another host, and no heartbeat for ten minutes, or for two beats where SLURM no more
+lists the job it ran in. How old a heartbeat is, is read off
 two files of one file system, never off the clocks of two hosts: a clock that is an hour off takes nothing over.
 """
 
@@ -22,6 +23,7 @@ import msgspec
 
 from archive_proc.errors import LockedError
 from archive_proc.execution.liveness import Writer, alive, host_name, this_writer
+from archive_proc.execution.slurm_queries import listed
 from archive_proc.model.ids import canonical_json
 from archive_proc.storage.layout import Layout
 
@@ -147,8 +149,15 @@ def stale(path: Path, holder: Holder) -> bool:
     living = alive(holder.writer)
     if living is not None:
         return not living
+    limit = STALE_AFTER_S
+    if holder.writer.job:
+        among = listed(holder.writer.job)
+        if among:
+            return False
+        # Not on SLURM's word alone: another cluster that shares the archive knows nothing of this one's jobs.
+        limit = 2 * HEARTBEAT_S if among is False else limit
     silence = _silence_s(path)
-    return silence is not None and silence > STALE_AFTER_S  # where it cannot be told, nothing is taken over
+    return silence is not None and silence > limit  # where it cannot be told, nothing is taken over
 
 
 def _silence_s(path: Path) -> float | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from archive_proc.execution.backends import JobEnd
 from archive_proc.execution.calls import FailureFacts, Task, TaskReport
-from archive_proc.execution.failures import killed_its_worker, lost_too_often, no_answer
+from archive_proc.execution.failures import job_ended, killed_its_worker, lost_too_often, no_answer
 from archive_proc.execution.liveness import alive
 from archive_proc.execution.meters import Mark, utc_now
 from archive_proc.execution.work import ProcessWork
@@ -16,6 +17,8 @@ from archive_proc.model.processes import Cause
 MEMORY_RETRIES = 1
 KILLS = 3
 """Tries of a task that kills its worker, all but the first one alone; then its process is poison."""
+INTERRUPTIONS = 10
+"""Jobs that may end under a process, none of its tasks done in between, before that counts against it after all."""
 FREE_LOSSES = 5
 """Times a task may vanish with a worker that died of something else. Then something is wrong with the site."""
 
@@ -53,24 +56,42 @@ def _may_retry(work: ProcessWork, facts: FailureFacts, max_retries: int, back_of
     return False
 
 
-def after_loss(
-    work: ProcessWork, mark: Mark | None, fault: str, why: str, max_retries: int, back_off_s: float
-) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What is known of a task that did not answer."""
+
+    why: str
+    """The back end's word."""
+    fault: str = ""
+    """What a fatal signal left beside its mark."""
+    end: JobEnd | None = None
+    """How the job of its worker ended; None where that lives, or there is none."""
+
+
+def after_loss(work: ProcessWork, mark: Mark | None, lost: Lost, max_retries: int, back_off_s: float) -> Verdict:
     """No answer: the mark on disk tells whether the task was executing, and whether its worker is dead.
 
-    Without a mark it is a bystander of another task's death, or its answer died on the way.
+    Without a mark it is a bystander of another task's death, or its answer died on the way. Where the worker's job
+    ended under it, that does not count against it, unless it was for its memory.
     """
+    why, fault, end = lost.why, lost.fault, lost.end
     if mark is None:
         work.losses += not work.retrying
         if work.losses > FREE_LOSSES:
             return after_failure(work, lost_too_often(work.losses, why), max_retries, back_off_s)
         return Verdict(None, again=True)
-    if alive(mark.writer) is not False:
+    ended = job_ended(end) if end is not None and not fault else None
+    if ended is not None and ended.cause is Cause.INFRA:
+        work.interruptions += not work.retrying
+        return Verdict(ended, again=work.interruptions < INTERRUPTIONS)
+    if ended is not None:
+        return after_failure(work, ended, max_retries, back_off_s)
+    if end is None and not fault and alive(mark.writer) is not False:
         return after_failure(work, no_answer(mark.writer, why), max_retries, back_off_s)
     work.kills += not work.retrying  # several chunks of one attempt count once
     work.alone = True
     again = work.kills < KILLS
-    return Verdict(killed_its_worker(fault), again, poison=not again)
+    return Verdict(killed_its_worker(fault, end), again, poison=not again)
 
 
 def failed_event(work: ProcessWork, task: Task, verdict: Verdict, report: TaskReport | None) -> ProcessFailed:

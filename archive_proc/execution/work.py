@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +79,8 @@ class ProcessWork:
     retries: int = 0
     memory_retries: int = 0
     kills: int = 0
+    interruptions: int = 0
+    """Times that a job ended under it since one of its tasks was done."""
     losses: int = 0
     """Times it vanished with a worker that it had not killed."""
     alone: bool = False
@@ -95,6 +98,11 @@ class ProcessWork:
         return self.planned.process
 
     @property
+    def width(self) -> int:
+        """Tasks of it that can be in flight at once, now or in a later stage."""
+        return max(1, math.ceil(self.size.planes / self.chunk)) if self.chunked else 1
+
+    @property
     def tasks(self) -> int:
         """Tasks it takes in all."""
         return self.passes * (2 + -(-self.size.planes // self.chunk)) + 1 if self.chunked else 1
@@ -106,6 +114,7 @@ class ProcessWork:
 
     def finish(self, task: Task) -> None:
         """Note that a task is done."""
+        self.interruptions = self.losses = 0
         if task.kind == "block":
             self.done.setdefault(f"block-{task.pass_index}", set()).update(range(task.first, task.stop, SHARD_PLANES))
         else:

@@ -124,6 +124,25 @@ class WorkerReady:
     wall_s: float
     """From its birth to `ready_at`."""
     cpu_s: float
+    job: str = ""
+    """Its SLURM job; empty outside of one."""
+    config: Mapping[str, str] = field(default_factory=dict)
+    """How it found itself set up: Dask's settings, thread variables, memory limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobChanged:
+    """A worker job of the site was submitted or ended."""
+
+    at: str
+    job: str
+    """SLURM's number."""
+    state: str
+    """`submitted`, else how SLURM says it ended: COMPLETED, TIMEOUT, NODE_FAIL, CANCELLED, ..."""
+    reason: str = ""
+    """SLURM's reason, and what this run makes of it."""
+    replaces: str = ""
+    """The job that had ended and is replaced by this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,12 +198,15 @@ class RunEnded:
     """Why the catalog could not be published, where it could not."""
 
 
-Event: TypeAlias = RunStarted | ProcessChanged | ProcessFailed | WorkerReady | TaskEnded | RecipePaused | RunEnded
+Event: TypeAlias = (
+    RunStarted | ProcessChanged | ProcessFailed | WorkerReady | JobChanged | TaskEnded | RecipePaused | RunEnded
+)
 EVENT_KINDS: Mapping[str, type[Event]] = {
     "run_started": RunStarted,
     "process_changed": ProcessChanged,
     "process_failed": ProcessFailed,
     "worker_ready": WorkerReady,
+    "job_changed": JobChanged,
     "task_ended": TaskEnded,
     "recipe_paused": RecipePaused,
     "run_ended": RunEnded,

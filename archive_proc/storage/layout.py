@@ -110,6 +110,11 @@ class Layout:
         return self.run_dir(run_id) / "report"
 
     @property
+    def jobs(self) -> Path:
+        """Job scripts that were written without a run: of detached drivers, and to be looked at. Disposable."""
+        return self.root / "jobs"
+
+    @property
     def catalog(self) -> Path:
         """Snapshots and the link to the newest."""
         return self.root / "catalog"

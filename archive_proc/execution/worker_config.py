@@ -1,0 +1,127 @@
+"""How Dask is set up for a run, and each worker's word that it is set up so.
+
+Settings made in the driver reach local workers, but not those of a SLURM job (notes/engine 6), and nothing tells.
+So every worker process says once what it found, and one that found something else does no task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import dask
+import distributed
+
+from archive_proc.execution.births import note_ready
+from archive_proc.execution.calls import Bundle, FailureFacts, TaskReport
+from archive_proc.execution.liveness import host_name
+from archive_proc.execution.threads import THREAD_VARIABLES
+from archive_proc.execution.worker import run_bundle
+from archive_proc.model.processes import Cause
+
+WRONG_CONFIG = "AP-RUN-046"
+MEMORY_TOLERANCE = 0.01
+"""Dask passes limits as text of three digits."""
+WORKER_ENVIRONMENT: Mapping[str, str] = {
+    **dict.fromkeys(THREAD_VARIABLES, "1"),
+    # Not MALLOC_TRIM_THRESHOLD_: any value switches off glibc's adaptive threshold, so every array of a megabyte is
+    # mapped and zeroed anew. On the sample nights: 19 s of system time in place of 5.
+    "MALLOC_ARENA_MAX": "2",
+}
+SETTINGS: dict[str, Any] = {
+    # Any: Dask's configuration is a tree of mixed values.
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.worker-saturation": 2.0,  # keeps a task waiting on a one-thread worker
+    "distributed.scheduler.worker-ttl": "30 minutes",  # a recipe may hold the GIL for long
+    "distributed.scheduler.no-workers-timeout": "2 hours",
+    "distributed.scheduler.work-stealing": False,  # a handful of tasks in flight; nothing to balance
+    "distributed.worker.memory.target": False,  # nothing is kept, so nothing to spill
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": 0.85,
+    "distributed.worker.memory.terminate": 0.95,
+    "distributed.worker.profile.enabled": False,
+    "distributed.comm.retry.count": 3,
+    "distributed.admin.tick.limit": "30s",  # silence about long GIL holders; we measure ourselves
+    "distributed.nanny.pre-spawn-environ": dict(WORKER_ENVIRONMENT),
+}
+_OF_WORKERS = tuple(name for name in SETTINGS if name.startswith(("distributed.worker.", "distributed.comm.")))
+
+
+def expected(memory_bytes: int) -> dict[str, str]:
+    """What a worker must find: Dask's settings, thread variables, its memory limit."""
+    return {
+        **{name: str(SETTINGS[name]) for name in _OF_WORKERS},
+        **WORKER_ENVIRONMENT,
+        "memory_limit": str(memory_bytes),
+    }
+
+
+def found(memory_bytes: int) -> dict[str, str]:
+    """What stands in this process, under the same names."""
+    return {
+        **{name: str(dask.config.get(name, None)) for name in _OF_WORKERS},
+        **{name: os.environ.get(name, "") for name in WORKER_ENVIRONMENT},
+        "memory_limit": str(memory_bytes),
+    }
+
+
+def difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """What differs, in words; empty where nothing does."""
+    wrong = [name for name in wanted if name != "memory_limit" and here.get(name) != wanted[name]]
+    limit, got = int(wanted["memory_limit"]), int(here.get("memory_limit", "0"))
+    if abs(limit - got) > MEMORY_TOLERANCE * limit:
+        wrong.append("memory_limit")
+    return "; ".join(f"{name} is {here.get(name, '')!r}, not {wanted[name]!r}" for name in wrong)
+
+
+# State of the worker process, on purpose: what it found when it started.
+_REFUSAL: Final[list[str]] = []
+
+
+@dataclass(frozen=True)
+class WorkerSetup(distributed.WorkerPlugin):
+    """Run once in each worker process before its first task, also in one that replaces another.
+
+    Unpickling it imports what tasks need, so that tasks do not pay for it. Ctrl-C reaches the whole process group;
+    only the driver answers it.
+    """
+
+    wanted: Mapping[str, str]
+    name: str = "archive-proc-worker"
+
+    # Any: dask's worker.
+    def setup(self, worker: Any) -> None:
+        """Note that the process is ready, what it found, and whether that is what the run wants."""
+        here = found(worker.memory_manager.memory_limit or 0)
+        _REFUSAL[:] = [text for text in [difference(self.wanted, here)] if text]
+        note_ready(here)
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def run_checked(bundle: Bundle) -> tuple[TaskReport, ...]:
+    """`run_bundle` in a worker that is set up as the run wants; else reports that say what differs."""
+    if not _REFUSAL:
+        return run_bundle(bundle)
+    facts = FailureFacts(
+        cause=Cause.CONFIG,
+        code=WRONG_CONFIG,
+        signature=WRONG_CONFIG,
+        message=f"a worker on {host_name()} is not set up as this run wants: {_REFUSAL[0]}",
+        remedy="look for DASK_ variables and module lines in the site's prologue that undo dask.yaml of the run",
+    )
+    return tuple(
+        TaskReport(
+            process_id=call.process_id,
+            attempt=call.attempt,
+            task=call.task,
+            host=host_name(),
+            pid=os.getpid(),
+            failure=facts,
+        )
+        for call in bundle.calls
+    )

@@ -1,0 +1,140 @@
+"""What is handed to sbatch, read as text: no scheduler is needed for it."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from archive_proc.errors import MisuseError
+from archive_proc.execution import slurm_scripts
+from archive_proc.execution.slurm import worker_script
+from archive_proc.execution.slurm_scripts import config_text, driver_script, encrypted, n_jobs, slurm_of
+from archive_proc.execution.threads import THREAD_VARIABLES
+from archive_proc.execution.worker_config import SETTINGS, difference, expected, found
+from archive_proc.settings import SiteProfile, parse_site
+
+SHIPPED = sorted((Path(__file__).parents[2] / "cluster").glob("*.toml"))
+
+
+def shipped(name: str) -> SiteProfile:
+    (path,) = [one for one in SHIPPED if one.stem == name]
+    return parse_site(path.read_text(), path.name)
+
+
+def directives(script: str) -> list[str]:
+    return [line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH ")]
+
+
+def test_a_worker_job_is_what_the_profile_says(tmp_path: Path) -> None:
+    site = shipped("many-small-nodes")
+    directory = tmp_path / "an archive" / "runs" / "1"
+    script = worker_script(site, directory)
+    asked = directives(script)
+    for one in ("-N 1", "--no-requeue", "--signal=B:TERM@120", "-p standard", "-A project", "-t 02:00:00", "-n 1"):
+        assert one in asked, one
+    assert "--cpus-per-task=16" in asked
+    assert f'--output="{directory}/logs/worker-%j.log"' in asked
+    assert asked[-1] == "--exclusive"
+    # SLURM grants more than the nannies' limits together.
+    (granted,) = [int(one.removeprefix("--mem=").removesuffix("M")) for one in asked if one.startswith("--mem=")]
+    assert granted * 2**20 > 1.1 * 16 * 3.2e9
+    command = shlex.split(script.splitlines()[-1])
+    assert command[0] == "exec"
+    options = dict(itertools.pairwise(command))
+    assert options["--nthreads"] == "1"
+    assert options["--nworkers"] == "16"
+    assert options["--interface"] == "ib0"
+    assert options["--death-timeout"] == "120"
+    assert options["--local-directory"] == "/dev/shm"
+    assert options["--dashboard-address"] == "127.0.0.1:0"
+    # Two hours less 15 minutes, and a tenth of it: the last worker ends before SLURM ends it.
+    lifetime, stagger = (int(options[one].removesuffix("s")) for one in ("--lifetime", "--lifetime-stagger"))
+    assert 5400 < lifetime < lifetime + stagger <= 105 * 60
+
+
+def test_ours_comes_after_the_sites_lines_and_reaches_workers(tmp_path: Path) -> None:
+    site = shipped("few-fat-nodes")
+    lines = worker_script(site, tmp_path).splitlines()
+    at = {line: number for number, line in enumerate(lines)}
+    ours = [f"export {name}=1" for name in THREAD_VARIABLES] + [f"export DASK_CONFIG={tmp_path}/dask.yaml"]
+    assert all(at["module purge"] < at[one] for one in ours)
+    tree = yaml.safe_load(config_text())
+    for name, value in SETTINGS.items():
+        place = tree
+        for one in name.split("."):
+            place = place[one]
+        assert place == value, name
+
+
+def test_the_drivers_job_is_small_and_gives_the_same_command(tmp_path: Path) -> None:
+    site = shipped("many-small-nodes")
+    words = ["--archive", str(tmp_path / "an archive"), "run", "--where", "n > 1", "--site", site.name]
+    script = driver_script(site, words, tmp_path / "100 %" / "driver-%j.log")
+    asked = directives(script)
+    for one in ("-p long", "-A project", "--cpus-per-task=1", "-t 1-00:00:00", "--no-requeue", "--mem=3815M"):
+        assert one in asked, one
+    assert f'--output="{tmp_path}/100 %%/driver-%j.log"' in asked
+    command = shlex.split(script.splitlines()[-1])
+    assert command[0] == "exec"
+    assert command[-len(words) :] == words
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("", ""),
+        ("[slurm]\nwaltime = '1'", "slurm.waltime is not known; the nearest is slurm.walltime"),
+        ("queu = 'x'", "key queu is not known"),
+        ("[slurm]\njob_memory_gb = 8.2\nworkers_per_job = 2", "less than 1.1 x"),
+        ("[slurm]\nwalltime = 'soon'", "slurm.walltime = 'soon'"),
+        ("[slurm]\nwalltime = '20'", "leaves nothing"),
+        ("[slurm]\ntls = 'off'", "not one of auto, always"),
+        ("[slurm]\nworkers_per_job = 0", "workers_per_job"),
+        ("breaker = -1", "breaker must not be negative"),
+    ],
+)
+def test_a_profile_that_does_not_pass_is_refused_by_file_and_key(more: str, says: str) -> None:
+    text = f'name = "x"\nbackend = "slurm"\nworkers = 4\nmemory_per_worker_gb = 4.0\n{more}'
+    if not says:
+        assert parse_site(text, "sites/x.toml").slurm is not None
+        return
+    with pytest.raises(MisuseError, match=r"sites/x\.toml") as refused:
+        parse_site(text, "sites/x.toml")
+    assert says in refused.value.message
+
+
+def test_every_shipped_profile_passes_and_slurm_toml_documents_every_key() -> None:
+    for path in SHIPPED:
+        assert parse_site(path.read_text(), path.name).name == path.stem
+    documented = {line.split(" = ")[0] for line in (SHIPPED[0].parent / "slurm.toml").read_text().splitlines()}
+    profile = shipped("slurm")
+    assert profile.slurm is not None
+    keys = {*msgspec.structs.asdict(profile), *msgspec.structs.asdict(profile.slurm)} - {"slurm"}
+    assert keys - documented == set()
+
+
+def test_traffic_is_encrypted_unless_it_stays_on_the_host() -> None:
+    assert not encrypted(shipped("slurm-local"))
+    assert encrypted(shipped("slurm"))
+    assert encrypted(shipped("many-small-nodes"))
+    local = shipped("slurm-local")
+    always = msgspec.structs.replace(local, slurm=msgspec.structs.replace(slurm_of(local), tls="always"))
+    assert encrypted(always)
+    assert n_jobs(shipped("few-fat-nodes"), 33) == 2
+    assert slurm_scripts.warning_s("00:01:00") == 15
+
+
+def test_a_worker_with_another_setup_says_what_differs() -> None:
+    wanted = expected(1_500_000_000)
+    here = {**found(1_503_238_553), **dict.fromkeys(THREAD_VARIABLES, "1"), "MALLOC_ARENA_MAX": "2"}
+    # Dask's own defaults stand in this process: that is what a job without dask.yaml would find.
+    text = difference(wanted, here)
+    assert "distributed.worker.memory.pause is '0.8', not '0.85'" in text
+    assert "memory_limit" not in text
+    assert difference(wanted, {**wanted, "NUMBA_NUM_THREADS": "16"}) == "NUMBA_NUM_THREADS is '16', not '1'"
+    assert "memory_limit" in difference(wanted, {**wanted, "memory_limit": "2000000000"})

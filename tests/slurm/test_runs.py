@@ -1,0 +1,140 @@
+"""Runs on a real SLURM: whatever dies, the same command ends with the products of an undisturbed serial run."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from slurm_site import queue, write_site
+
+from archive_proc.bench.faults.children import Child
+from archive_proc.bench.faults.grounds import Grounds, seals
+from archive_proc.execution.meters import Mark
+from archive_proc.execution.slurm_queries import listed
+from archive_proc.model.events import Event, JobChanged, ProcessFailed, RunEnded, WorkerReady
+from archive_proc.storage.journal import iter_journals, read_journal
+from archive_proc.storage.layout import Layout
+
+PATIENCE_S = 120.0
+WINDOW = 2 * 3
+"""Tasks in flight: workers times window."""
+
+
+def events(root: Path) -> list[Event]:
+    return [one for _, path in iter_journals(Layout(root).runs) for one in read_journal(path).events]
+
+
+def wait_for(condition: Callable[[], bool], child: Child | None = None) -> bool:
+    """Until it holds; False when the process ended first."""
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        if condition():
+            return True
+        if child is not None and child.poll() is not None:
+            return False
+        time.sleep(0.05)
+    raise TimeoutError
+
+
+def marked(root: Path) -> list[Mark]:
+    """Tasks that execute now."""
+    found = []
+    for path in Layout(root).pending.glob("*/marks/*.json"):
+        try:
+            found.append(msgspec.json.decode(path.read_bytes(), type=Mark))
+        except (OSError, msgspec.MsgspecError):
+            continue
+    return found
+
+
+def test_a_cancelled_job_is_replaced_and_costs_only_what_was_in_flight(grounds: Grounds) -> None:
+    root = grounds.copy()
+    child = grounds.start(root, "run", "--site", "slurm:jobs")
+    assert wait_for(lambda: any(one.writer.job for one in marked(root)), child)
+    time.sleep(random.Random(5).uniform(0, 1))
+    jobs = [one.writer.job for one in marked(root)]
+    assert jobs
+    assert listed(jobs[0]) is True
+    subprocess.run(["scancel", jobs[0]], check=True)
+    ended = child.finish()
+    assert ended.status == 0, ended.err
+    assert grounds.wrong(root, {}) == []
+    assert grounds.beyond(root) <= WINDOW
+    happened = events(root)
+    changed = [one for one in happened if isinstance(one, JobChanged)]
+    assert [one.job for one in changed if one.state == "CANCELLED" and "not needed" not in one.reason] == [jobs[0]]
+    assert [one.replaces for one in changed if one.replaces] == [jobs[0]]
+    assert f"job {jobs[0]} ended and was replaced" in ended.err
+    # The task that was executing there says why it had to be done again; it was no fault of its process.
+    tried = [one for one in happened if isinstance(one, ProcessFailed)]
+    assert all(not one.final and one.code == "AP-RUN-045" and "CANCELLED" in one.message for one in tried)
+    assert {one.job for one in happened if isinstance(one, WorkerReady)} <= {one.job for one in changed}
+
+
+def test_a_killed_driver_is_continued_and_its_jobs_end_by_themselves(grounds: Grounds) -> None:
+    root = grounds.copy()
+    child = grounds.start(root, "run", "--site", "jobs")
+    assert wait_for(lambda: len(seals(root)) >= 2 and bool(marked(root)), child)
+    os.kill(child.pid, signal.SIGKILL)
+    child.finish()
+    before = seals(root)
+    assert wait_for(lambda: not queue())
+    ended = grounds.run(root, "jobs")
+    assert ended.status == 0, ended.err
+    assert grounds.wrong(root, before) == []
+    assert grounds.beyond(root) <= WINDOW
+
+
+def test_a_detached_driver_keeps_others_out_stops_gracefully_and_is_continued(grounds: Grounds) -> None:
+    root = grounds.copy()
+    written = grounds.call(root, "run", "--site", "slurm:jobs", "--no-submit")
+    assert written.status == 0, written.err
+    assert "nothing was submitted" in written.out
+    assert queue() == []
+    assert len(list(root.glob("jobs/*/*.sh"))) == 2
+    detached = grounds.call(root, "run", "--site", "slurm:jobs", "--detach")
+    assert detached.status == 0, detached.err
+    job = detached.out.split()[1]
+    assert wait_for(lambda: bool(marked(root)))
+    for more in ([], ["--detach"]):
+        second = grounds.call(root, "run", "--site", "jobs", *more)
+        assert second.status == 6, second.err
+        assert "AP-RUN-001" in second.err
+    subprocess.run(["scancel", "--batch", "--signal=TERM", job], check=True)
+    assert wait_for(lambda: any(isinstance(one, RunEnded) for one in events(root)))
+    (end,) = [one for one in events(root) if isinstance(one, RunEnded)]
+    assert end.stopped == "SIGTERM"
+    assert wait_for(lambda: not queue())
+    before = seals(root)
+    last = grounds.run(root, "jobs")
+    assert last.status == 0, last.err
+    assert grounds.wrong(root, before) == []
+
+
+def test_workers_retire_before_the_walltime_and_are_replaced(grounds: Grounds) -> None:
+    root = grounds.copy()
+    # Two minutes less 1.8: each worker lives about eleven seconds.
+    write_site(root, "brief", walltime='"00:02:00"', retire_minutes="1.8")
+    child = grounds.start(root, "run", "--site", "brief", environment={"ARCHIVE_PROC_PAUSE_S": "0.4"})
+    ended = child.finish()
+    assert ended.status == 0, ended.err
+    assert grounds.wrong(root, {}) == []
+    changed = [one for one in events(root) if isinstance(one, JobChanged)]
+    assert len([one for one in changed if one.replaces]) >= 1
+    assert any(one.state == "COMPLETED" for one in changed)
+    assert not any(isinstance(one, ProcessFailed) and one.final for one in events(root))
+
+
+def test_a_driver_told_to_stop_gives_its_jobs_back(grounds: Grounds) -> None:
+    root = grounds.copy()
+    child = grounds.start(root, "run", "--site", "jobs")
+    assert wait_for(lambda: bool(marked(root)), child)
+    os.kill(child.pid, signal.SIGTERM)
+    assert child.finish().status == 143
+    assert wait_for(lambda: not queue())

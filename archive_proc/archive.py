@@ -377,11 +377,12 @@ class Archive:
 
         return named_run(self.layout, text)
 
-    def doctor(self, site: str | None = None) -> tuple[Finding, ...]:
-        """Look for real whether work could begin: environment, file system, archive, site."""
+    def doctor(self, site: str | None = None, *, job_patience_s: float | None = None) -> tuple[Finding, ...]:
+        """Look for real whether work could begin; with a patience, one tiny job of a SLURM site reports from a node."""
         from archive_proc.execution.doctor.examination import examine
 
-        return examine(self.site(site), self.root, {name: Path(root) for name, root in self.settings.raw_roots.items()})
+        roots = {name: Path(root) for name, root in self.settings.raw_roots.items()}
+        return examine(self.site(site), self.root, roots, job_patience_s)
 
     def site(
         self, name: str | None = None, workers: int | None = None, notify: Sequence[str] | None = None

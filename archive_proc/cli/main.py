@@ -38,7 +38,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("rebuild", "Make the catalog anew from manifests, decisions, plans, journals and products."),
     ("simulate", "Write raw nights with known truth."),
     ("bench", "Measure: accuracy, throughput, behaviour under faults and hostile files."),
-    ("doctor", "Look for real whether work could begin here: environment, file system, site."),
+    ("doctor", "Look for real whether work could begin here: environment, file system, site, scheduler."),
     ("help", "The page of an error code."),
     ("completion", "Print the completion script of a shell."),
 )

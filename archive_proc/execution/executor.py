@@ -27,7 +27,7 @@ from archive_proc.execution.lock import Lease, acquire
 from archive_proc.execution.meters import utc_now
 from archive_proc.execution.notifying import Notice, PauseNotifier
 from archive_proc.execution.outcome import RunOptions, RunOutcome
-from archive_proc.execution.preflight import expect_recipes, preflight
+from archive_proc.execution.preflight import expect_recipes, expect_walltime, preflight
 from archive_proc.execution.progress import progress_for
 from archive_proc.execution.publishing import Publisher
 from archive_proc.execution.schedule import Schedule
@@ -83,7 +83,9 @@ def _run(
     to_run = processes_to_run(plan, layout)
     wanted = [one for one in to_run if one.process.process_id not in options.earlier_failures]
     needed = _frames_of(wanted, frames)
-    expect_recipes(wanted, cookbook(options.cookbook))
+    book = cookbook(options.cookbook)
+    expect_recipes(wanted, book)
+    expect_walltime(site, wanted, book)
     warnings = preflight(layout, site, wanted, needed, options.raw_roots)
     schedule = Schedule(plan.processes)
     stop_file = layout.run_dir(run_id) / STOP_NAME

@@ -12,14 +12,16 @@ from archive_proc.execution.cookbooks import Cookbook
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import shown
 from archive_proc.model.processes import PlannedProcess
-from archive_proc.planning.resources import MARGIN
-from archive_proc.settings import SiteProfile
+from archive_proc.planning.resources import CHUNK_PLANES, MARGIN
+from archive_proc.settings import SiteProfile, walltime_seconds
 from archive_proc.storage.answers import free_bytes, size_text
 from archive_proc.storage.clock_skew import skew_s
 from archive_proc.storage.fits_streams import no_gzip
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.quotas import allowances, tightest
 
+CHUNK_GB = 0.5
+"""Raw pixels of `CHUNK_PLANES` planes."""
 SKEW_S = 60.0
 """Clocks that differ by more are named."""
 _SAMPLE = 20
@@ -76,6 +78,34 @@ def expect_recipes(to_run: Iterable[PlannedProcess], cookbook: Cookbook) -> None
                 subject=shown("proc", process.process_id),
                 remedy="plan anew: archive-proc run without a plan; or use the release that made the plan",
             )
+
+
+def expect_walltime(site: SiteProfile, to_run: Iterable[PlannedProcess], cookbook: Cookbook) -> None:
+    """Raise PreconditionError (AP-RUN-073) for a task that takes longer than a worker of a SLURM site lives.
+
+    It would be begun again and again. What is cut into chunks counts by the chunk, anything else whole, both by the
+    slowest tenth of past processes.
+    """
+    slurm = site.slurm
+    if site.backend != "slurm" or slurm is None:
+        return
+    lives = (walltime_seconds(slurm.walltime) or 0) - 60 * slurm.retire_minutes
+    chunk = max(1.0, site.chunk_gb / CHUNK_GB * CHUNK_PLANES)
+    longest, seconds = None, 0.0
+    for one in to_run:
+        planes = one.prediction.planes
+        takes = max(one.prediction.cpu_s, one.prediction.cpu_s_high)
+        if planes > chunk and cookbook.recipe(one.process.recipe).axis == "planes":
+            takes *= chunk / planes
+        if takes > seconds:
+            longest, seconds = one.process, takes
+    if longest is not None and seconds * MARGIN > lives:
+        raise PreconditionError(
+            "AP-RUN-073",
+            f"{longest.recipe} takes about {seconds / 3600:.1f} h in one go, and a worker lives {lives / 3600:.1f} h",
+            subject=shown("proc", longest.process_id),
+            remedy="raise slurm.walltime of the site, or lower chunk_gb",
+        )
 
 
 def _same_file_system(layout: Layout) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from click.testing import CliRunner
 
 from archive_proc.archive import Archive
 from archive_proc.cli.main import program
-from archive_proc.execution.doctor import environment, file_system
+from archive_proc.execution.doctor import environment, file_system, node, slurm
 from archive_proc.execution.doctor.finding import Finding, Verdict
-from archive_proc.settings import SiteProfile
+from archive_proc.settings import SiteProfile, SlurmProfile
 from archive_proc.storage.quotas import Allowance
 
 
@@ -111,3 +112,77 @@ def test_an_environment_that_would_spoil_a_run_is_named(monkeypatch: pytest.Monk
     failing(wrong, "AP-DOC-001", "needs >=99; nothing-of-that-name is missing")
     greedy = SiteProfile(name="x", backend="local", workers=10**6)
     assert environment.cores(greedy).verdict == environment.memory(greedy).verdict == Verdict.WARN
+
+
+# -- SLURM: what its commands print; the real one is asked in tests/slurm ---------------------------------------------
+
+PARTITIONS = """\
+PartitionName=batch AllowGroups=ALL Default=NO MaxNodes=UNLIMITED MaxTime=04:00:00 State=UP TotalCPUs=4 TotalNodes=2
+PartitionName=long AllowGroups=ALL Default=YES MaxNodes=1 MaxTime=UNLIMITED State=DRAIN TotalCPUs=4 TotalNodes=1
+"""
+
+
+def a_site(**more: object) -> SiteProfile:
+    return SiteProfile(
+        name="x",
+        backend="slurm",
+        workers=4,
+        memory_per_worker_gb=2.0,
+        slurm=SlurmProfile(**more),  # type: ignore[arg-type]
+    )
+
+
+def test_partitions_are_read_with_their_limits() -> None:
+    known = slurm.partitions(PARTITIONS)
+    assert set(known) == {"batch", "long"}
+    assert slurm.fits_time("walltime", "04:00:00", "batch", known["batch"]).verdict is Verdict.PASS
+    failing(slurm.fits_time("walltime", "04:00:01", "batch", known["batch"]), "AP-DOC-023", "of at most 04:00:00")
+    assert slurm.fits_time("driver_walltime", "2-0", "batch", known["batch"], needed=False).verdict is Verdict.WARN
+    assert slurm.fits_time("walltime", "30-0", "long", known["long"]).verdict is Verdict.PASS
+
+
+def test_a_job_that_no_node_can_hold_is_named() -> None:
+    nodes = "32 64000 8 idle\n64 128000+ 2 drained*\n"
+    failing(slurm.fits_nodes(a_site(workers_per_job=32), nodes[:16]), "AP-DOC-024", "32 CPUs and 80.0 GB a job")
+    assert slurm.fits_nodes(a_site(workers_per_job=32), nodes).verdict is Verdict.PASS
+    assert slurm.fits_nodes(a_site(workers_per_job=16), nodes).verdict is Verdict.PASS
+    failing(slurm.fits_nodes(a_site(workers_per_job=65), nodes), "AP-DOC-024", "largest node 64 CPUs")
+    assert "nodes drained, idle" in slurm.fits_nodes(a_site(), nodes).says
+
+
+def test_a_profile_whose_workers_never_retire_or_whose_interface_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = by_name(slurm.worker_jobs(a_site(retire_minutes=0.0, interface="ib7")))
+    assert found["lifetime"].verdict is Verdict.WARN
+    failing(found["interface"], "AP-RUN-047", "ib7")
+    assert "lo" in found["interface"].remedy
+    assert found["encryption"].says.startswith("TLS")
+    assert (
+        by_name(slurm.worker_jobs(a_site(interface="lo")))["encryption"].says == "none: the traffic stays on this host"
+    )
+
+
+def test_a_port_that_cannot_be_had_is_named() -> None:
+    assert slurm.port("127.0.0.1").verdict is Verdict.PASS
+    failing(slurm.port("203.0.113.7"), "AP-DOC-027", "cannot listen on 203.0.113.7")
+    assert socket.getdefaulttimeout() is None
+
+
+def test_without_slurms_commands_the_first_line_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (one,) = slurm.scheduler(a_site())
+    failing(one, "AP-DOC-020", "sbatch, squeue")
+
+
+def test_a_node_that_is_not_like_this_host_is_named(tmp_path: Path) -> None:
+    (tmp_path / node.QUESTION).write_text("why")
+    node.answer_from_node(tmp_path)
+    import msgspec
+
+    same = msgspec.json.decode((tmp_path / node.ANSWER).read_bytes(), type=node.NodeAnswer)
+    assert {one.verdict for one in node.judge(same, "why")} == {Verdict.PASS}
+    failing(by_name(node.judge(same, "how"))["same file system"], "AP-DOC-029", "other bytes")
+    other = msgspec.structs.replace(same, version="0.0.9", skew_s=-3600.0, kernels="cannot be written: /home")
+    found = by_name(node.judge(other, "why"))
+    failing(found["same program"], "AP-DOC-029", "archive-proc 0.0.9")
+    failing(found["clocks"], "AP-DOC-015", "3600 s behind")
+    failing(found["environment"], "AP-DOC-029", "cannot be written")

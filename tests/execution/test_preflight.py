@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import pytest
 from toy_night import Night, night, site
 
 from archive_proc.errors import PreconditionError
+from archive_proc.execution.cookbooks import cookbook
 from archive_proc.execution.executor import execute
 from archive_proc.execution.outcome import RunOutcome
+from archive_proc.execution.preflight import expect_walltime
+from archive_proc.settings import SlurmProfile
 from archive_proc.storage.runs import run_ids
 
 
@@ -37,6 +41,30 @@ def test_the_largest_process_must_fit_into_a_worker_with_a_tenth_to_spare(tmp_pa
     tonight = predicting(night(tmp_path), memory_gb=1.9)
     refused(tonight, "AP-RUN-033", "needs about 1.9 GB, a worker has 2.0", memory_per_worker_gb=2.0)
     assert run(tonight, memory_per_worker_gb=2.1).exit_status == 0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "prediction", "refused"),
+    [
+        ("toy_cube", {"planes": 10, "cpu_s": 1400.0}, True),
+        ("toy_cube", {"planes": 10, "cpu_s": 1300.0}, False),
+        ("toy_cube", {"planes": 10, "cpu_s": 1300.0, "cpu_s_high": 1400.0}, True),
+        ("toy_cube", {"planes": 640, "cpu_s": 13000.0}, False),
+        ("toy_dark", {"planes": 640, "cpu_s": 13000.0}, True),
+    ],
+    ids=["too long", "fits", "by the slowest", "in ten chunks", "never in chunks"],
+)
+def test_the_longest_task_must_end_before_its_worker_does(
+    tmp_path: Path, recipe: str, prediction: dict[str, float], refused: bool
+) -> None:
+    tonight = predicting(night(tmp_path), **prediction)
+    some = [one for one in tonight.plan.processes if one.process.recipe == recipe]
+    slurm = site(backend="slurm", slurm=SlurmProfile(walltime="00:30:00", retire_minutes=5))
+    with (
+        pytest.raises(PreconditionError, match=r"AP-RUN-073 proc:.* a worker lives 0.4 h") if refused else nullcontext()
+    ):
+        expect_walltime(slurm, some, cookbook("toy_recipes"))
+    expect_walltime(site(), some, cookbook("toy_recipes"))
 
 
 def test_more_files_than_inodes_are_free(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class Backend(Protocol):
         """Forget bundles that have not started; running ones may go on."""
 
     def census(self) -> Mapping[str, int]:
-        """Workers by state: `busy`, `idle`, `paused`, `missing`, ...; for people, read now and then."""
+        """Workers by state: `busy`, `idle`, `paused`, `awaited`, ...; for people, read now and then."""
 
     def expect(self, tasks: int) -> None:
         """Hear how many tasks may still be in flight at once from now on: what is not needed for them is given back."""

@@ -106,10 +106,10 @@ class DaskBackend:
         found: Counter[str] = Counter()
         with contextlib.suppress(RuntimeError):  # a worker came or went while they were counted: next time
             for one in list(scheduler.workers.values()):
-                state = one.status.name
+                state = "starting" if one.status.name == "init" else one.status.name
                 found[("busy" if one.processing else "idle") if state == "running" else state] += 1
         if (missing := self.workers - found.total()) > 0:
-            found["missing"] = missing
+            found["awaited"] = missing
         return found
 
     def expect(self, tasks: int) -> None:

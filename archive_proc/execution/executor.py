@@ -108,7 +108,7 @@ def _run(
             journal.append(_started(plan, site, options, run_id, backend, len(plan.processes) - len(to_run)))
             watching.write()
             shown = progress_for(
-                {one.process.process_id: one for one in to_run}, backend.workers, wanted=options.progress
+                {one.process.process_id: one for one in to_run}, watching.left_s, wanted=options.progress
             )
             progress = Watched(shown, watching)
             for line in warnings:

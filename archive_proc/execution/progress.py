@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from archive_proc.model.ids import ProcessId
 from archive_proc.model.processes import PlannedProcess, State
 
 LINE_EVERY_S = 60.0
-BAND = (0.1, 0.9)
-"""Quantiles of measured over predicted time between which the time left is told."""
+TOLD_EVERY_S = 2.0
+"""The time left, beside the bars."""
 
 
 @dataclass(slots=True)
@@ -32,57 +32,46 @@ class Tally:
         return self.done + self.cached + self.failed + self.blocked
 
 
+Left = Callable[[], tuple[float, float] | None]
+"""Gives the band of the time left, s; None where nothing can be said."""
+
+
 @dataclass(slots=True)
-class Course:
-    """What is known of a run's course."""
+class Tallies:
+    """Processes by recipe, as they end."""
 
-    workers: int
-    tallies: dict[str, Tally] = field(default_factory=dict)
-    predicted_left_s: float = 0.0
-    """Predicted CPU seconds of processes without a final state."""
-    ratios: list[float] = field(default_factory=list)
-    """Measured wall over predicted CPU seconds of finished processes."""
+    by_recipe: dict[str, Tally]
 
-    def settle(self, planned: PlannedProcess, state: State, wall_s: float) -> None:
+    def settle(self, planned: PlannedProcess, state: State) -> Tally:
         """A process got its final state."""
-        tally = self.tallies[planned.process.recipe]
-        predicted = planned.prediction.cpu_s
-        self.predicted_left_s = max(0.0, self.predicted_left_s - predicted)
+        tally = self.by_recipe[planned.process.recipe]
         match state:
             case State.DONE:
                 tally.done += 1
-                if predicted > 0 and wall_s > 0:
-                    self.ratios.append(wall_s / predicted)
             case State.CACHED:
                 tally.cached += 1
-            case State.FAILED | State.LOST | State.QUARANTINED:
+            case one if one.is_failure:
                 tally.failed += 1
             case _:
                 tally.blocked += 1
-
-    def left_s(self) -> tuple[float, float] | None:
-        """Band of the time left, s; None before anything was measured."""
-        if not self.ratios:
-            return None
-        ordered = sorted(self.ratios)
-        low, high = (ordered[min(len(ordered) - 1, int(one * len(ordered)))] for one in BAND)
-        scale = self.predicted_left_s / max(1, self.workers)
-        return scale * low, scale * high
+        return tally
 
 
-def course_of(processes: Sequence[PlannedProcess], workers: int) -> Course:
-    """The course of a run that has not begun."""
-    course = Course(workers)
+def tallies_of(processes: Iterable[PlannedProcess]) -> Tallies:
+    """Nothing has ended yet."""
+    found: dict[str, Tally] = {}
     for one in processes:
-        course.tallies.setdefault(one.process.recipe, Tally()).total += 1
-        course.predicted_left_s += one.prediction.cpu_s
-    return course
+        found.setdefault(one.process.recipe, Tally()).total += 1
+    return Tallies(found)
 
 
-def time_left(course: Course) -> str:
-    """`2-4 min left`, `less than a minute left`, or empty."""
-    band = course.left_s()
-    if band is None or course.predicted_left_s <= 0:
+def time_left(band: tuple[float, float] | None) -> str:
+    """The time left in words.
+
+    >>> time_left((100, 300)), time_left((10, 50)), time_left(None)
+    ('2-5 min left', 'less than a minute left', '')
+    """
+    if band is None:
         return ""
     low, high = (one / 60.0 for one in band)
     if high < 1:
@@ -132,14 +121,15 @@ class Silent:
 class Lines:
     """One line a minute on stderr."""
 
-    def __init__(self, processes: Mapping[ProcessId, PlannedProcess], workers: int) -> None:
+    def __init__(self, processes: Mapping[ProcessId, PlannedProcess], left: Left) -> None:
         self._processes = processes
-        self._course = course_of(list(processes.values()), workers)
+        self._tallies = tallies_of(processes.values())
+        self._left = left
         self._said = time.monotonic()
 
     def settle(self, process_id: ProcessId, state: State, wall_s: float) -> None:
         """Count it."""
-        self._course.settle(self._processes[process_id], state, wall_s)
+        self._tallies.settle(self._processes[process_id], state)
 
     def say(self, line: str) -> None:
         """Print it at once."""
@@ -156,12 +146,12 @@ class Lines:
             self.say(self._line(in_flight))
 
     def _line(self, in_flight: int) -> str:
-        tallies = self._course.tallies.values()
+        tallies = self._tallies.by_recipe.values()
         total, settled = sum(one.total for one in tallies), sum(one.settled for one in tallies)
         failed = sum(one.failed for one in tallies)
         parts = [f"{settled} of {total} processes", f"{in_flight} tasks in flight"]
         parts += [f"{failed} failed"] if failed else []
-        left = time_left(self._course)
+        left = time_left(self._left())
         return ", ".join([*parts, left] if left else parts)
 
     def close(self) -> None:
@@ -171,13 +161,15 @@ class Lines:
 class Bars:
     """Bars per recipe on a terminal (stderr)."""
 
-    def __init__(self, processes: Mapping[ProcessId, PlannedProcess], workers: int) -> None:
+    def __init__(self, processes: Mapping[ProcessId, PlannedProcess], left: Left) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 
         self._processes = processes
-        self._course = course_of(list(processes.values()), workers)
+        self._tallies = tallies_of(processes.values())
+        self._left = left
+        self._told = time.monotonic()
         self._rich = RichProgress(
             TextColumn("{task.description:>28}"),
             BarColumn(),
@@ -189,7 +181,7 @@ class Bars:
         )
         self._bars = {
             recipe: self._rich.add_task(recipe, total=tally.total, note="")
-            for recipe, tally in self._course.tallies.items()
+            for recipe, tally in self._tallies.by_recipe.items()
         }
         self._all = self._rich.add_task("all", total=len(processes), note="")
         self._rich.start()
@@ -198,11 +190,10 @@ class Bars:
         """Advance its recipe's bar."""
         planned = self._processes[process_id]
         recipe = planned.process.recipe
-        self._course.settle(planned, state, wall_s)
-        tally = self._course.tallies[recipe]
+        tally = self._tallies.settle(planned, state)
         words = [f"{count} {word}" for count, word in ((tally.failed, "failed"), (tally.blocked, "blocked")) if count]
         self._rich.update(self._bars[recipe], completed=tally.settled, note=", ".join(words))
-        self._rich.update(self._all, advance=1, note=time_left(self._course))
+        self._rich.update(self._all, advance=1)
 
     def say(self, line: str) -> None:
         """Print above the bars."""
@@ -213,15 +204,18 @@ class Bars:
         self.say(line)
 
     def tick(self, in_flight: int) -> None:
-        """Rich refreshes itself."""
+        """Rich refreshes itself; the time left is told anew now and then."""
+        if time.monotonic() - self._told >= TOLD_EVERY_S:
+            self._told = time.monotonic()
+            self._rich.update(self._all, note=time_left(self._left()))
 
     def close(self) -> None:
         """Leave the bars as they stand."""
         self._rich.stop()
 
 
-def progress_for(processes: Mapping[ProcessId, PlannedProcess], workers: int, *, wanted: bool) -> Progress:
+def progress_for(processes: Mapping[ProcessId, PlannedProcess], left: Left, *, wanted: bool) -> Progress:
     """Bars on a terminal, lines elsewhere, nothing where nothing is wanted."""
     if not wanted or not processes:
         return Silent()
-    return Bars(processes, workers) if sys.stderr.isatty() else Lines(processes, workers)
+    return Bars(processes, left) if sys.stderr.isatty() else Lines(processes, left)

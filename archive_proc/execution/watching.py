@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from archive_proc.execution.backends import Backend
-from archive_proc.execution.course import Past, RunCourse, course_of
+from archive_proc.execution.course import Past, RunCourse, course_of, seconds
 from archive_proc.execution.course_page import read_course, read_page, write_page
+from archive_proc.execution.forecast import band
 from archive_proc.execution.progress import Progress
 from archive_proc.execution.schedule import SETTLED, Schedule
 from archive_proc.model.events import Event
@@ -48,6 +49,13 @@ class Watch:
         """An event was written, up to this byte of the journal."""
         self.course.fold(event)
         self.course.end = end
+
+    def left_s(self) -> tuple[float, float] | None:
+        """Band of the time left; None before this run or an earlier one has measured anything."""
+        course = self.course
+        if not course.past and not any(one.done_s for one in course.recipes.values()):
+            return None
+        return band(course, seconds(course.last_at)) if course.last_at else None
 
     def look(self, in_flight: int) -> None:
         """Called often: write the page when it is due."""

@@ -12,11 +12,11 @@ import pytest
 from toy_night import Night, night, plan_of, process, product_input, raw_input, site
 
 from archive_proc.errors import LockedError
+from archive_proc.execution import progress
 from archive_proc.execution.adoption import adopt
 from archive_proc.execution.executor import execute, processes_to_run
 from archive_proc.execution.liveness import Writer, alive, this_writer
 from archive_proc.execution.lock import acquire, holder_of
-from archive_proc.execution.progress import course_of, time_left
 from archive_proc.execution.schedule import Schedule
 from archive_proc.execution.spec import AttemptDir, attempts, read_spec, write_spec
 from archive_proc.execution.work import Size, chunk_planes
@@ -198,13 +198,15 @@ def test_a_reused_pid_is_not_its_former_owner() -> None:
     assert alive(dataclasses.replace(me, host="another-host")) is None
 
 
-def test_the_time_left_is_a_band_from_what_was_measured(tmp_path: Path) -> None:
-    plan = night(tmp_path).plan
-    processes = tuple(
-        dataclasses.replace(one, prediction=dataclasses.replace(one.prediction, cpu_s=600.0)) for one in plan.processes
-    )
-    course = course_of(processes, workers=2)
-    assert time_left(course) == ""
-    course.settle(processes[0], State.DONE, 300.0)
-    course.settle(processes[1], State.DONE, 900.0)
-    assert time_left(course) == "2-8 min left"
+def test_a_line_tells_what_has_ended_and_the_band_of_the_time_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    processes = {one.process.process_id: one for one in night(tmp_path).plan.processes}
+    first, second, _ = processes
+    lines = progress.Lines(processes, lambda: (100.0, 300.0))
+    lines.settle(first, State.DONE, 3.0)
+    lines.settle(second, State.QUARANTINED, 0.0)
+    lines.tick(4)
+    assert capsys.readouterr().err == "2 of 3 processes, 4 tasks in flight, 1 failed, 2-5 min left\n"
+    assert progress.time_left(None) == ""

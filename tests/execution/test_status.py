@@ -18,10 +18,11 @@ from archive_proc.errors import LockedError
 from archive_proc.execution.course import Past, RecipeCourse, RunCourse, RunningProcess, course_of
 from archive_proc.execution.course_page import read_course, write_page
 from archive_proc.execution.executor import execute
+from archive_proc.execution.forecast import band
 from archive_proc.execution.liveness import Writer
 from archive_proc.execution.lock import STALE_AFTER_S, Holder
 from archive_proc.flow.running import save_plan
-from archive_proc.flow.status import RunStatus, band, run_status
+from archive_proc.flow.status import RunStatus, run_status
 from archive_proc.flow.status_text import status_line, status_lines
 from archive_proc.model.events import ProcessChanged, RunStarted, TaskEnded
 from archive_proc.model.ids import PlanId, ProcessId, RunId

@@ -13,7 +13,9 @@ of the peak), in rows of ROW columns, of which the last is empty, so that loops 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numba import njit
@@ -41,8 +43,11 @@ _SPAN = 16
 _HALF_NODES = NODES // 2
 _PAD = 4
 """Empty nodes at the ends of every other row or column."""
+_HALF = _HALF_NODES + _PAD
 _EVERY = 6
 """Channels from one made PSFlet to the next."""
+_TOGETHER = 256
+"""Lenslets whose coefficients are made at a time: they stay in the cache."""
 _FAST = {"reassoc", "contract"}
 
 
@@ -81,17 +86,17 @@ def empty_templates(lenslets: int, channels: int) -> Templates:
 
 @njit(cache=True, fastmath=_FAST)
 def _line_up(
-    colours: Float32, half: int, colour: float, t: float, image: Float32, lines: Float32
+    colours: Float32, lens: int, colour: float, t: float, image: Float32, lines: Float32
 ) -> None:  # pragma: no cover
     """One lenslet's coefficients at one wavelength, brought to columns of pixels: lines (2, rows, ROW).
 
-    colours (powers, nodes x 2 x half): even and odd columns, `half` = `_HALF_NODES` + pad; `t` place of the window's
-    first pixel, nodes. lines[0] holds even rows of nodes, lines[1] odd ones, `_PAD` empty ones before and behind; image
-    (..) is room.
+    colours (powers, n, nodes x 2 x _HALF): even and odd columns; `t` place of the window's first pixel, nodes.
+    lines[0] holds even rows of nodes, lines[1] odd ones, `_PAD` empty ones before and behind; image (..) is room.
     """
+    half = _HALF
     for p in range(colours.shape[0]):
         u = np.float32(colour**p)
-        source = colours[p]
+        source = colours[p, lens]
         if p == 0:
             for c in range(source.size):
                 image[c] = source[c]
@@ -131,14 +136,14 @@ def _fill(
 ) -> None:  # pragma: no cover
     """Templates of some lenslets.
 
-    colours (n, powers, nodes, 2, ..): coefficients of powers of the colour coordinate (`_line_up`); colour (m,): that
+    colours (powers, n, ..): coefficients of powers of the colour coordinate (`_line_up`); colour (m,): that
     coordinate at the channels; `nodes`, `near`, `share` of `_between`; weight (m, 3, s) of the steps of the channel
     before, of its own and of the one behind; x (n, m), y (n, m, s) positions. Loops run to lengths read off arrays: one
     of known length is unrolled before it is vectorised.
     """
     n, m = y0.shape
     steps = weight.shape[2]
-    image = np.empty(colours[0, 0].size, np.float32)
+    image = np.empty(colours.shape[2], np.float32)
     lines = np.zeros((nodes.size, 2, _HALF_NODES + 2 * _PAD, ROW), np.float32)
     line = np.empty(lines[0].size, np.float32)
     along = np.empty(_SPAN, np.float32)
@@ -148,10 +153,9 @@ def _fill(
     flat = lines.reshape(nodes.size, -1)
     for lens in range(n):
         kept_of = counts[lens].reshape(m, -1)
-        powers = colours[lens].reshape(colours.shape[1], -1)
         for q in range(nodes.size):
             k = nodes[q]
-            _line_up(powers, colours.shape[4], colour[k], (_START + x0[lens] - x[lens, k]) * 2.0, image, lines[q])
+            _line_up(colours, lens, colour[k], (_START + x0[lens] - x[lens, k]) * 2.0, image, lines[q])
         for k in range(m):
             one, two, three = flat[near[k, 0]], flat[near[k, 1]], flat[near[k, 2]]
             s0, s1, s2 = share[k, 0], share[k, 1], share[k, 2]
@@ -211,12 +215,14 @@ def _fill(
             scale[lens, k] = 1.0 / counted if counted > 0 else 0.0
 
 
-def _between(colour: Float64) -> tuple[Int32, Int32, Float32]:
+@lru_cache(maxsize=8)
+def _between(colours: tuple[float, ...]) -> tuple[Int32, Int32, Float32]:
     """Channels whose PSFlets are made, and how every channel's follows from three of them.
 
     Place and colour are smooth along the channels, but where the colour coordinate is held constant: parabolas through
     every sixth channel of each stretch. Returns channels (q,), positions among them (m, 3), shares (m, 3).
     """
+    colour = np.array(colours)
     held = np.abs(colour) >= 1.0
     edges = np.flatnonzero(np.diff(np.where(held, np.sign(colour), 0.0))) + 1
     nodes: list[int] = []
@@ -284,13 +290,24 @@ def build_templates(
     colour = np.sum(model.colour(wavelengths) * own, axis=1)
     if (np.diff(y0, axis=1) < 0).any():
         raise ValueError("channels must follow each other along y")
-    between = _between(colour)
-    for first in range(0, n, 512):
-        some = slice(first, min(first + 512, n))
-        colours = model.by_power(lenslets[0][some], lenslets[1][some])
-        parted = np.zeros((*colours.shape[:3], 2, _HALF_NODES + _PAD), np.float32)
-        parted[..., 0, :_HALF_NODES], parted[..., 1, :_HALF_NODES] = colours[..., 0::2], colours[..., 1::2]
+    between = _between(tuple(colour.tolist()))
+    parted = _parted(model)
+    field = model.field(*lenslets).astype(np.float32)
+    room = np.empty(len(parted) * min(n, _TOGETHER) * parted.shape[2], np.float32)
+    for first in range(0, n, _TOGETHER):
+        some = slice(first, min(first + _TOGETHER, n))
         here = made.part(some)
+        size = (len(parted), len(here.x0), parted.shape[2])
+        colours = room[: math.prod(size)].reshape(size)
+        np.matmul(field[some], parted, out=colours)
         y = positions[1, some]
-        _fill(parted, colour, *between, spread, x[some], y, here.x0, here.y0, here.counts, here.scale)
+        _fill(colours, colour, *between, spread, x[some], y, here.x0, here.y0, here.counts, here.scale)
     return made
+
+
+def _parted(model: PsfletModel) -> Float32:
+    """(powers, field terms, nodes x 2 x _HALF) coefficients with even columns first and odd ones behind, padded."""
+    images = np.stack(model.by_power())
+    out = np.zeros((*images.shape[:3], 2, _HALF), np.float32)
+    out[..., 0, :_HALF_NODES], out[..., 1, :_HALF_NODES] = images[..., 0::2], images[..., 1::2]
+    return out.reshape(*images.shape[:2], -1)

@@ -82,17 +82,16 @@ class PsfletModel:
         flat = self.terms.reshape(len(self.terms), -1).astype(np.float32)
         return np.asarray(self.design(x, y, wavelength) @ flat).reshape(-1, NODES, NODES)
 
-    def by_power(self, x: Float64, y: Float64) -> Float32:
-        """(n, powers, nodes, nodes) coefficient images that multiply each power of the colour coordinate."""
-        field = self.field(x, y)
+    def by_power(self) -> tuple[Float32, ...]:
+        """For each power of the colour coordinate: (field terms, nodes, nodes) coefficient images, zero where none is.
+
+        Of lenslets: `field` @ them.
+        """
         highest = int(self.powers[:, 1].max())
-        out = np.zeros((len(x), highest + 1, NODES, NODES), np.float32)
-        for power in range(highest + 1):
-            chosen = self.powers[:, 1] == power
-            flat = self.terms[chosen].reshape(int(chosen.sum()), -1).astype(np.float32)
-            design = field[:, self.powers[chosen, 0]].astype(np.float32)
-            out[:, power] = (design @ flat).reshape(-1, NODES, NODES)
-        return out
+        out = np.zeros((highest + 1, len(self.orthonormal), NODES, NODES), np.float32)
+        for (term, power), image in zip(self.powers, self.terms, strict=True):
+            out[power, term] += image
+        return tuple(out)
 
 
 def _powers(degree: int) -> list[int]:

@@ -146,6 +146,7 @@ def _fill(
     image = np.empty(colours.shape[2], np.float32)
     lines = np.zeros((nodes.size, 2, _HALF_NODES + 2 * _PAD, ROW), np.float32)
     line = np.empty(lines[0].size, np.float32)
+    firsts, fours = np.empty((m, steps), np.int64), np.empty((m, steps, 4))
     along = np.empty(_SPAN, np.float32)
     out, tallest = np.empty(HIGH * ROW, np.float32), np.empty(ROW, np.float32)
     rows = (_HALF_NODES + 2 * _PAD) * ROW
@@ -153,6 +154,12 @@ def _fill(
     flat = lines.reshape(nodes.size, -1)
     for lens in range(n):
         kept_of = counts[lens].reshape(m, -1)
+        # A step lies between the same nodes for every channel it has a share in: windows begin on whole pixels.
+        for j in range(m):
+            for s in range(steps):
+                t = (_START - y[lens, j, s]) * 2.0
+                firsts[j, s] = int(np.floor(t))
+                fours[j, s, 0], fours[j, s, 1], fours[j, s, 2], fours[j, s, 3] = spline_weights(t - firsts[j, s])
         for q in range(nodes.size):
             k = nodes[q]
             _line_up(colours, lens, colour[k], (_START + x0[lens] - x[lens, k]) * 2.0, image, lines[q])
@@ -162,13 +169,13 @@ def _fill(
             for c in range(line.size):
                 line[c] = s0 * one[c] + s1 * two[c] + s2 * three[c]
             along[:] = 0.0
+            shift = 2 * y0[lens, k]
             lowest = NODES
             before, behind = max(k - 1, 0), min(k + 2, m)
             for j in range(before, behind):
                 for s in range(steps):
                     if weight[k, j - k + 1, s] != 0.0:
-                        t = (_START + y0[lens, k] - y[lens, j, s]) * 2.0
-                        lowest = min(lowest, int(np.floor(t)) - 1)
+                        lowest = min(lowest, firsts[j, s] + shift - 1)
             lowest = max(lowest, -2 * _PAD)
             last = 0
             for j in range(before, behind):
@@ -176,13 +183,11 @@ def _fill(
                     w = weight[k, j - k + 1, s]
                     if w == 0.0:
                         continue
-                    t = (_START + y0[lens, k] - y[lens, j, s]) * 2.0
-                    first = int(np.floor(t))
-                    four = spline_weights(t - first)
+                    first = firsts[j, s] + shift
                     for c in range(4):
                         place = first - 1 + c - lowest
                         if 0 <= place < _SPAN:
-                            along[place] += np.float32(w * four[c])
+                            along[place] += np.float32(w * fours[j, s, c])
                             last = max(last, place)
             out[:] = 0.0
             for p in range(last + 1):

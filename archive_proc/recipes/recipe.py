@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -26,6 +26,7 @@ from archive_proc.model.processes import Parameter, QcValue, Remark, Subject
 # Any: arrays of several dtypes travel under one name; product_types.toml says which.
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
+T = TypeVar("T")
 
 SHARD_PLANES = 16
 """Planes of one block and of one Zarr shard (notes/storage 2.1)."""
@@ -97,10 +98,22 @@ class RecipeInputs:
 
 
 class Room:
-    """Large arrays that one block leaves to the next: touching new memory costs as much as computing on it."""
+    """What one block leaves to the next ones of its task, be it of the same pass or of a later one.
+
+    Large arrays, for touching new memory costs as much as computing on it; and what follows from the inputs alone.
+    """
 
     def __init__(self) -> None:
         self._held: dict[str, Array] = {}
+        # Any: each recipe knows what it left.
+        self._made: dict[str, Any] = {}
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` gives: made by the task's first block. It may depend on the process's inputs only."""
+        if name not in self._made:
+            self._made[name] = make()
+        made: T = self._made[name]
+        return made
 
     def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An array of this shape with any content; what it held before is lost."""

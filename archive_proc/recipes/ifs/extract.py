@@ -58,7 +58,7 @@ SYSTEMATIC = 0.01
 
 def spectra_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
     """Flux, variance and flags of 16 planes in ADU/s; summary: sums of light, figures of planes."""
-    instrument = Instrument(inputs, inputs.parameters.channel_weight)
+    instrument = Instrument.of(block, inputs)
     found = extract_block(block, inputs, shared, instrument)
     throughput, _ = throughput_of(inputs, instrument.spectrograph(0))
     files = inputs.planes.file[block.planes]
@@ -67,7 +67,7 @@ def spectra_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOu
     usable = inputs.planes.usable[block.planes] & shared["read"][block.planes]
     light = np.zeros(found.flux.shape[1:])
     flagged = np.zeros(len(files))
-    background = np.array([np.median(instrument.masters(int(file)).level[::4, ::4]) for file in files])
+    background = np.array([instrument.masters(int(file)).typical_level for file in files])
     for row in range(len(files)):
         factor = (1.0 / (gains[row] * seconds[row] * throughput)).astype(np.float32)[:, None]
         found.flux[row] *= factor
@@ -86,6 +86,7 @@ def spectra_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOu
         "saturated": found.saturated,
         "background": (background + found.background / gains) / seconds,
         "gain": gains,
+        "common": instrument.masters(int(files[0])).typical_common(),
     }
     if block.first == 0:
         # One frame is large: the first shard's planes stand for the sequence.
@@ -131,6 +132,7 @@ def gather_spectra(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Ar
         **shared,
         **joined,
         "light": np.sum([one["light"] for one in summaries], axis=0) / max(usable, 1),
+        "common": summaries[0]["common"],
         "correlation": summaries[0]["correlation"],
         "resolution": summaries[0]["resolution"],
         "unexplained": summaries[0]["unexplained"],
@@ -139,14 +141,13 @@ def gather_spectra(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Ar
 
 def close_spectra(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     """Coordinates, common variance, correlation and attributes of `ifs_spectra`."""
-    instrument = Instrument(inputs, inputs.parameters.channel_weight)
-    where = instrument.spectrograph(0)
+    where = Instrument(inputs, inputs.parameters.channel_weight).spectrograph(0)
     coordinates, remarks = plane_coordinates(inputs)
     arrays: dict[str, NDArray[Any]] = dict(coordinates)
     arrays |= _without_empty(inputs, shared["read"])
     arrays |= lenslet_coordinates(where, float(np.median(shared["shift"])), float(shared["shift_y"][0]))
     arrays |= {
-        "variance_common": _variance_common(inputs, instrument, shared),
+        "variance_common": _variance_common(inputs, where, shared),
         "correlation": shared["correlation"],
         "resolution": shared["resolution"],
         "residual": shared["unexplained"],
@@ -193,16 +194,13 @@ def lenslet_coordinates(where: Spectrograph, shift_x: float, shift_y: float) -> 
     }
 
 
-def _variance_common(inputs: RecipeInputs, instrument: Instrument, shared: Arrays) -> Float32:
+def _variance_common(inputs: RecipeInputs, where: Spectrograph, shared: Arrays) -> Float32:
     """(lenslets, m) of what all planes share: the lenslet flat, the pixel response, the level that was taken off."""
-    _, relative = throughput_of(inputs, instrument.spectrograph(0))
-    masters = instrument.masters(0)
+    _, relative = throughput_of(inputs, where)
+    response, level = shared["common"]
     light = shared["light"]
-    known = masters.response_variance[masters.response_variance > 0]
-    response = float(np.median(known)) if known.size else 0.0
     # A channel of a lenslet rests on some twelve pixels (noise-equivalent area of a PSFlet).
     area = 12.0
-    level = float(np.median(masters.level_variance)) / masters.dit_s**2
     total = light**2 * (np.nan_to_num(relative)[:, None] + response / area) + area * level
     return np.asarray(total, np.float32)
 
@@ -334,7 +332,7 @@ _COST = Cost(
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.13.0",
+    version="1.13.1",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
@@ -360,7 +358,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.13.0",
+    version="1.13.1",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),

@@ -88,7 +88,7 @@ class ExtractionParameters:
 
 @dataclass(slots=True)
 class Instrument:
-    """Masters, spectrograph and templates of the main files, made once a block."""
+    """Masters, spectrograph and templates of the main files, made once a task (`of`)."""
 
     inputs: RecipeInputs
     weight: tuple[float, ...] = ()
@@ -96,6 +96,11 @@ class Instrument:
     _floors: dict[tuple[object, ...], Float32] = field(default_factory=dict)
     _spectrographs: dict[tuple[str, ...], Spectrograph] = field(default_factory=dict)
     _templates: tuple[tuple[object, ...], Templates] | None = None
+
+    @classmethod
+    def of(cls, block: Block, inputs: RecipeInputs) -> Instrument:
+        """The one that all blocks of a task share."""
+        return block.room.once("instrument", lambda: cls(inputs, inputs.parameters.channel_weight))
 
     def masters(self, file: int) -> DetectorMasters:
         """The detector for one main file."""
@@ -171,7 +176,7 @@ def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutp
     light, resolution = np.zeros((present.size, 0)), np.zeros((0, 1))
     common = {name: np.zeros((present.size, 0)) for name in ("normal", "pull", "noise")}
     if parameters.measure_shift:
-        instrument = Instrument(inputs, parameters.channel_weight)
+        instrument = Instrument.of(block, inputs)
         for alike in _alike(inputs, np.intersect1d(present, files[read])):
             for first in range(0, len(alike), LANES):
                 some = alike[first : first + LANES]

@@ -50,7 +50,7 @@ MODEL_ERROR = 1e-3
 
 def flat_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
     """Sums over the block's usable planes: light and variance in ADU/s, and every plane's figures."""
-    instrument = Instrument(inputs, inputs.parameters.channel_weight)
+    instrument = Instrument.of(block, inputs)
     found = extract_block(block, inputs, shared, instrument)
     rows = np.flatnonzero(inputs.planes.usable[block.planes] & shared["read"][block.planes])
     files = inputs.planes.file[block.planes]
@@ -162,7 +162,7 @@ def _remarks(known: NDArray[np.bool_]) -> tuple[Remark, ...]:
 
 IFS_LENSLET_FLAT = Recipe(
     name="ifs_lenslet_flat",
-    version="1.13.0",
+    version="1.13.1",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_FLAT_RAW",)),

@@ -66,12 +66,23 @@ class DetectorMasters:
     method: str
     """How the level came: `match`, or `rate_from_other_dits`."""
 
+    typical_level: float
+    """ADU per DIT, median of `level`."""
+
     @property
     def response_variance(self) -> Float32:
         """Of `response`; 0 where it is not known. Made when asked for: fits do without."""
         total = np.sum([_weight(one) for one in self.lamp_variances], axis=0, dtype=np.float32)
         known = (self.flags & int(Flag.DEAD)) == 0
         return np.where(known, np.float32(1.0) / total, np.float32(0.0))
+
+    def typical_common(self) -> NDArray[np.float64]:
+        """(2,) what all planes share of a typical pixel's variance: of its response; of its level, (ADU/s)^2."""
+        # One pixel in nine tells as well as all.
+        weights = [_weight(one[::3, ::3]) for one in self.lamp_variances]
+        response = np.sum(weights, axis=0)[(self.flags[::3, ::3] & int(Flag.DEAD)) == 0]
+        level = float(np.median(self.level_variance[::3, ::3]))
+        return np.array([1.0 / float(np.median(response)) if response.size else 0.0, level / self.dit_s**2])
 
 
 def detector_masters(
@@ -126,6 +137,7 @@ def detector_masters(
         read_noise=level.read_noise,
         flags=flags,
         method=level.method if len(darks) > 1 else darks[0].method,
+        typical_level=float(np.median(level.level[::4, ::4])),
     )
 
 

@@ -219,6 +219,31 @@ def headers(displays: str | None, files: int, as_json: bool, strict: bool) -> No
     _printed(report, as_json, strict)
 
 
+@command.command("catalog")
+@click.option("--semesters", type=click.IntRange(1, 20), default=1, show_default=True, help="How many, from P95 on.")
+@click.option(
+    "--scale", type=click.FloatRange(0.0, 1.0, min_open=True), default=1.0, show_default=True, help="Of each."
+)
+@click.option("--work", metavar="DIR", help="Where semesters are made and kept [a temporary directory].")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--strict", is_flag=True, help="Exit 4 when an aim is missed.")
+def catalog(semesters: int, scale: float, work: str | None, as_json: bool, strict: bool) -> None:
+    """Simulated semesters without pixels: CPU and memory of ingest, plan, plan again and status.
+
+    A whole semester takes about a minute of CPU to make.
+    """
+    from archive_proc.bench.figures import report_json, table
+    from archive_proc.bench.semesters import bench_catalog
+
+    with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
+        place = Path(work) if work else Path(temporary)
+        place.mkdir(parents=True, exist_ok=True)
+        report = bench_catalog(place, semesters, scale)
+    click.echo(report_json(report) if as_json else table(report))
+    if strict and report.missed:
+        sys.exit(4)
+
+
 @command.command("hostile")
 @click.option("--no-astropy", is_flag=True, help="Our answers only (astropy takes minutes on some of these files).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")

@@ -49,6 +49,8 @@ def _of_frame(one: ClassifiedFrame, tables: Tables) -> list[Issue]:
         remedy = "none needed: the planes that are there are used" if frame.n_planes else "quarantine the file"
         found.append(_file("AP-SEQ-010", "warning", frame, message, remedy))
     wanted = _EXPECTED_AXES.get(frame.arm)
+    if wanted and frame.binning:
+        wanted = (wanted[0] // frame.binning, wanted[1] // frame.binning)
     if wanted and frame.naxis1 and frame.naxis2 and (frame.naxis1, frame.naxis2) != wanted:
         message = f"{frame.naxis1} x {frame.naxis2} pixels; {frame.arm} has {wanted[0]} x {wanted[1]}"
         found.append(_file("AP-SEQ-015", "warning", frame, message, "quarantine windowed or test frames"))

@@ -14,6 +14,8 @@ MJD_ZERO = dt.date(1858, 11, 17)
 
 Pair = tuple[float, float]
 """(left half, right half)."""
+BLOCK_PX = 64
+"""Columns of an output: a binned half-frame is a whole number of these."""
 
 
 class IrdisFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -139,6 +141,33 @@ class IrdisTables(msgspec.Struct, frozen=True, kw_only=True):
     neutral_densities: dict[str, NeutralDensity]
     coronagraphs: dict[str, Coronagraph]
 
+    def binned(self, pixels: int) -> IrdisTables:
+        """The tables of frames whose pixels hold so many of the detector's along each side.
+
+        What stands in pixels scales; levels in ADU are means over the pixels that became one, and stay.
+
+        Raises DataFailure AP-TAB-007 where that many do not divide the detector.
+        """
+        if pixels < 1 or self.detector.half_width_px % (pixels * BLOCK_PX):
+            raise DataFailure(
+                "AP-TAB-007",
+                f"binning {pixels} does not divide the detector's {self.detector.half_width_px} pixels into blocks",
+                subject="irdis.toml detector",
+                remedy="use frames binned by 2, or not at all",
+            )
+        return msgspec.structs.replace(
+            self,
+            detector=msgspec.structs.replace(
+                self.detector,
+                pixel_um=self.detector.pixel_um * pixels,
+                half_width_px=self.detector.half_width_px // pixels,
+                outputs=self.detector.outputs // pixels,
+                lit_left_px=_box(self.detector.lit_left_px, pixels),
+                lit_right_px=_box(self.detector.lit_right_px, pixels),
+            ),
+            filters={name: _binned_filter(row, pixels) for name, row in self.filters.items()},
+        )
+
     def filter(self, name: str | None) -> IrdisFilter:
         """The filter combination of this name.
 
@@ -184,6 +213,27 @@ class IrdisTables(msgspec.Struct, frozen=True, kw_only=True):
             if row.ins1_filt == ins1_filt and row.ins1_opti2 == ins1_opti2:
                 return row.name
         return None
+
+
+def _binned_filter(row: IrdisFilter, pixels: int) -> IrdisFilter:
+    left, right = row.pixel_scale_mas
+    # A pixel's index is that of its middle.
+    (x0, y0), (x1, y1) = ((_index(x, pixels), _index(y, pixels)) for x, y in row.first_guess_px)
+    return msgspec.structs.replace(
+        row,
+        pixel_scale_mas=(left * pixels, right * pixels),
+        pixel_scale_error_mas=row.pixel_scale_error_mas * pixels,
+        first_guess_px=((x0, y0), (x1, y1)),
+    )
+
+
+def _index(at: float, pixels: int) -> float:
+    return (at - 0.5 * (pixels - 1)) / pixels
+
+
+def _box(box: tuple[int, int, int, int], pixels: int) -> tuple[int, int, int, int]:
+    x0, x1, y0, y1 = (one // pixels for one in box)
+    return x0, x1, y0, y1
 
 
 def _unknown(table: str, name: str | None, rows: tuple[str, ...]) -> DataFailure:

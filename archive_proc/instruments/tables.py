@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Protocol
 
@@ -94,6 +94,16 @@ def load_tables() -> Tables:
     """
     folder = resources.files("archive_proc.instruments")
     return parse_tables({name: folder.joinpath(name).read_text(encoding="utf-8") for name in FILES})
+
+
+@lru_cache(maxsize=4)
+def irdis_tables(binning: int | None = None) -> IrdisTables:
+    """IRDIS's tables for frames of this binning (`RawFrame.binning`); None is the detector's own pixels.
+
+    Raises DataFailure AP-TAB-007 for a binning that does not divide the detector.
+    """
+    whole = load_tables().irdis
+    return whole if binning in (None, 1) else whole.binned(binning)
 
 
 def parse_tables(texts: Mapping[str, str]) -> Tables:

@@ -18,7 +18,8 @@ from archive_proc.simulate.facts import (
 )
 
 OUTPUTS = 32
-"""Vertical read-out outputs of 64 columns."""
+"""Vertical read-out outputs of OUTPUT_COLUMNS columns; a binned detector has fewer."""
+OUTPUT_COLUMNS = 64
 Frame = NDArray[np.float32]
 
 
@@ -64,7 +65,7 @@ def make_detector(rng: np.random.Generator) -> Detector:
     index = np.ravel_multi_index(noisy, shape)
 
     columns = rng.normal(0.0, 2.5, 2 * HALF).astype(np.float32)
-    outputs = np.repeat(rng.normal(0.0, 7.0, OUTPUTS), 64).astype(np.float32)
+    outputs = np.repeat(rng.normal(0.0, 7.0, OUTPUTS), OUTPUT_COLUMNS).astype(np.float32)
     pedestal = 3.0 * rng.standard_normal(shape, dtype=np.float32) + (columns + outputs)[None, :]
     return Detector(
         response=response.astype(np.float32),
@@ -121,6 +122,37 @@ def with_new_hot_pixels(detector: Detector, count: int, rng: np.random.Generator
     return replace(detector, dark_adu_s=dark), turned
 
 
+def binned_detector(detector: Detector, binning: int) -> Detector:
+    """A detector with a pixel in place of `binning` by `binning`, as good and as bad as this one's pixels are."""
+    if binning == 1:
+        return detector
+    height, width = detector.response.shape
+    # Every second pixel of every second row: means of four would be a detector without defects.
+    rows, columns = np.unravel_index(detector.noisy, detector.response.shape)
+    kept = (rows % binning == 0) & (columns % binning == 0)
+    noisy = np.ravel_multi_index(
+        (rows[kept] // binning, columns[kept] // binning), (height // binning, width // binning)
+    )
+    every = (slice(None, None, binning), slice(None, None, binning))
+    return Detector(
+        response=np.ascontiguousarray(detector.response[every]),
+        pedestal=np.ascontiguousarray(detector.pedestal[every]),
+        dark_adu_s=np.ascontiguousarray(detector.dark_adu_s[every]),
+        noisy=noisy,
+        noisy_adu=detector.noisy_adu[kept],
+        bad=np.ascontiguousarray(detector.bad[every]),
+    )
+
+
+def binned_light(light: Frame, binning: int) -> Frame:
+    """Mean light of `binning` by `binning` pixels: levels stay, and with them saturation."""
+    if binning == 1:
+        return light
+    height, width = light.shape
+    boxes = light.reshape(height // binning, binning, width // binning, binning)
+    return np.asarray(boxes.mean(axis=(1, 3), dtype=np.float32))
+
+
 @dataclass(frozen=True, slots=True)
 class Exposed:
     """One raw plane and what is true of its read-out."""
@@ -167,9 +199,10 @@ def expose(
     spread *= np.float32(NONLINEARITY_AT_20K / 20000.0)
     signal -= spread
     np.minimum(signal, np.float32(SATURATION_ADU), out=signal)
-    offsets = rng.normal(0.0, 0.8, OUTPUTS) + (rng.normal(0.0, 1.5, OUTPUTS) if first else 0.0)
+    outputs = signal.shape[1] // OUTPUT_COLUMNS
+    offsets = rng.normal(0.0, 0.8, outputs) + (rng.normal(0.0, 1.5, outputs) if first else 0.0)
     signal += detector.pedestal
-    signal += np.repeat(offsets, 64).astype(np.float32)[None, :]
+    signal += np.repeat(offsets, OUTPUT_COLUMNS).astype(np.float32)[None, :]
     return Exposed(signal, offsets, hits, hit_adu)
 
 

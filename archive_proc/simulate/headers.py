@@ -69,20 +69,24 @@ def stamp(when: dt.datetime, digits: int = 4) -> str:
     return f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond:06d}"[: 20 + digits]
 
 
-def cards_of(exposure: Exposure, sequence: SequenceSpec | None, rng: np.random.Generator, counter: int) -> list[Card]:
+def cards_of(
+    exposure: Exposure, sequence: SequenceSpec | None, rng: np.random.Generator, counter: int, binning: int = 1
+) -> list[Card]:
     """All cards of one file. `sequence` is None for calibrations; `counter` numbers ORIGFILE."""
     setup = filter_setup(exposure.filter)
     sky = None if sequence is None else sky_of(exposure, sequence)
-    cards = _primary(exposure, sequence, counter)
+    cards = _primary(exposure, sequence, counter, binning)
     cards += _template(exposure, sequence)
     cards += _telescope(sky, sequence)
     cards += _instrument(exposure, setup, sky, sequence, rng)
     cards += _detector(exposure, rng)
     cards += _loops(exposure, sequence)
+    if binning > 1:
+        cards += [Card(f"DET WIN1 BIN{axis}", binning, f"Binning factor along {axis}") for axis in "XY"]
     return cards
 
 
-def _primary(exposure: Exposure, sequence: SequenceSpec | None, counter: int) -> list[Card]:
+def _primary(exposure: Exposure, sequence: SequenceSpec | None, counter: int, binning: int) -> list[Card]:
     start = exposure.start
     earlier = start - dt.timedelta(seconds=1.3)
     utc = earlier.hour * 3600 + earlier.minute * 60 + earlier.second
@@ -91,8 +95,8 @@ def _primary(exposure: Exposure, sequence: SequenceSpec | None, counter: int) ->
         Card("SIMPLE", True, "Standard FITS"),
         Card("BITPIX", -32, "# of bits storing pix values"),
         Card("NAXIS", 3, "# of axes in frame"),
-        Card("NAXIS1", 2 * HALF, "# of pixels/row"),
-        Card("NAXIS2", HALF, "# of rows (also # of scan lines)"),
+        Card("NAXIS1", 2 * HALF // binning, "# of pixels/row"),
+        Card("NAXIS2", HALF // binning, "# of rows (also # of scan lines)"),
         Card("NAXIS3", exposure.ndit, "# of planes"),
         Card("ORIGIN", "ESO-PARANAL", "European Southern Observatory"),
         Card(

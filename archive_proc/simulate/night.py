@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.errors import PreconditionError
-from archive_proc.simulate.detector import Detector, expose, make_detector, with_new_hot_pixels
+from archive_proc.simulate.detector import (
+    Detector,
+    binned_detector,
+    binned_light,
+    expose,
+    make_detector,
+    with_new_hot_pixels,
+)
 from archive_proc.simulate.facts import FILTERS, filter_setup
 from archive_proc.simulate.headers import cards_of
 from archive_proc.simulate.raw_file import write_raw
@@ -29,8 +36,10 @@ from archive_proc.simulate.truth import (
 )
 
 
-def simulate_night(directory: Path, night: NightSpec, seed: int, *, keep_starlight: bool = False) -> Truth:
-    """Write a night's raw files into `directory` and its truth into `<directory>.truth`.
+def simulate_night(
+    directory: Path, night: NightSpec, seed: int, *, keep_starlight: bool = False, beside: Path | None = None
+) -> Truth:
+    """Write a night's raw files into `directory` and its truth into `beside`, else `<directory>.truth`.
 
     The same spec and seed give the same bytes. About 0.2 s CPU and 8 MB a plane. `keep_starlight` also writes the
     noise-free starlight of every science plane (8 MB each, `SequenceTruth.starlight`). Raises PreconditionError
@@ -41,7 +50,7 @@ def simulate_night(directory: Path, night: NightSpec, seed: int, *, keep_starlig
             "AP-SIM-004", "the directory is not empty", subject=str(directory), remedy="give a new directory"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    return _Night(directory, night, seed, keep_starlight).write()
+    return _Night(directory, night, seed, keep_starlight, beside or truth_directory(directory)).write()
 
 
 def science_letter(spec: SequenceSpec) -> str:
@@ -57,12 +66,13 @@ def sequence_name(index: int, spec: SequenceSpec) -> str:
 class _Night:
     """State of one simulation: the instrument's constants, the scene of the sequence being written, truth so far."""
 
-    def __init__(self, directory: Path, night: NightSpec, seed: int, keep_starlight: bool) -> None:
+    def __init__(self, directory: Path, night: NightSpec, seed: int, keep_starlight: bool, beside: Path) -> None:
         self.directory = directory
+        self.beside = beside
         self.keep_starlight = keep_starlight
         self.night = night
         self.seed = seed
-        self.detector: Detector = make_detector(self._rng(0))
+        self.detector: Detector = binned_detector(make_detector(self._rng(0)), night.binning)
         self.exposures = timeline(night, self._rng(1))
         self._headers = self._rng(2)
         self._noise = self._rng(3)
@@ -84,18 +94,17 @@ class _Night:
         for counter, exposure in enumerate(self.exposures, start=1):
             path = self.directory / f"{exposure.file_id}{suffix}"
             sequence = self.night.sequences[exposure.sequence] if exposure.sequence >= 0 else None
-            cards = cards_of(exposure, sequence, self._headers, counter)
+            cards = cards_of(exposure, sequence, self._headers, counter, self.night.binning)
             if sequence is not None and self.night.distinct_planes and exposure.letter == science_letter(sequence):
                 whole, packed = self.night.whole_numbers, self.night.compress
                 write_pieces(path, stored_cards(cards, whole_numbers=whole), self._repeated(exposure), packed=packed)
             else:
                 write_raw(path, cards, self._planes(exposure), compress=self.night.compress)
             files.append(path)
-        beside = truth_directory(self.directory)
         truths = tuple(self._sequence_truth(index, one) for index, one in enumerate(self.night.sequences))
         for one in truths:
             save_truth(one.folder, one)
-        return Truth(self.directory, beside, tuple(files), truths)
+        return Truth(self.directory, self.beside, tuple(files), truths)
 
     def _repeated(self, exposure: Exposure) -> Iterator[Piece]:
         """The planes of a science file, rendered anew only until there are enough of its dither."""
@@ -115,6 +124,8 @@ class _Night:
             if exposure.sequence >= 0:
                 detector = self._detector_of(exposure.sequence)[0]
                 cosmics = self.night.sequences[exposure.sequence].cosmics_per_s
+            if light is not None:
+                light = binned_light(light, self.night.binning)
             done = expose(
                 detector, light, exposure.dit_s, self._noise, first=first and plane == 0, cosmics_per_s=cosmics
             )
@@ -140,7 +151,7 @@ class _Night:
 
     def _folder(self, sequence: int) -> Path:
         name = sequence_name(sequence, self.night.sequences[sequence])
-        return truth_directory(self.directory) / name
+        return self.beside / name
 
     def _light(self, exposure: Exposure, plane: int) -> NDArray[np.float32] | None:
         if exposure.sequence >= 0:

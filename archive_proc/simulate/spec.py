@@ -14,6 +14,7 @@ from archive_proc.errors import MisuseError
 from archive_proc.simulate.facts import SHORTEST_DIT_S, filter_setup
 
 COSMICS_PER_S = 0.75
+BINNINGS = (1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +176,19 @@ class NightSpec:
     """Write `.fits.gz`."""
     distinct_planes: int | None = None
     """Render so many planes of each science setup and dither, then repeat them; None: render all."""
+    binning: int = 1
+    """Pixels of the files hold so many of the detector's along each side; 1 or 2."""
     whole_numbers: bool = False
     """Science planes as 16-bit integers, with `distinct_planes` only: half the bytes, noise of real size."""
+
+    def __post_init__(self) -> None:
+        if self.binning not in BINNINGS:
+            raise MisuseError(
+                "AP-SIM-002",
+                f"binning {self.binning} destroys the optics that the recipes need",
+                subject="night",
+                remedy=f"use {' or '.join(map(str, BINNINGS))}",
+            )
 
 
 FLAT_DITS_S = (1.0, 3.0)

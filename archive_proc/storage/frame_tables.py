@@ -131,10 +131,12 @@ FILES = define(
     group_id          text      -       exposure group it belongs to
     target_id         text      -       star it points at
     state             text      -       ok, quarantined, rejected, superseded or missing
+    binning           int16     -       detector pixels along each side of one pixel; NULL where never binned
     """,
     key="file_id",
     sort="night mjd_obs file_id",
     by_period=True,
+    version=2,
 )
 
 GROUPS = define(

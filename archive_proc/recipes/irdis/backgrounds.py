@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from archive_proc.errors import DataFailure
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.background import BackgroundBasis
-from archive_proc.kernels.blocks import BLOCK, HALF, block_means, fill_nearest
+from archive_proc.kernels.blocks import BLOCK, block_means, fill_nearest
 from archive_proc.kernels.calibrate import (
     USELESS,
     DetectorLevel,
@@ -134,12 +134,12 @@ def _from_levels(
     else:
         level, method = np.zeros_like(response), "unlit"
     light = (THERMAL_RATE if thermal else QUIET_RATE) * dit_s
-    even = np.ones((2, HALF // BLOCK, HALF // BLOCK))
+    norm = response.shape[-1] // BLOCK
+    even = np.ones((2, norm, norm))
     # What comes from ahead of the instrument passes the same vignetting as the instrument's own light.
     shape = _shape(level, response, flags) if method == "instrument_background" and thermal else even
     changes, spread = change_maps(shape)
     looseness = np.array([DISPLACED if name.startswith("moved") else UNEVEN for name in CHANGES])
-    norm = HALF // BLOCK
     basis = BackgroundBasis(
         level=level,
         response=response,
@@ -164,7 +164,8 @@ def _shape(level: Float32, response: Float32, flags: NDArray[np.uint16]) -> NDAr
     """(2, by, bx) light of a background above its unlit pixels, after the flat, mean 1; even where there is none."""
     good = (response > 0) & ((flags & (USELESS | int(Flag.OUTSIDE))) == 0)
     unlit = (flags & (USELESS | int(Flag.OUTSIDE | Flag.EDGE))) == int(Flag.OUTSIDE)
-    shape = np.ones((2, HALF // BLOCK, HALF // BLOCK))
+    side = response.shape[-1] // BLOCK
+    shape = np.ones((2, side, side))
     for half in range(2):
         pedestal = float(np.median(level[half][unlit[half]])) if unlit[half].any() else 0.0
         inverse = np.where(good[half], 1.0 / np.where(good[half], response[half], 1.0), 0.0).astype(np.float32)

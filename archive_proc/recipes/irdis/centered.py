@@ -35,8 +35,6 @@ from archive_proc.recipes.recipe import (
 )
 
 PRODUCT = "irdis_centered_cube"
-SIZE = 1024
-"""Pixels along each side (DESIGN 8); the star is on index 512."""
 LAGS = 4
 """Lags of the resampling correlation, 0 ... 3 pixels."""
 
@@ -61,9 +59,14 @@ def _main(inputs: RecipeInputs) -> Calibration:
     return inputs.main
 
 
+def side(main: Calibration) -> int:
+    """Pixels along each side, those of the science cube: 1024 (DESIGN 8); the star is on index 512, the middle one."""
+    return int(main.arrays["variance_common"].shape[-1])
+
+
 def placement(main: Calibration) -> Placement:
     """Output grid: native scale along x, square pixels on the sky."""
-    return Placement(size=SIZE, step_x=1.0, step_y=1.0 / float(main.attrs["anamorphism_y"]))
+    return Placement(size=side(main), step_x=1.0, step_y=1.0 / float(main.attrs["anamorphism_y"]))
 
 
 def center_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
@@ -71,7 +74,7 @@ def center_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOut
     main = _main(inputs)
     grid = placement(main)
     n = len(block.planes)
-    shape = (n, 2, SIZE, SIZE)
+    shape = (n, 2, grid.size, grid.size)
     flux, variance = (block.room.array(name, shape, np.float32) for name in ("flux", "variance"))
     flags = block.room.array("flags", shape, np.uint16)
     finite = np.zeros(n, np.int64)
@@ -134,7 +137,7 @@ def close_centered(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
             remedy="add an OBJECT,CENTER file of the observation, or look at why centring failed (product `center`)",
         )
     arrays: dict[str, NDArray[Any]] = {name: value for name, value in main.arrays.items() if name not in OWN}
-    common = np.full((2, SIZE, SIZE), np.nan, np.float32)
+    common = np.full((2, grid.size, grid.size), np.nan, np.float32)
     correlations = []
     for channel in range(2):
         rows = judged[:, channel]
@@ -155,11 +158,11 @@ def close_centered(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     # An override may exclude planes here that the science cube still counts.
     arrays["usable"] = np.asarray(inputs.planes.usable, bool)
     arrays["reason"] = strings(inputs.planes.reason)
-    arrays["star_x"] = np.where(centred, float(SIZE // 2), np.nan)
-    arrays["star_y"] = np.where(centred, float(SIZE // 2), np.nan)
+    arrays["star_x"] = np.where(centred, float(grid.size // 2), np.nan)
+    arrays["star_y"] = np.where(centred, float(grid.size // 2), np.nan)
     lost = int((~centred).any(axis=1).sum())
     figures = Figures(inputs)
-    figures.add(PRODUCT, "finite_fraction", float(np.median(shared["finite"])) / (2 * SIZE * SIZE))
+    figures.add(PRODUCT, "finite_fraction", float(np.median(shared["finite"])) / (2 * grid.size**2))
     figures.add(PRODUCT, "planes_without_centre", float(lost))
     remarks = (Remark("AP-IRD-016", f"{lost} planes have no star position and are NaN"),) if lost else ()
     return RecipeResult({PRODUCT: ProductContent(arrays, _attrs(main))}, figures.values, remarks)
@@ -186,7 +189,8 @@ def _attrs(main: Calibration) -> Mapping[str, Any]:
 
 
 def _sizes(inputs: RecipeInputs) -> Mapping[str, Mapping[str, int]]:
-    return {PRODUCT: {"frame": len(inputs.planes), "channel": 2, "y": SIZE, "x": SIZE}}
+    size = side(_main(inputs))
+    return {PRODUCT: {"frame": len(inputs.planes), "channel": 2, "y": size, "x": size}}
 
 
 IRDIS_CENTERED = Recipe(

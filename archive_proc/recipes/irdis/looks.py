@@ -20,7 +20,7 @@ from archive_proc.kernels.background import (
     change_in_part,
     fit_background,
 )
-from archive_proc.kernels.blocks import HALF, block_centres, block_means, shift_blocks
+from archive_proc.kernels.blocks import block_centres, block_means, shift_blocks
 from archive_proc.kernels.calibrate import USELESS, residual_plane
 from archive_proc.kernels.psf import CUT_SIZE, PSF_SIZE, aligned_star, find_star, measure_star
 from archive_proc.kernels.registration import Patch, high_passed, register_stack, ring
@@ -95,8 +95,8 @@ class _Plane:
 
     def _stamp(self, half: int, x0: int, y0: int, size: int) -> Stamp:
         basis = self.ground.background.basis
-        rows = slice(max(y0, 0), min(y0 + size, HALF))
-        columns = slice(max(x0, 0), min(x0 + size, HALF))
+        rows = slice(max(y0, 0), min(y0 + size, self.residual.shape[-2]))
+        columns = slice(max(x0, 0), min(x0 + size, self.residual.shape[-1]))
         if rows.start >= rows.stop or columns.start >= columns.stop:
             nothing = np.zeros((1, 1), np.float32)
             return cut(nothing, nothing, -size, -size, size)
@@ -186,7 +186,7 @@ def _open_plane(
             means[half] + (background.basis.first_mode[half] if background.method == "sky_basis" else 0), 0
         )
         noise = np.sqrt((level / scene.gain + background.read_noise**2) / np.maximum(counts[half], 1.0))
-        left_out = _spot_blocks(scene, half) if role == "CENTER" else np.zeros(means.shape[1:], bool)
+        left_out = _spot_blocks(scene, half, means.shape[1]) if role == "CENTER" else np.zeros(means.shape[1:], bool)
         plane = BlockPlane(means[half], np.where(counts[half] > 0, noise, np.nan), star[half], left_out)
         fit = fit_background(background.basis, half, plane, shift)
         coefficients[half, : fit.coefficients.size] = fit.coefficients
@@ -220,10 +220,10 @@ def _halo_centre(means: Float64, counts: Float64, scene: Scene) -> tuple[Pair, P
     return left, right
 
 
-def _spot_blocks(scene: Scene, half: int) -> Mask:
+def _spot_blocks(scene: Scene, half: int, n_blocks: int) -> Mask:
     """Blocks that the light of waffle spots reaches."""
     xs, ys = spot_positions(scene.guess[half], 14.0, 0.0, scene.optics[half])
-    centres = block_centres()
+    centres = block_centres(n_blocks)
     y, x = np.meshgrid(centres, centres, indexing="ij")
     hit = np.zeros(x.shape, bool)
     for sx, sy in zip(xs, ys, strict=True):

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from archive_proc.instruments.irdis import IrdisFilter, IrdisGeometry
-from archive_proc.instruments.tables import load_tables
+from archive_proc.instruments.tables import irdis_tables
 from archive_proc.kernels.waffle import WaffleOptics
 from archive_proc.model.frames import RawFrame
 from archive_proc.recipes.detector import true_dit
@@ -34,15 +34,17 @@ class Scene:
 
 def dither_of(frame: RawFrame) -> Pair:
     """(x, y) pixels by which the detector was moved; from the stage in um where the pixel keywords are absent."""
-    pixel = load_tables().irdis.detector.pixel_um
-    x = frame.dith_x if frame.dith_x is not None else (frame.pac_x or 0.0) / pixel
-    y = frame.dith_y if frame.dith_y is not None else (frame.pac_y or 0.0) / pixel
+    tables, whole = irdis_tables(frame.binning), irdis_tables()
+    # The keywords count the detector's own pixels.
+    unit = whole.detector.pixel_um / tables.detector.pixel_um
+    x = frame.dith_x * unit if frame.dith_x is not None else (frame.pac_x or 0.0) / tables.detector.pixel_um
+    y = frame.dith_y * unit if frame.dith_y is not None else (frame.pac_y or 0.0) / tables.detector.pixel_um
     return x, y
 
 
 def scene_of(frame: RawFrame) -> Scene:
     """What the tables and header say of one file."""
-    tables = load_tables().irdis
+    tables = irdis_tables(frame.binning)
     row: IrdisFilter = tables.filter(frame.inst_filter)
     geometry: IrdisGeometry = tables.geometry(frame.mjd_obs)
     dither = dither_of(frame)

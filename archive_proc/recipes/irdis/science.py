@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.instruments.tables import load_tables
+from archive_proc.instruments.tables import irdis_tables
 from archive_proc.kernels.background import background_of_plane, still_light
 from archive_proc.kernels.calibrate import USELESS, Detector, calibrate_plane, common_variance
 from archive_proc.kernels.cosmic import ENOUGH, Witnesses, chosen_witnesses, cosmic_rays
@@ -191,7 +191,7 @@ def close_science(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     """Coordinates, common variance and attributes of `irdis_science_cube`."""
     coordinates, remarks = plane_coordinates(inputs)
     frame = inputs.frames[0]
-    optics = load_tables().irdis.filter(frame.inst_filter)
+    optics = irdis_tables(frame.binning).filter(frame.inst_filter)
     detector = detector_for(inputs, 0)
     arrays: dict[str, NDArray[Any]] = dict(coordinates)
     arrays["variance_common"] = _common(inputs, shared, detector)
@@ -199,7 +199,7 @@ def close_science(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     arrays["bandwidth"] = np.array(optics.bandwidth_um)
     arrays["pixel_scale"] = np.array(optics.pixel_scale_mas)
     arrays["gain"] = np.full(2, detector.gain)
-    geometry = load_tables().irdis.geometry(frame.mjd_obs)
+    geometry = irdis_tables(frame.binning).geometry(frame.mjd_obs)
     attrs: Mapping[str, Any] = {
         "bands": list(optics.bands),
         "inst_filter": optics.name,

@@ -44,19 +44,20 @@ class SemesterSpec:
 
 def raw_files(spec: SemesterSpec) -> Iterator[RawFile]:
     """Every raw file of the semester, in order of time. Raises MisuseError AP-SIM-009 for a period without SPHERE."""
-    nights = observed_nights(spec.period, spec.scale, _rng(spec, 0))
-    blocks = draw_blocks(spec.scale, _rng(spec, 1), spec.period)
+    nights = observed_nights(spec.period, spec.scale, stream(spec, 0))
+    blocks = draw_blocks(spec.scale, stream(spec, 1), spec.period)
     seen: set[str] = set()
-    for number, (night, some) in enumerate(placed(blocks, nights, _rng(spec, 2)).items()):
-        for one in files_of_night(night, some, number, _rng(spec, 3, number)):
+    for number, (night, some) in enumerate(placed(blocks, nights, stream(spec, 2)).items()):
+        for one in files_of_night(night, some, number, stream(spec, 3, number)):
             # Two arms may start within one millisecond; the archive would not give one name twice.
             if one.exposure.file_id not in seen:
                 seen.add(one.exposure.file_id)
                 yield one
 
 
-def _rng(spec: SemesterSpec, *stream: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence([spec.seed, spec.period, *stream]))
+def stream(spec: SemesterSpec, *number: int) -> np.random.Generator:
+    """One of the streams of random numbers of a semester."""
+    return np.random.default_rng(np.random.SeedSequence([spec.seed, spec.period, *number]))
 
 
 def simulate_semester(directory: Path, spec: SemesterSpec) -> list[RawFrame]:
@@ -70,7 +71,7 @@ def simulate_semester(directory: Path, spec: SemesterSpec) -> list[RawFrame]:
             "AP-SIM-004", "the directory is not empty", subject=str(directory), remedy="give a new directory"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    rng, again = _rng(spec, 4), _rng(spec, 5)
+    rng, again = stream(spec, 4), stream(spec, 5)
     frames: list[RawFrame] = []
     with FoundWriter(directory) as sink:
         for counter, one in enumerate(raw_files(spec), start=1):

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from archive_proc.cli.options import shown_path
+from archive_proc.errors import MisuseError
 
 
 @click.group("simulate")
@@ -79,18 +80,38 @@ def irdifs(directory: str, seed: int | None) -> None:
     help="Part of a busy semester.",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Another semester of the same kind.")
-def semester(directory: str, period: str, scale: float, seed: int) -> None:
+@click.option("--pixels", is_flag=True, help="Raw files of IRDIS imaging instead, and nothing else.")
+@click.option(
+    "--bin",
+    "binning",
+    type=click.IntRange(1, 2),
+    help="With --pixels: one pixel in place of N by N of the detector [1].",
+)
+def semester(directory: str, period: str, scale: float, seed: int, pixels: bool, binning: int | None) -> None:
     """A whole semester without pixels: DIR/manifest.parquet and DIR/headers.parquet, which `ingest DIR` takes.
 
     About 32,000 raw files of both arms and ZIMPOL with their calibrations; what was made stands beside the figures of
-    real semesters.
+    real semesters. --pixels writes raw files, a folder a night, truth beside DIR; give it a small --scale (0.005).
     """
     from archive_proc.simulate.semester.measured import measured_lines
     from archive_proc.simulate.semester.nights import period_named
     from archive_proc.simulate.semester.write import SemesterSpec, simulate_semester
 
-    frames = simulate_semester(Path(directory), SemesterSpec(period=period_named(period), scale=scale, seed=seed))
+    spec = SemesterSpec(period=period_named(period), scale=scale, seed=seed)
+    place = shown_path(Path(directory).resolve())
+    if pixels:
+        from archive_proc.simulate.semester.pixels import simulate_pixels
+
+        made = simulate_pixels(Path(directory), spec, binning or 1)
+        files = [file for one in made.truths for file in one.files]
+        size = sum(one.stat().st_size for one in files)
+        click.echo(f"{len(files)} raw files, {size / 1e6:.0f} MB, of {len(made.blocks)} sequences, in {place}")
+        click.echo("truth beside it; next: archive-proc ingest DIR, archive-proc run")
+        return
+    if binning is not None:
+        raise MisuseError("AP-CLI-007", "is for --pixels only", subject="--bin", remedy="add --pixels, or leave it out")
+    frames = simulate_semester(Path(directory), spec)
     for line in measured_lines(frames, scale):
         click.echo(line)
-    click.echo(f"{len(frames)} raw files without pixels, in {shown_path(Path(directory).resolve())}")
+    click.echo(f"{len(frames)} raw files without pixels, in {place}")
     click.echo("next: archive-proc ingest DIR, archive-proc plan")

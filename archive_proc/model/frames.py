@@ -103,9 +103,6 @@ class RawFrame:
     bscale: float = 1.0
     readout: str | None = None
     """`DET READ CURNAME`."""
-    binning: int | None = None
-    """`DET WIN1 BINX`: detector pixels along each side of one pixel of the file. The instrument never bins: headers
-    lack it, and simulated frames of reduced size have it."""
     gain: float | None = None
     """e-/ADU: `DET CHIP1 GAIN`, else `DET OUT1 CONAD`."""
 
@@ -190,6 +187,9 @@ class RawFrame:
     problems: tuple[str, ...] = ()
     """What the scanner could not read as it should be: `KEYWORD: why`."""
     parser_version: str = ""
+    binning: int | None = None
+    """`DET WIN1 BINX`: detector pixels along each side of one pixel of the file. The instrument never bins: headers
+    lack it, and simulated frames of reduced size have it."""
 
     @property
     def n_planes(self) -> int:

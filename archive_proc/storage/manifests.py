@@ -179,17 +179,18 @@ def says_more(merged: MergedManifests, rejected: Sequence[Issue], covered: Seque
     return set(rejected) != {one for one in merged.open_remarks if mine.covers(one.subject_id)}
 
 
-def preferred(frame: RawFrame) -> tuple[str, bool, str, str]:
-    """Order in which copies of one frame are taken: whole before cut, then by content and place."""
-    return (frame.file_id, frame.truncated, frame.content_id, frame.uri)
+def preferred(frame: RawFrame) -> tuple[str, bool, bool, str, str]:
+    """Order in which copies of one frame are taken: with pixels before without, whole before cut, content, place."""
+    return (frame.file_id, frame.pixels != "present", frame.truncated, frame.content_id, frame.uri)
 
 
 def succeeds(frame: RawFrame, standing: RawFrame | None) -> bool:
-    """Whether a copy found later takes the place of the one that stands: not where it is cut and the other is whole.
+    """Whether a copy found later takes the place of the one that stands: not where it is cut and the other is whole,
+    nor where nothing but a manifest speaks of it and the other is a file.
 
     At its own place a frame is what lies there now, cut or not.
     """
-    return standing is None or frame.uri == standing.uri or preferred(frame)[:2] <= preferred(standing)[:2]
+    return standing is None or frame.uri == standing.uri or preferred(frame)[:3] <= preferred(standing)[:3]
 
 
 def same_content(one: RawFrame, other: RawFrame) -> bool:

@@ -164,7 +164,7 @@ def test_files_that_come_later_take_the_place_of_rows_without_pixels(made, tmp_p
     frame = archive.campaign.frames[dark.exposure.file_id]
     assert (frame.pixels, frame.uri) == ("present", f"raw/{dark.exposure.file_id}.fits")
     again = archive.ingest([made[0]])
-    assert f"P97/{dark.exposure.file_id}.fits" in again.result.duplicates
+    assert f"p97/{dark.exposure.file_id}.fits" in again.result.duplicates
     assert again.manifest_id is None
     assert archive.campaign.frames[dark.exposure.file_id] == frame
 

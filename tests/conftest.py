@@ -14,12 +14,21 @@ settings.load_profile("untimed")
 
 
 LONGEST = (
-    "tests/contracts/test_types.py",
     "tests/night",
     "tests/recipes/ifs",
     "tests/bench/test_faults.py",
+    "tests/contracts/test_types.py",
+    "tests/execution/test_kills.py",
+    "irdis samples",
+    "tests/recipes/ifs/test_star_tracks.py",
+    "tests/kernels/microspectra/test_extraction.py",
+    "tests/bench/test_fuzz.py",
+    "tests/bench/ifs/test_ifs_references.py",
+    "tests/execution/test_failures.py",
+    "tests/execution/test_long_sequences.py",
 )
-"""Groups of tests that take minutes: they begin first, so that no worker is left alone with one at the end."""
+"""Groups of tests by the CPU they take, those over a quarter of a minute: they begin first, so that no worker is left
+alone with one at the end."""
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from archive_proc.bench.ifs.raw_set import GAIN, Float32, RawSet, mean_plane
+from archive_proc.bench.ifs.raw_set import GAIN, Float32, RawFile, RawSet, mean_plane
 
 READ_NOISE_E = 10.0
 """What the reductions take it for (notes/ifs 1: 6 to 10 e-)."""
@@ -31,12 +32,18 @@ class PlainDetector:
     bad: NDArray[np.bool_]
 
     def background(self, dit_s: float) -> Float32:
-        """(2048, 2048) ADU of one plane without light."""
-        return mean_plane(self.raw.backgrounds(dit_s))
+        """(2048, 2048) ADU of one plane without light. Shared: change nothing in it."""
+        return _mean_of(self.raw.backgrounds(dit_s))
 
     def light(self, planes: Float32, background: Float32) -> Float32:
         """(n, 2048, 2048) ADU after background and flat; bad pixels as they are."""
         return (planes - background) / self.response
+
+
+@lru_cache(maxsize=2)
+def _mean_of(files: tuple[RawFile, ...]) -> Float32:
+    """Made once for all frames of a DIT."""
+    return mean_plane(files)
 
 
 def plain_detector(raw: RawSet) -> PlainDetector:

@@ -128,7 +128,8 @@ def solved(scene):
     truth = rng.uniform(500, 1500, (n, m, 3)).cumsum(axis=1) / 4
     weight = (rng.uniform(0.5, 2.0, (SIZE, SIZE)) * (rng.random((SIZE, SIZE)) > 0.03) / 100).astype(np.float32)
     image = (matrix @ truth.reshape(n * m, 3)).reshape(SIZE, SIZE, 3)
-    data = np.moveaxis(image + rng.normal(0, 10, image.shape), 2, 0).astype(np.float32)
+    # In order, as recipes give it: another layout would be compiled for alone.
+    data = np.ascontiguousarray(np.moveaxis(image + rng.normal(0, 10, image.shape), 2, 0), np.float32)
 
     prior = np.linspace(1.0, 2.0, m)
     found = fit_spectra(data, weight, templates, prior, FitSettings(sweeps=12))

@@ -132,6 +132,7 @@ class Driver:
             if not self._flying and (self.stopper.stopping or not self._works):
                 break
             self.stopper.tell_workers()
+            self._forget_unbegun()
             if not self._flying:
                 time.sleep(WAIT_S)  # every open process waits for its back-off
             for finished in self.backend.wait_any(WAIT_S) if self._flying else ():
@@ -164,6 +165,15 @@ class Driver:
             if not work.chunked:
                 with contextlib.suppress(OSError):
                     self.attempts.remove(work)
+
+    def _forget_unbegun(self) -> None:
+        """Once running tasks had their time to end, what waits for workers that may never come is taken back."""
+        if self._flying and self.stopper.now and not self.backend.census().get("busy"):
+            self.backend.cancel(self._flying.values())
+            for bundle in self._flying.values():
+                for call in bundle.calls:
+                    self._works[call.process_id].in_flight.discard(call.task)
+            self._flying.clear()
 
     def _tell_width(self) -> None:
         """Near the end the back end may give workers back; before it, this costs nothing."""

@@ -2,8 +2,8 @@
 
 Made by `link`, so it appears whole or not at all; renewed by a heartbeat; taken over when its holder is dead: same
 host, and boot or process gone; or another host, and no heartbeat for ten minutes, or for two beats where SLURM no more
-lists the job it ran in. How old a heartbeat is, is read off
-two files of one file system, never off the clocks of two hosts: a clock that is an hour off takes nothing over.
+lists the job it ran in. How old a heartbeat is, is read off two files of one file system, never off the clocks of two
+hosts: a clock that is an hour off takes nothing over.
 """
 
 from __future__ import annotations

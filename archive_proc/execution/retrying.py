@@ -86,7 +86,10 @@ def after_loss(work: ProcessWork, mark: Mark | None, lost: Lost, max_retries: in
         return Verdict(ended, again=work.interruptions < INTERRUPTIONS)
     if ended is not None:
         return after_failure(work, ended, max_retries, back_off_s)
-    if end is None and not fault and alive(mark.writer) is not False:
+    living = alive(mark.writer)
+    # Of another host only Dask can tell: it lost the worker while its job goes on, so the nanny starts another.
+    dead = living is False or (living is None and why.startswith("KilledWorker"))
+    if end is None and not fault and not dead:
         return after_failure(work, no_answer(mark.writer, why), max_retries, back_off_s)
     work.kills += not work.retrying  # several chunks of one attempt count once
     work.alone = True

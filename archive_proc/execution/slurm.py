@@ -29,10 +29,11 @@ from archive_proc.execution.backends import Finished, JobEnd, JobNews
 from archive_proc.execution.calls import Bundle
 from archive_proc.execution.dask_backend import DaskBackend
 from archive_proc.execution.liveness import Writer
-from archive_proc.execution.slurm_jobs import JobCluster, JobKeeper
+from archive_proc.execution.slurm_jobs import JobCluster, JobKeeper, JobRegister, cancel_left
 from archive_proc.execution.slurm_queries import answer
 from archive_proc.execution.slurm_scripts import (
     CONFIG_NAME,
+    LOGS,
     WORKER_SCRIPT,
     cluster_arguments,
     config_text,
@@ -44,7 +45,6 @@ from archive_proc.execution.slurm_security import KEY_DIRECTORY, forget_keys, te
 from archive_proc.execution.worker_config import SETTINGS, WorkerSetup, expected
 from archive_proc.settings import SiteProfile
 
-LOGS = "logs"
 EXPLAIN_S = 90.0
 """A lost task waits at most so long for SLURM's word about its job."""
 
@@ -93,6 +93,7 @@ class DaskSlurm(DaskBackend):
 
     def _start(self) -> None:
         slurm = slurm_of(self._site)
+        cancel_left(self._directory.parent)
         logs = self._directory / LOGS
         logs.mkdir(parents=True, exist_ok=True)
         config = write_config(self._directory)
@@ -119,7 +120,7 @@ class DaskSlurm(DaskBackend):
         client = distributed.Client(cluster, set_as_default=False)
         self._client = self._open.enter_context(client)
         self._client.register_plugin(WorkerSetup(expected(int(self._site.memory_per_worker_gb * 1e9))))
-        self._keeper = JobKeeper(cluster, slurm, self._jobs, str(logs))
+        self._keeper = JobKeeper(cluster, slurm, self._jobs, self._directory)
         self._open.callback(self._keeper.stop)
         self._keeper.start()
 
@@ -129,8 +130,8 @@ class DaskSlurm(DaskBackend):
         numbers = self._keeper.numbers() if self._keeper is not None else []
         with contextlib.suppress(TimeoutError, OSError, RuntimeError):
             cluster.close(timeout=30)
-        if numbers:
-            answer(["scancel", "--quiet", *numbers])
+        if not numbers or answer(["scancel", "--quiet", *numbers]) is not None:
+            JobRegister(self._directory).forget()
 
     def submit(self, bundle: Bundle, priority: float) -> None:
         """As every Dask back end."""

@@ -13,6 +13,7 @@ import shlex
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dask_jobqueue.slurm import SLURMCluster
@@ -21,7 +22,8 @@ from distributed.deploy.cluster import Cluster
 
 from archive_proc.errors import ArchiveProcError, PreconditionError, TemporaryError
 from archive_proc.execution.backends import JobEnd, JobNews
-from archive_proc.execution.slurm_queries import JobQuery
+from archive_proc.execution.slurm_queries import JobQuery, answer
+from archive_proc.execution.slurm_scripts import LOGS, job_name
 from archive_proc.execution.slurm_text import ENDING, GONE, WAITING, may_heal, refusal, words
 from archive_proc.settings import SlurmProfile
 
@@ -31,6 +33,8 @@ RESTART_S = 120.0
 START_S = 600.0
 """The same for its first worker: imports from a busy parallel file system take minutes."""
 JOIN_S = 60.0
+JOBS_NAME = "jobs.txt"
+"""In the run's directory, while its jobs may be there."""
 MISSES = 2
 """Answers that do not list a job that never had a worker, before it counts as ended."""
 BACK_OFF_S = 2.0
@@ -123,13 +127,42 @@ class _Job:
     misses: int = 0
 
 
+class JobRegister:
+    """Numbers of a run's jobs, on disk: those of a killed driver may still wait in the queue."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / JOBS_NAME
+
+    def write(self, job: str) -> None:
+        """Note a submitted job."""
+        with self._path.open("a") as stream:
+            stream.write(f"{job}\n")
+
+    def forget(self) -> None:
+        """All jobs were cancelled."""
+        self._path.unlink(missing_ok=True)
+
+
+def cancel_left(runs: Path) -> None:
+    """Cancel what drivers that were killed left waiting; for a driver that holds the archive's lease.
+
+    Running ones end by themselves: their scheduler is gone. By number and name, because SLURM gives numbers again.
+    """
+    for register in runs.glob(f"*/{JOBS_NAME}"):
+        jobs = [one for one in register.read_text().split() if one.isdecimal()]
+        if jobs and answer(["scancel", "--quiet", "--state=PENDING", f"--name={job_name('worker')}", *jobs]) is None:
+            continue  # SLURM is away: the next driver tries again
+        register.unlink(missing_ok=True)
+
+
 class JobKeeper:
     """Keeps a cluster at the number of jobs wanted, in a thread."""
 
-    def __init__(self, cluster: JobCluster, slurm: SlurmProfile, wanted: int, logs: str) -> None:
+    def __init__(self, cluster: JobCluster, slurm: SlurmProfile, wanted: int, directory: Path) -> None:
         self._cluster = cluster
         self._slurm = slurm
-        self._logs = logs
+        self._logs = directory / LOGS
+        self._register = JobRegister(directory)
         self.query = JobQuery(slurm.query_seconds)
         self.largest = wanted
         self.wanted = wanted
@@ -318,6 +351,7 @@ class JobKeeper:
                 replaces = self._unreplaced.pop(0) if self._unreplaced else ""
                 self.replaced += bool(replaces)
                 self._news.put(JobNews(job, "submitted", replaces=replaces))
+                self._register.write(job)
         if not problem:
             self._refusals = 0
             return

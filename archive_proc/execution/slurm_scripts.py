@@ -17,6 +17,8 @@ from archive_proc.settings import SiteProfile, SlurmProfile, walltime_seconds
 
 CONFIG_NAME = "dask.yaml"
 """In the run's directory: Dask's configuration as resolved for this run."""
+LOGS = "logs"
+"""There, too: what its jobs say."""
 WORKER_SCRIPT = "worker.sh"
 DRIVER_SCRIPT = "driver.sh"
 LOOPBACK = "lo"

@@ -80,7 +80,7 @@ def test_a_cancelled_job_is_replaced_and_costs_only_what_was_in_flight(grounds: 
 def test_a_killed_driver_is_continued_and_its_jobs_end_by_themselves(grounds: Grounds) -> None:
     root = grounds.copy()
     child = grounds.start(root, "run", "--site", "jobs")
-    assert wait_for(lambda: len(seals(root)) >= 2 and bool(marked(root)), child)
+    assert wait_for(lambda: len(seals(root)) >= 1 and bool(marked(root)), child)
     os.kill(child.pid, signal.SIGKILL)
     child.finish()
     before = seals(root)
@@ -121,7 +121,7 @@ def test_workers_retire_before_the_walltime_and_are_replaced(grounds: Grounds) -
     root = grounds.copy()
     # Two minutes less 1.8: each worker lives about eleven seconds.
     write_site(root, "brief", walltime='"00:02:00"', retire_minutes="1.8")
-    child = grounds.start(root, "run", "--site", "brief", environment={"ARCHIVE_PROC_PAUSE_S": "0.4"})
+    child = grounds.start(root, "run", "--site", "brief", environment={"ARCHIVE_PROC_PAUSE_S": "0.3"})
     ended = child.finish()
     assert ended.status == 0, ended.err
     assert grounds.wrong(root, {}) == []
@@ -131,10 +131,22 @@ def test_workers_retire_before_the_walltime_and_are_replaced(grounds: Grounds) -
     assert not any(isinstance(one, ProcessFailed) and one.final for one in events(root))
 
 
-def test_a_driver_told_to_stop_gives_its_jobs_back(grounds: Grounds) -> None:
+def test_a_driver_whose_workers_never_came_stops_and_the_next_one_cancels_what_a_killed_one_left(
+    grounds: Grounds,
+) -> None:
     root = grounds.copy()
-    child = grounds.start(root, "run", "--site", "jobs")
-    assert wait_for(lambda: bool(marked(root)), child)
+    write_site(root, "later", more='directives = ["--begin=now+1hour"]')
+    killed = grounds.start(root, "run", "--site", "later")
+    assert wait_for(lambda: len(queue()) == 2, killed)
+    left = set(queue())
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.finish()
+    child = grounds.start(root, "run", "--site", "later")
+    # Its own jobs wait, those of the killed one are gone.
+    assert wait_for(lambda: len(queue()) == 2 and not left & set(queue()), child)
     os.kill(child.pid, signal.SIGTERM)
-    assert child.finish().status == 143
+    ended = child.finish()
+    assert ended.status == 143, ended.err
     assert wait_for(lambda: not queue())
+    (end,) = [one for one in events(root) if isinstance(one, RunEnded)]
+    assert end.counts == {"cancelled": sum(end.counts.values())}

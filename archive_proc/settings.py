@@ -107,6 +107,8 @@ class SiteProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Tasks in flight per worker."""
     max_retries: int = 2
     """Tries again after an `infra` failure."""
+    task_hours: float = 12.0
+    """A task that executes for longer hangs: its worker process is ended, with a traceback; 0: never. Not in serial."""
     breaker: int = 5
     """Equal `code` signatures after which a recipe is paused."""
     verify: str = "sample"
@@ -149,7 +151,15 @@ def parse_site(text: str, source: str) -> SiteProfile:
     profile = _convert(text, source, SiteProfile)
     if profile.backend not in BACKENDS:
         raise _wrong(source, f"backend = {profile.backend!r} is not one of {', '.join(BACKENDS)}")
-    for key in ("workers", "memory_per_worker_gb", "chunk_gb", "window_per_worker", "max_retries", "breaker"):
+    for key in (
+        "workers",
+        "memory_per_worker_gb",
+        "chunk_gb",
+        "window_per_worker",
+        "max_retries",
+        "breaker",
+        "task_hours",
+    ):
         if getattr(profile, key) < 0:
             raise _wrong(source, f"{key} must not be negative")
     if profile.backend != "slurm":

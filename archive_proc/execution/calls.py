@@ -30,6 +30,8 @@ class WorkerSettings:
     """Once it exists, tasks end between two blocks."""
     spill_bytes: int = 500_000_000
     """Row-wise masters keep decoded planes in a scratch file above this size."""
+    task_limit_s: float = 0.0
+    """A task that executes for longer ends its worker process, if that is its own; 0: never."""
     breaker: int = 0
     """Equal `code` signatures after which the rest of a bundle goes back unexecuted; 0: never."""
 

@@ -243,6 +243,7 @@ def _worker_settings(attempts: Attempts, backend: Backend, stop_file: str) -> Wo
         driver=this_writer(),
         isolated=backend.isolated,
         stop_file=stop_file,
+        task_limit_s=3600.0 * site.task_hours,
         breaker=site.breaker,
     )
 

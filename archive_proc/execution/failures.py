@@ -27,6 +27,8 @@ from archive_proc.storage.answers import FULL, is_full
 from archive_proc.version import PACKAGE
 
 TRACEBACK_LINES = 30
+_TOO_LONG = "Timeout "
+"""How `faulthandler` begins where a time limit, and no signal, ended the process."""
 
 _PACKAGE = PACKAGE
 _INFRA = frozenset(
@@ -196,6 +198,24 @@ def killed_its_worker(fault: str, end: JobEnd | None = None) -> FailureFacts:
         message=f"killed its worker ({how})" + (f"; {words(end)}" if end is not None else ""),
         remedy="report the traceback" if fault else "raise memory_per_worker_gb of the site, or use fewer workers",
         traceback=fault,
+    )
+
+
+def hung(fault: str) -> bool:
+    """Whether what a worker left beside its mark says that its task executed for too long."""
+    return fault.startswith(_TOO_LONG)
+
+
+def hangs(fault: str) -> FailureFacts:
+    """A task that was ended, worker and all, because it executed for longer than the site allows."""
+    limit = fault.splitlines()[0].removeprefix(_TOO_LONG).rstrip("!").strip("()")
+    return FailureFacts(
+        cause=Cause.INFRA,
+        code="AP-RUN-019",
+        signature="hangs",
+        message=f"was ended with its worker after {limit}: a task may take so long and no longer",
+        remedy="the traceback tells where it stood: mend the file system, or raise task_hours of the site",
+        traceback="\n".join(fault.replace(f"{_PACKAGE.parent}/", "").splitlines()[1 : 1 + TRACEBACK_LINES]),
     )
 
 

@@ -115,8 +115,12 @@ class Mark:
 
 
 @contextlib.contextmanager
-def marked(directory: AttemptDir, task: Task, *, isolated: bool) -> Iterator[None]:
-    """Leave a mark while a task executes; a fatal signal leaves its traceback beside it (isolated processes)."""
+def marked(directory: AttemptDir, task: Task, *, isolated: bool, limit_s: float = 0.0) -> Iterator[None]:
+    """Leave a mark while a task executes; a fatal signal leaves its traceback beside it (isolated processes).
+
+    So does a task that executes for longer than `limit_s`, and with that its process ends: a thread of C does it, also
+    where Python's lock is held or a system call never returns.
+    """
     directory.marks.mkdir(exist_ok=True)  # no parents: an attempt that was moved away is not ours any more
     mark = directory.marks / f"{task.label}.json"
     fault = directory.marks / f"{task.label}.fault"
@@ -124,10 +128,13 @@ def marked(directory: AttemptDir, task: Task, *, isolated: bool) -> Iterator[Non
     stream = fault.open("w") if isolated else None
     if stream is not None:
         faulthandler.enable(stream, all_threads=False)
+        if limit_s:
+            faulthandler.dump_traceback_later(limit_s, exit=True, file=stream)
     try:
         yield
     finally:
         if stream is not None:
+            faulthandler.cancel_dump_traceback_later()
             faulthandler.disable()
             stream.close()
             fault.unlink(missing_ok=True)

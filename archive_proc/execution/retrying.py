@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from archive_proc.execution.backends import JobEnd
 from archive_proc.execution.calls import FailureFacts, Task, TaskReport
-from archive_proc.execution.failures import job_ended, killed_its_worker, lost_too_often, no_answer
+from archive_proc.execution.failures import hangs, hung, job_ended, killed_its_worker, lost_too_often, no_answer
 from archive_proc.execution.liveness import alive
 from archive_proc.execution.meters import Mark, utc_now
 from archive_proc.execution.work import ProcessWork
@@ -80,6 +80,10 @@ def after_loss(work: ProcessWork, mark: Mark | None, lost: Lost, max_retries: in
         if work.losses > FREE_LOSSES:
             return after_failure(work, lost_too_often(work.losses, why), max_retries, back_off_s)
         return Verdict(None, again=True)
+    if hung(fault):
+        work.kills += not work.retrying  # but never alone: the others would wait for as long again
+        again = work.kills < KILLS
+        return Verdict(hangs(fault), again, poison=not again)
     ended = job_ended(end) if end is not None and not fault else None
     if ended is not None and ended.cause is Cause.INFRA:
         work.interruptions += not work.retrying

@@ -102,7 +102,8 @@ def run_task(settings: WorkerSettings, call: TaskCall, should_stop: Callable[[],
         if is_sealed(layout, call.process_id):
             sealed = True
         else:
-            with marked(directory, call.task, isolated=settings.isolated), listening() as said:
+            limit_s = settings.task_limit_s
+            with marked(directory, call.task, isolated=settings.isolated, limit_s=limit_s), listening() as said:
                 work = _Work(settings, call, layout, directory, gauge, said, should_stop)
                 digests = work.run()
             sealed = digests is not None

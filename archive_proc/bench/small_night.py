@@ -17,26 +17,17 @@ HEIGHT, WIDTH = 96, 128
 """Of a plane, pixels: two stripes of rows, and 50 kB a plane."""
 
 
-def small_night(directory: Path, *, ndit: int = 20, seed: int = 3) -> tuple[Path, ...]:
-    """Write the raw files of one DB_H23 sequence and its calibrations; the same seed gives the same bytes.
+FILTERS = ("DB_H23", "DB_K12", "DB_H34")
+"""Of the sequences of a night, in turn."""
+APART = dt.timedelta(minutes=72)
 
-    Two science files of `ndit` planes: with chunks of 16 planes several tasks a process, the last one short.
+
+def small_night(directory: Path, *, ndit: int = 20, seed: int = 3, sequences: int = 1) -> tuple[Path, ...]:
+    """Write the raw files of a few dual-band sequences and their calibrations; the same seed gives the same bytes.
+
+    Two science files of `ndit` planes each: with chunks of 16 planes several tasks a process, the last one short.
     """
-    night = NightSpec(
-        sequences=(
-            SequenceSpec(
-                star=Star(name="SIM_SMALL", ra_deg=341.25, dec_deg=-33.26, flux_adu_s=(1e7, 1e7)),
-                start=dt.datetime(2017, 9, 29, 3, 0),
-                filter="DB_H23",
-                order="FCOOCS",
-                ndit=ndit,
-                flux_ndit=1,
-                sky_ndit=1,
-                ob_id=2100081,
-                program="0100.C-9998(A)",
-            ),
-        )
-    )
+    night = NightSpec(sequences=tuple(_sequence(number, ndit) for number in range(sequences)))
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     files = []
@@ -51,3 +42,17 @@ def small_night(directory: Path, *, ndit: int = 20, seed: int = 3) -> tuple[Path
         write_raw(path, cards, planes)
         files.append(path)
     return tuple(files)
+
+
+def _sequence(number: int, ndit: int) -> SequenceSpec:
+    return SequenceSpec(
+        star=Star(name=f"SIM_SMALL{number or ''}", ra_deg=341.25 + number, dec_deg=-33.26, flux_adu_s=(1e7, 1e7)),
+        start=dt.datetime(2017, 9, 29, 3, 0) + number * APART,
+        filter=FILTERS[number % len(FILTERS)],
+        order="FCOOCS",
+        ndit=ndit,
+        flux_ndit=1,
+        sky_ndit=1,
+        ob_id=2100081 + number,
+        program="0100.C-9998(A)",
+    )

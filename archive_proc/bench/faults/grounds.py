@@ -52,6 +52,8 @@ class Grounds:
     """Of every array of the undisturbed run."""
     walls_s: dict[str, float] = field(default_factory=dict)
     """Site -> wall time of an undisturbed run."""
+    steps: tuple[str, ...] = ()
+    """What the stand-ins of the undisturbed run noted, line by line."""
     needed_bytes: int = 0
     """What an undisturbed run writes, in whole disk blocks; 0: not measured yet."""
     _copies: int = 0
@@ -148,9 +150,12 @@ class Grounds:
         """Tasks executed more often than once: counted by the stand-ins, or by attempts in the journals."""
         if self.cookbook is None:
             return _attempts(Layout(root)) - len(seals(root))
+        return tasks_beyond(self.tallied(root))
+
+    def tallied(self, root: Path) -> tuple[str, ...]:
+        """What the stand-ins executed so far: `step subject first`, a line each."""
         tally = self.tally(root)
-        lines = tally.read_text().splitlines() if tally.is_file() else []
-        return tasks_beyond(lines)
+        return tuple(tally.read_text().splitlines()) if tally.is_file() else ()
 
 
 def tasks_beyond(lines: Sequence[str]) -> int:
@@ -196,10 +201,10 @@ def _attempts(layout: Layout) -> int:
     return begun
 
 
-def stand_in_grounds(work: Path, *, pause_s: float = 0.0, ndit: int = 20) -> Grounds:
+def stand_in_grounds(work: Path, *, pause_s: float = 0.0, ndit: int = 20, sequences: int = 1) -> Grounds:
     """The small night with stand-in recipes, run once undisturbed on `faults-serial`."""
     raw = work / "raw"
-    small_night(raw, ndit=ndit)
+    small_night(raw, ndit=ndit, sequences=sequences)
     return _prepared(Grounds(work, raw, work / "template", STAND_INS, pause_s))
 
 
@@ -240,5 +245,6 @@ def measure(grounds: Grounds, site: str) -> float:
         found = array_digests(root)
         if not grounds.digests:
             grounds.digests = found
+            grounds.steps = grounds.tallied(root)
         grounds.remove(root)
     return grounds.walls_s[site]

@@ -18,6 +18,7 @@ LONGEST = (
     "tests/recipes/ifs",
     "tests/bench/test_faults.py",
     "tests/contracts/test_types.py",
+    "tests/night/test_chunks.py",
     "tests/execution/test_kills.py",
     "irdis samples",
     "tests/recipes/ifs/test_star_tracks.py",

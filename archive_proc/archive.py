@@ -349,6 +349,12 @@ class Archive:
 
         return run_status(self.layout, self.run_id(run))
 
+    def runs(self) -> tuple[RunStatus, ...]:
+        """Where every run stands, oldest first."""
+        from archive_proc.flow.status import run_list
+
+        return run_list(self.layout)
+
     def report(
         self,
         run: str | None = None,

@@ -6,12 +6,13 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archive_proc.cli.fitting import cut, folded, terminal_width
-from archive_proc.cli.options import opened
+from archive_proc.cli.options import opened, print_rows
 from archive_proc.model.processes import State
 
 if TYPE_CHECKING:
@@ -25,11 +26,17 @@ _ON_TERMINAL_S, _ELSEWHERE_S = 2.0, 60.0
 @click.argument("run", required=False)
 @click.option("--watch", "watching", is_flag=True, help="Follow it to its end; Ctrl-C leaves the run alone.")
 @click.option("--every", type=click.FloatRange(0.1), metavar="S", help="With --watch [2 s; 60 s off a terminal].")
+@click.option("--all", "every_run", is_flag=True, help="List the runs, oldest first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; with --watch one a line.")
 @click.pass_context
-def command(context: click.Context, run: str | None, watching: bool, every: float | None, as_json: bool) -> None:
+def command(
+    context: click.Context, run: str | None, watching: bool, every: float | None, every_run: bool, as_json: bool
+) -> None:
     """Counts, rates, end and failures of RUN (the latest). Exits 3 when something failed or is blocked."""
     archive = opened(context)
+    if every_run:
+        _list(archive.runs(), as_json=as_json)
+        return
     if watching:
         status = _follow(archive, archive.run_id(run), every, as_json=as_json)
     else:
@@ -37,6 +44,23 @@ def command(context: click.Context, run: str | None, watching: bool, every: floa
         click.echo(json.dumps(_json(status), indent=1) if as_json else "\n".join(_page(status)))
     if any(one.is_failure or one is State.BLOCKED for one, count in status.counts.items() if count):
         sys.exit(3)
+
+
+def _list(runs: Sequence[RunStatus], *, as_json: bool) -> None:
+    from archive_proc.flow.status_text import clock
+
+    columns = ("run", "state", "site", "began", "lasted", "sealed", "of", "failed", "blocked")
+    rows = []
+    for one in runs:
+        count = one.counts.get
+        failed = sum(number for state, number in one.counts.items() if state.is_failure)
+        sealed = count(State.DONE, 0) + count(State.CACHED, 0)
+        lasted = round(one.elapsed_s) if as_json else clock(one.elapsed_s)
+        began = one.began_at if as_json else one.began_at[:16].replace("T", " ")
+        total = sum(one.counts.values())
+        run = one.run_id if as_json else one.run_id[:12]
+        rows.append((run, one.state, one.site, began, lasted, sealed, total, failed, count(State.BLOCKED, 0)))
+    print_rows(columns, rows, "json" if as_json else "table")
 
 
 def _follow(archive: Archive, run: str, every: float | None, *, as_json: bool) -> RunStatus:

@@ -22,7 +22,7 @@ from archive_proc.model.ids import PlanId, ProcessId, RunId
 from archive_proc.model.processes import State
 from archive_proc.storage.journal import read_journal
 from archive_proc.storage.layout import Layout
-from archive_proc.storage.runs import RunFile, read_run
+from archive_proc.storage.runs import RunFile, read_run, run_ids
 from archive_proc.storage.seal import is_sealed
 
 OLDEST = 5
@@ -58,6 +58,8 @@ class RunStatus:
     """Adds up to the plan."""
     by_recipe: Mapping[str, Mapping[State, int]]
     """recipe -> final and running states; `planned` has the rest."""
+    began_at: str
+    """ISO UTC."""
     elapsed_s: float
     """Since it was started, or last continued."""
     processes_per_min: float | None
@@ -121,6 +123,7 @@ def run_status(layout: Layout, run_id: RunId, now: dt.datetime | None = None) ->
         silence_s=silence_s(layout) if holder is not None and holder.elsewhere else None,
         counts=counts,
         by_recipe={name: _states(name, course) for name in sorted(course.recipes)},
+        began_at=course.first_at or facts.created_at,
         elapsed_s=max(0.0, until - seconds(course.started_at or facts.created_at)),
         processes_per_min=rates[0] if rates else None,
         planes_per_min=rates[1] if rates else None,
@@ -141,6 +144,11 @@ def run_status(layout: Layout, run_id: RunId, now: dt.datetime | None = None) ->
         note=course.note,
         torn=course.torn,
     )
+
+
+def run_list(layout: Layout) -> tuple[RunStatus, ...]:
+    """Where every run stands, oldest first; runs of older packages that left no page are added up from their plans."""
+    return tuple(run_status(layout, run_id) for run_id in run_ids(layout))
 
 
 def _added_up(layout: Layout, facts: RunFile) -> RunCourse:

@@ -65,7 +65,7 @@ def read_run(layout: Layout, run_id: RunId) -> RunFile:
         return msgspec.json.decode(_path(layout, run_id).read_bytes(), type=RunFile)
     except (OSError, msgspec.MsgspecError):
         raise NotFoundError(
-            "AP-STO-027", "no such run", subject=f"run {run_id}", remedy="archive-proc status lists the runs"
+            "AP-STO-027", "no such run", subject=f"run {run_id}", remedy="archive-proc status --all lists the runs"
         ) from None
 
 

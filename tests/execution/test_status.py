@@ -198,7 +198,7 @@ def hold(archive: Archive, *, silent_s: float = 0.0) -> None:
     os.utime(lock, (now - silent_s, now - silent_s))
 
 
-def test_a_driver_on_another_host_is_seen_by_its_heartbeat(tmp_path: Path) -> None:
+def test_a_driver_on_another_host_is_seen_by_its_heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = Archive.init(tmp_path / "A")
     run_id = long_run(archive, 1000)
     hold(archive, silent_s=90)
@@ -223,7 +223,14 @@ def test_a_driver_on_another_host_is_seen_by_its_heartbeat(tmp_path: Path) -> No
     assert answer.exit_code == 0, answer.output
     assert "asked to stop" in answer.output
     assert (archive.layout.run_dir(run_id) / "stop").exists()
-    hold(archive, silent_s=STALE_AFTER_S + 60)
+
+    def obey(seconds: float) -> None:
+        hold(archive, silent_s=STALE_AFTER_S + 60)
+
+    monkeypatch.setattr("archive_proc.cli.cancel_.time.sleep", obey)
+    answer = CliRunner().invoke(program, ["--archive", str(archive.root), "cancel", "--wait"])
+    assert answer.exit_code == 0, answer.output
+    assert "dead: 900 of 1000 processes sealed" in answer.output
     assert archive.status().state == "dead"
 
 

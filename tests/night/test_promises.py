@@ -76,7 +76,10 @@ def test_a_file_of_sql_that_is_not_there_is_misuse_and_no_bug(reduced: Archive) 
     assert "nowhere.sql" in done.stderr
 
 
-@pytest.mark.parametrize("words", [("check", "--json"), ("query", "FROM targets", "--json"), ("status", "--json")])
+@pytest.mark.parametrize(
+    "words",
+    [("check", "--json"), ("query", "FROM targets", "--json"), ("status", "--json"), ("status", "--all", "--json")],
+)
 def test_what_promises_json_prints_one_object(reduced: Archive, words: tuple[str, ...]) -> None:
     assert isinstance(json.loads(nights.call(reduced.root, *words).stdout), dict)
 

@@ -21,7 +21,7 @@ VARIABLE = "ARCHIVE_PROC_CLOCK"
 """Names a file that holds the shift in seconds, read at every look at the clock."""
 TEXTS = (
     "archive_proc.execution.meters",
-    "archive_proc.execution.driver",
+    "archive_proc.execution.retrying",
     "archive_proc.execution.ledger",
     "archive_proc.execution.executor",
     "archive_proc.execution.closing",
@@ -36,6 +36,7 @@ READERS = frozenset(
         "archive_proc/storage/runs.py",
         "archive_proc/storage/snapshots.py",
         "archive_proc/storage/manifests.py",
+        "archive_proc/flow/detaching.py",
         "archive_proc/flow/intake.py",
         "archive_proc/flow/run_states.py",
         "archive_proc/flow/status.py",
@@ -45,7 +46,7 @@ READERS = frozenset(
     }
 )
 """Files of the package that read the wall clock. Not shifted: an ingest's own time (kept later than the one before),
-how long a worker took to start, what a person is shown, and the name of a crash file."""
+how long a worker took to start, what a person is shown, and names of files."""
 
 
 _shifted: set[str] = set()

@@ -166,6 +166,12 @@ def test_the_wall_clock_is_read_where_the_stepping_clock_knows_it() -> None:
         if "bench" not in one.parts and reads.search(one.read_text())
     }
     assert found == shifted_clock.READERS
+    told = {
+        ".".join(one.relative_to(package.parent).with_suffix("").parts)
+        for one in package.rglob("*.py")
+        if "bench" not in one.parts and re.search(r"\butc_now\(\)", one.read_text())
+    }
+    assert told - {"archive_proc.execution.births"} == set(shifted_clock.TEXTS)
 
 
 def test_one_of_two_drivers_is_refused_and_readers_see_whole_snapshots(grounds: Grounds, rng: random.Random) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from archive_proc.cli.bench_project_ import compare, project
 from archive_proc.cli.options import opened
 from archive_proc.errors import MisuseError
 
@@ -334,3 +335,7 @@ def faults(site: str, only: str | None, size: int, seed: int, work: str | None, 
     click.echo(report_json(found) if as_json else table(cases, campaign.skipped))
     if strict and found.missed:
         sys.exit(4)
+
+
+command.add_command(project)
+command.add_command(compare)

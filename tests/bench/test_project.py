@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archive_proc.archive import Archive
+from archive_proc.bench.project.bench import Measured, bench_project, measured_run
 from archive_proc.bench.project.costs import Costs, RecipeCost
 from archive_proc.bench.project.load import Job, Load
 from archive_proc.bench.project.machine import Machine
 from archive_proc.bench.project.model import bounds, projected
+from archive_proc.bench.same_plan import compared
 from archive_proc.bench.small_night import small_night
+from archive_proc.catalog.selection import Selection
+from archive_proc.errors import MisuseError
 from archive_proc.model.processes import Prediction
+from archive_proc.settings import SiteProfile
 
 FREE = Machine(
     site="free",
@@ -98,39 +101,45 @@ def test_what_was_not_measured_is_predicted_and_said() -> None:
     assert costs.of("other", prediction) == (9.0, 5, 7, False)
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "archive_proc.cli.main", *arguments], capture_output=True, text=True, check=False
-    )
+STAND_INS = "archive_proc.bench.stand_ins"
+
+
+def reduced(place: Path, raw: Path, *, run: bool = True) -> Archive:
+    Archive.init(place)
+    archive = Archive.open(place, cookbook=STAND_INS)
+    archive.ingest([raw], jobs=1)
+    if run:
+        archive.run(Selection(), site=SiteProfile(name="serial", backend="serial", workers=1))
+    return archive
 
 
 def test_from_a_measured_run_to_a_table_and_what_is_refused(tmp_path: Path) -> None:
-    """Two archives of one night: one ran it, one did not yet. The words say that it is projected."""
-    small_night(tmp_path / "raw", ndit=2)
-    small_night(tmp_path / "other", ndit=3)
-    stand_ins = ("--cookbook", "archive_proc.bench.stand_ins")
-    for name, raw in (("ran", "raw"), ("waits", "raw"), ("else", "other")):
-        command("init", str(tmp_path / name))
-        command("--archive", str(tmp_path / name), "ingest", str(tmp_path / raw))
-    for name in ("ran", "else"):
-        command(*stand_ins, "--archive", str(tmp_path / name), "run", "--site", "serial")
-    waits = ("--archive", str(tmp_path / "waits"))
-    done = command(
-        *stand_ins, *waits, "bench", "project", "--measured", str(tmp_path / "ran"), "--workers", "1,4", "--json"
-    )
-    assert done.returncode == 0, done.stderr
-    figures = {one["name"]: one["value"] for one in json.loads(done.stdout)["figures"]}
-    walls = [figures[f"the plan, projected: {name}: wall"] for name in ("1 worker", "4 workers")]
+    """Two archives of one night: one ran it, one did not yet. Another of another night."""
+    small_night(tmp_path / "raw", ndit=1)
+    small_night(tmp_path / "other", ndit=2)
+    waits = reduced(tmp_path / "waits", tmp_path / "raw", run=False)
+    reduced(tmp_path / "ran", tmp_path / "raw")
+    reduced(tmp_path / "else", tmp_path / "other")
+    # A cookbook goes with the command, so a run of another one is opened with it.
+    ran, other = (replace_archive(measured_run(str(tmp_path / name))) for name in ("ran", "else"))
+    plan = waits.plan(Selection())
+    report = bench_project(waits, plan, [ran], FREE, [1, 4], semesters=11, seed=1)
+    figures = {f"{one.case}: {one.name}": one.value for one in report.figures}
+    walls = [figures[f"the plan, projected: {name}: wall"] or 0.0 for name in ("1 worker", "4 workers")]
     assert walls[0] >= walls[1] > 0.0
-    assert figures["11 such plans at once, projected: 1 worker: wall"] > 5 * walls[0]
+    assert figures["11 such plans at once, projected: 1 worker: wall"] == pytest.approx(11 * walls[0], rel=0.01)
     share = "CPU whose recipes were measured; the rest is the recipes' own model"
-    assert figures[f"inputs: site local: {share}"] == pytest.approx(100.0)
+    assert figures[f"inputs: site free: {share}"] == pytest.approx(100.0)
+    assert sum(one.case.startswith("calibration") for one in report.figures) == 1
 
-    unmeasured = command(*stand_ins, *waits, "bench", "project")
-    assert unmeasured.returncode == 2
-    assert "AP-BEN-002" in unmeasured.stderr and "--measured" in unmeasured.stderr
-    apart = command("bench", "compare", str(tmp_path / "ran"), str(tmp_path / "else"))
-    assert apart.returncode == 2
-    assert "AP-BEN-003" in apart.stderr
-    same = command("bench", "compare", str(tmp_path / "ran"), str(tmp_path / "ran"), "--json")
-    assert [one["value"] for one in json.loads(same.stdout)["figures"] if one["name"].endswith("speed-up")] == [1.0]
+    with pytest.raises(MisuseError, match="no measured run") as refused:
+        bench_project(waits, plan, [], FREE, [1], semesters=1, seed=1)
+    assert refused.value.code == "AP-BEN-002"
+    with pytest.raises(MisuseError, match="is not plan") as apart:
+        compared(ran, other)
+    assert apart.value.code == "AP-BEN-003"
+    assert [one.value for one in compared(ran, ran).figures if one.name == "speed-up"] == [1.0]
+
+
+def replace_archive(run: Measured) -> Measured:
+    return replace(run, archive=Archive.open(run.archive.root, cookbook=STAND_INS))

@@ -225,6 +225,9 @@ def job_ended(end: JobEnd) -> FailureFacts | None:
         cause, remedy = Cause.MEMORY, "raise memory_per_worker_gb or job_memory_gb of the site"
     elif end.state == "TIMEOUT":
         cause, remedy = Cause.INFRA, "if it comes again, raise walltime or retire_minutes, or lower chunk_gb"
+    elif end.state == "COMPLETED":
+        cause = Cause.INFRA
+        remedy = "the worker retired, or heeded SLURM's warning before the walltime: retire_minutes longer than a chunk"
     elif end.state in OUTSIDE:
         cause, remedy = Cause.INFRA, "it is tried again; nothing to do"
     else:

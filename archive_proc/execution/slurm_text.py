@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from archive_proc.execution.backends import JobEnd
@@ -93,25 +92,6 @@ def parse_accounts(text: str) -> dict[str, JobState]:
         signal = fields[2].rpartition(":")[2]
         found[fields[0]] = JobState(fields[0], word.rstrip("+"), by, int(signal) if signal.isdecimal() else 0)
     return found
-
-
-def parse_job(text: str) -> JobState | None:
-    """The job of one `scontrol -o show job`, None where there is none.
-
-    >>> parse_job("JobId=6 JobName=x JobState=FAILED Reason=JobLaunchFailure Dependency=(null) ExitCode=0:9").signal
-    9
-    """
-    fields: Mapping[str, str] = dict(re.findall(r"(\w+)=(\S*)", text))
-    if "JobId" not in fields or "JobState" not in fields:
-        return None
-    signal = fields.get("ExitCode", "").rpartition(":")[2]
-    return JobState(
-        fields["JobId"],
-        fields["JobState"],
-        _said(fields.get("Reason", "")),
-        int(signal) if signal.isdecimal() else 0,
-        fields.get("NodeList", "").replace("(null)", ""),
-    )
 
 
 def _said(reason: str) -> str:

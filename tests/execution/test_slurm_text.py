@@ -9,7 +9,7 @@ import pytest
 from archive_proc.execution.backends import JobEnd
 from archive_proc.execution.failures import job_ended, killed_its_worker
 from archive_proc.execution.slurm_queries import JobQuery
-from archive_proc.execution.slurm_text import may_heal, parse_accounts, parse_job, parse_queue, refusal, words
+from archive_proc.execution.slurm_text import may_heal, parse_accounts, parse_queue, refusal, words
 from archive_proc.model.processes import Cause
 
 QUEUE = """\
@@ -26,12 +26,6 @@ QUEUE = """\
 17|COMPLETING|None|0|node1|
 18_3|FAILED|RaisedSignal:11(Segmentation_fault)|11|node1|
 """
-OUT_OF_MEMORY = (
-    "JobId=6 JobName=archive-proc-worker UserId=obs(1000) GroupId=obs(1000) MCS_label=N/A Priority=1 Nice=0 "
-    "Account=proj QOS=normal JobState=OUT_OF_MEMORY Reason=OutOfMemory Dependency=(null) Requeue=0 Restarts=0 "
-    "BatchFlag=1 Reboot=0 ExitCode=0:125 RunTime=00:00:01 TimeLimit=00:10:00 Partition=work NodeList=node2 "
-    "Command=/a/b.sh WorkDir=/a Power="
-)
 REFUSED = """\
 Command exited with non-zero exit code.
 Exit code: 1
@@ -77,11 +71,7 @@ def test_slurms_own_word_gives_the_cause(job: str, cause: Cause | None) -> None:
         assert words(end) in killed_its_worker("", end).message
 
 
-def test_scontrol_and_sacct_are_read() -> None:
-    job = parse_job(OUT_OF_MEMORY)
-    assert job is not None
-    assert (job.state, job.reason, job.signal, job.nodes) == ("OUT_OF_MEMORY", "OutOfMemory", 125, "node2")
-    assert parse_job("slurm_load_jobs error: Invalid job id specified") is None
+def test_accounting_is_read() -> None:
     accounts = parse_accounts("12|CANCELLED by 1000|0:15\n13|NODE_FAIL|1:0\n14.batch|FAILED|0:9\n\n")
     assert {one: (job.state, job.signal) for one, job in accounts.items()} == {
         "12": ("CANCELLED", 15),

@@ -61,6 +61,7 @@ def test_a_cancelled_job_is_replaced_and_costs_only_what_was_in_flight(grounds: 
     jobs = [one.writer.job for one in marked(root)]
     assert jobs
     assert listed(jobs[0]) is True
+    assert listed("99999999") is False
     subprocess.run(["scancel", jobs[0]], check=True)
     ended = child.finish()
     assert ended.status == 0, ended.err

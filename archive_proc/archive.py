@@ -240,17 +240,29 @@ class Archive:
         observation it is of.
         """
         from archive_proc.flow.collector import paused
+        from archive_proc.flow.planned import asked, planned
 
         self.refresh()
         wanted, files = self._chosen(selection, to)
-        with paused():
+
+        def make() -> Plan:
             return self.campaign.plan(wanted, to, selection.words, file_ids=files)
+
+        with paused():
+            if self.cookbook is not None:
+                return make()
+            key = asked(self.layout, self.settings.preset, selection.words, wanted, files, to)
+            return planned(self.layout, key, make)
 
     def _chosen(self, selection: Selection, to: Sequence[str]) -> tuple[tuple[ObsId, ...], tuple[FileId, ...]]:
         """Observations and single frames of a selection, given the product types wanted."""
         from archive_proc.catalog.selection import named_files, select
+        from archive_proc.execution.cookbooks import recipes_of
+        from archive_proc.flow.campaign import makes_of_frames
+        from archive_proc.recipes.cookbook import COOKBOOK
 
-        if not self.campaign.makes_of_frames(to):
+        # Asked of the cookbook: the campaign, which takes seconds to read, may not be needed at all.
+        if not makes_of_frames(COOKBOOK if self.cookbook is None else recipes_of(self.cookbook), to):
             return select(self.layout, selection), ()
         files, others = named_files(self.layout, selection)
         return () if others is None else select(self.layout, others), files

@@ -146,11 +146,6 @@ class Campaign:
             recipes=self.cookbook,
         )
 
-    def makes_of_frames(self, product_types: Iterable[str]) -> bool:
-        """Whether a recipe makes one of these types of a single raw frame."""
-        made = {one for recipe in self.cookbook if recipe.subject_kind == "frame" for one in recipe.outputs}
-        return not made.isdisjoint(product_types)
-
     def plan(
         self,
         obs_ids: Iterable[ObsId],
@@ -227,6 +222,12 @@ class Campaign:
         return explain_group(
             group_id, self.groups, self.observations, self.frames, self.tables, self.decisions, self.refused_groups
         )
+
+
+def makes_of_frames(cookbook: Iterable[Recipe], product_types: Iterable[str]) -> bool:
+    """Whether a recipe makes one of these types of a single raw frame."""
+    made = {one for recipe in cookbook if recipe.subject_kind == "frame" for one in recipe.outputs}
+    return not made.isdisjoint(product_types)
 
 
 def open_campaign(

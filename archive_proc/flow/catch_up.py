@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from archive_proc.errors import ArchiveProcError
+from archive_proc.flow.collector import paused
 from archive_proc.flow.process_rows import ProcessFacts
 from archive_proc.flow.run_facts import JournalFacts, RunFacts, Word, read_journals
 from archive_proc.model.ids import PlanId, ProcessId, RunId
@@ -186,7 +187,8 @@ def _new_plans(
 @lru_cache(maxsize=4)
 def _read_plan(path: Path, size: int, changed: int) -> Plan:
     # A driver publishes every minute of a run, always from the same plan; size and time are part of the key only.
-    return plan_from_json(path.read_bytes(), path.name)
+    with paused():
+        return plan_from_json(path.read_bytes(), path.name)
 
 
 def _plan(layout: Layout, plan_id: PlanId) -> Plan | None:

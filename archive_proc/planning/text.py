@@ -6,10 +6,11 @@ instead of being run under a name that means something else.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from archive_proc.errors import MisuseError
 from archive_proc.model.frames import Arm
@@ -156,7 +157,7 @@ def plan_from_json(text: bytes, source: str = "plan") -> Plan:
     (AP-PLN-021).
     """
     try:
-        value = json.loads(text)
+        value = msgspec.json.decode(text)
         head = value["head"]
         if head["format"] != FORMAT:
             raise ValueError(f"format {head['format']}, this version reads {FORMAT}")
@@ -180,7 +181,7 @@ def plan_from_json(text: bytes, source: str = "plan") -> Plan:
             preset=head["preset"],
             selection=head["selection"],
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise MisuseError(
             "AP-PLN-020", f"this is not a plan: {problem}", subject=source, remedy="save it again with `plan --save`"
         ) from problem

@@ -135,6 +135,11 @@ class Layout:
         return self.catalog / "understood.json"
 
     @property
+    def planned(self) -> Path:
+        """Hint: the last plan made, and what it was made from; may be deleted."""
+        return self.catalog / "planned.txt"
+
+    @property
     def locks(self) -> Path:
         """Leases."""
         return self.root / "locks"

@@ -13,6 +13,7 @@ from archive_proc.catalog.selection import Selection
 from archive_proc.errors import ArchiveProcError, InputError, MisuseError, PreconditionError
 from archive_proc.ingest.facts import raw_frame
 from archive_proc.ingest.scan import scan_header
+from archive_proc.planning.text import plan_to_json
 from archive_proc.simulate.raw_file import header_bytes
 from archive_proc.simulate.semester import shape
 from archive_proc.simulate.semester.blocks import draw_blocks
@@ -23,6 +24,13 @@ from archive_proc.simulate.semester.write import SemesterSpec, raw_files, simula
 
 SPEC = SemesterSpec(period=97, scale=0.02, seed=3)
 SCALE = 0.02
+QUARANTINE = """\
+- match: {{file: "{}"}}
+  kind: quarantine
+  reason: test
+  author: pd
+  date: 2026-01-01
+"""
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +139,35 @@ def test_taken_in_twice_changes_nothing(archive, made):
     assert len(again.result.duplicates) == len(first.result.duplicates)
     assert (sorted(archive.layout.manifests.iterdir()), archive.layout.current.resolve()) == before
     assert not again.gone
+
+
+def test_a_plan_asked_again_is_read_and_made_anew_where_anything_changed(tmp_path):
+    frames = simulate_semester(tmp_path / "P97", SemesterSpec(scale=0.003, seed=3))
+    root = Archive.init(tmp_path / "A").root
+    Archive.open(root).ingest([tmp_path / "P97"])
+    selection = Selection(arm="irdis")
+
+    def plan(**how):
+        """The plan as a new process would make it, and whether the archive was read for it."""
+        archive = Archive.open(root, **how)
+        found = archive.plan(selection)
+        return plan_to_json(found), archive._read is not None
+
+    first, was_read = plan()
+    assert was_read
+    assert plan() == (first, False)
+    assert plan(preset="ifs_line") != (first, False)
+    assert plan() == (first, True)  # only the last one is kept
+    hint = root / "catalog" / "planned.txt"
+    hint.write_bytes(hint.read_bytes().replace(b"irdis_dark", b"irdis_dusk", 1))
+    assert plan() == (first, True)
+    dark = next(one.file_id for one in frames if one.dpr_type == "OBJECT" and one.arm == "IRDIS")
+    (root / "overrides" / "bad.yaml").write_text(QUARANTINE.format(dark))
+    other, was_read = plan()
+    assert was_read
+    assert other != first
+    (root / "overrides" / "bad.yaml").unlink()
+    assert plan() == (first, True)
 
 
 def test_what_has_no_pixels_is_refused_before_any_job(archive):

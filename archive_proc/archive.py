@@ -244,25 +244,19 @@ class Archive:
 
         self.refresh()
         wanted, files = self._chosen(selection, to)
-
-        def make() -> Plan:
-            return self.campaign.plan(wanted, to, selection.words, file_ids=files)
-
         with paused():
             if self.cookbook is not None:
-                return make()
+                return self.campaign.plan(wanted, to, selection.words, file_ids=files)
             key = asked(self.layout, self.settings.preset, selection.words, wanted, files, to)
-            return planned(self.layout, key, make)
+            return planned(self.layout, key, lambda: self.campaign.plan(wanted, to, selection.words, file_ids=files))
 
     def _chosen(self, selection: Selection, to: Sequence[str]) -> tuple[tuple[ObsId, ...], tuple[FileId, ...]]:
         """Observations and single frames of a selection, given the product types wanted."""
         from archive_proc.catalog.selection import named_files, select
-        from archive_proc.execution.cookbooks import recipes_of
         from archive_proc.flow.campaign import makes_of_frames
-        from archive_proc.recipes.cookbook import COOKBOOK
 
         # Asked of the cookbook: the campaign, which takes seconds to read, may not be needed at all.
-        if not makes_of_frames(COOKBOOK if self.cookbook is None else recipes_of(self.cookbook), to):
+        if not makes_of_frames(self.cookbook, to):
             return select(self.layout, selection), ()
         files, others = named_files(self.layout, selection)
         return () if others is None else select(self.layout, others), files

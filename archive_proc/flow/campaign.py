@@ -224,8 +224,9 @@ class Campaign:
         )
 
 
-def makes_of_frames(cookbook: Iterable[Recipe], product_types: Iterable[str]) -> bool:
-    """Whether a recipe makes one of these types of a single raw frame."""
+def makes_of_frames(cookbook_module: str | None, product_types: Iterable[str]) -> bool:
+    """Whether a recipe of the package, or of another module, makes one of these types of a single raw frame."""
+    cookbook = COOKBOOK if cookbook_module is None else recipes_of(cookbook_module)
     made = {one for recipe in cookbook if recipe.subject_kind == "frame" for one in recipe.outputs}
     return not made.isdisjoint(product_types)
 

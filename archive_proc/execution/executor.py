@@ -90,7 +90,7 @@ def _run(
     schedule = Schedule(plan.processes)
     stop_file = layout.run_dir(run_id) / STOP_NAME
     with Stopper(stop_file, options.stop_grace_s) as stopper:
-        backend = backend_for(site, lambda: stopper.now, wanted, layout.run_dir(run_id))
+        backend = options.backend or backend_for(site, lambda: stopper.now, wanted, layout.run_dir(run_id))
         write_run(
             layout,
             RunFile(

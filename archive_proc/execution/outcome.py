@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from archive_proc.execution.backends import Backend
 from archive_proc.execution.cookbooks import DEFAULT_COOKBOOK
 from archive_proc.execution.stopping import DISK_FULL, ROOT_GONE
 from archive_proc.model.events import ProcessFailed
@@ -54,6 +55,8 @@ class RunOptions:
     progress: bool = True
     back_off_s: float = 2.0
     """Before the first retry of an `infra` failure; doubles."""
+    backend: Backend | None = None
+    """In place of the site's (bench, tests)."""
     stop_grace_s: float = 10.0
     """After a stop signal running tasks may end for so long; then they end between two blocks."""
 

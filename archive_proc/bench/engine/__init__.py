@@ -1,0 +1,1 @@
+"""What the engine itself costs: stand-in processes in place of science (notes/engine 7)."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from archive_proc.errors import InputError
 from archive_proc.execution.adoption import adopt, renew
 from archive_proc.execution.cookbooks import Cookbook, cookbook
-from archive_proc.execution.liveness import this_writer
+from archive_proc.execution.liveness import Writer, this_writer
 from archive_proc.execution.outcome import RunOptions
 from archive_proc.execution.preflight import roots_gone
 from archive_proc.execution.spec import AttemptDir, AttemptSpec, attempts, write_spec
@@ -33,20 +33,23 @@ class Attempts:
     options: RunOptions
     digests: dict[str, str] = field(default_factory=dict)
     """file_id -> pixel digest, of files read whole in this run."""
+    _driver: Writer = field(default_factory=this_writer)
     _left_behind: dict[ProcessId, list[int]] = field(default_factory=dict)
 
     def look_around(self) -> None:
         """Note which attempts earlier drivers left; before this one makes any."""
         self._left_behind = attempts(self.layout)
 
-    def take(self, planned: PlannedProcess, priority: float) -> ProcessWork | None:
-        """Begin to work on a process: adopt or make its attempt.
+    def take(self, planned: PlannedProcess, priority: float, whole_s: float = 0.0) -> ProcessWork | None:
+        """Begin to work on a process: adopt or make its attempt; in one piece where it is predicted to last no longer
+        than `whole_s` and nobody has begun with its chunks.
 
         None when an earlier driver had sealed it and it is published now. Raises what makes an attempt impossible.
         """
         process_id = planned.process.process_id
-        work = self._work(planned, priority)
-        adopted = adopt(self.layout, process_id, self._left_behind.pop(process_id, []), keep_chunks=work.chunked)
+        left = self._left_behind.pop(process_id, [])
+        work = self._work(planned, priority, whole=not left and planned.prediction.cpu_s <= whole_s)
+        adopted = adopt(self.layout, process_id, left, keep_chunks=work.chunked)
         if adopted.sealed:
             return None
         if adopted.receipts:
@@ -83,10 +86,11 @@ class Attempts:
     def _cookbook(self) -> Cookbook:
         return cookbook(self.options.cookbook)
 
-    def _work(self, planned: PlannedProcess, priority: float) -> ProcessWork:
+    def _work(self, planned: PlannedProcess, priority: float, *, whole: bool) -> ProcessWork:
         recipe = self._cookbook.recipe(planned.process.recipe)
         size = main_size(planned.process, recipe, self._main_frames(planned), self.layout, self._cookbook)
-        chunk = self.options.chunk_planes or chunk_planes(size, self.site.chunk_gb)
+        asked = self.options.chunk_planes
+        chunk = asked or (max(1, size.planes) if whole else chunk_planes(size, self.site.chunk_gb))
         return ProcessWork(
             planned=planned,
             priority=priority,
@@ -125,7 +129,7 @@ class Attempts:
             plan_id=self.plan_id,
             attempt=work.attempt,
             asked_by=self.options.asked_by,
-            driver=this_writer(),
+            driver=self._driver,
         )
 
     def _known(self, frames: tuple[RawFrame, ...]) -> dict[str, str]:

@@ -245,6 +245,16 @@ class Driver:
             if first is None:
                 continue
             calls, seconds = [first], best.seconds
+            if not best.group and not alone:
+                # More chunks of the same process, where there are more than all workers together can take.
+                while (more := self._queue.best()) is not None and more.process_id == best.process_id:
+                    if seconds >= wanted or seconds + more.seconds > limit or len(calls) == BUNDLE_CALLS:
+                        break
+                    self._queue.pop()
+                    call = self._call(best.process_id)
+                    assert call is not None  # it was queued for a task that waits
+                    calls.append(call)
+                    seconds += more.seconds
             if best.group:
                 for mate in self._queue.mates(best.group, wanted - seconds, limit - seconds, BUNDLE_CALLS - 1):
                     if self.stopper.stopping or (call := self._call(mate.process_id)) is None:
@@ -278,7 +288,7 @@ class Driver:
             return None
         planned = self._schedule.planned[process_id]
         try:
-            work = self.attempts.take(planned, self._schedule.priorities[process_id])
+            work = self.attempts.take(planned, self._schedule.priorities[process_id], 2.0 * self._bundle_seconds()[0])
         except (ArchiveProcError, OSError, KeyError, ValueError) as error:
             if is_full(error):
                 self._schedule.states[process_id] = State.PLANNED  # nothing is wrong with it

@@ -11,6 +11,7 @@ import msgspec
 
 Kind = TypeVar("Kind")
 
+_PLAIN = (str, int, bool, type(None))
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -18,10 +19,11 @@ def finite(value: Any) -> Any:
     """The same tree of builtins with non-finite floats as words. Any: JSON trees have no other type."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    # Leaves are told by their type here: most of a tree is words, and a call for each is most of the time.
     if isinstance(value, dict):
-        return {key: finite(one) for key, one in value.items()}
+        return {key: one if type(one) in _PLAIN else finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(one) for one in value]
+        return [one if type(one) in _PLAIN else finite(one) for one in value]
     return value
 
 

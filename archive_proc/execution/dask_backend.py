@@ -41,6 +41,9 @@ class DaskBackend:
     def submit(self, bundle: Bundle, priority: float) -> None:
         """Send ids to a worker. A key of its own each time: Dask must never merge two attempts."""
         future = self._client.submit(run_checked, bundle, key=bundle.key, pure=False, retries=0, priority=priority)
+        self._watch(bundle, future)
+
+    def _watch(self, bundle: Bundle, future: Any) -> None:
         self._futures[bundle.number] = future
         future.add_done_callback(lambda done, bundle=bundle: self._done.put((bundle, done)))
 
@@ -49,24 +52,35 @@ class DaskBackend:
 
         Raises PreconditionError (AP-RUN-046) when a worker is not set up as the run wants.
         """
-        ended: list[Finished] = []
-        try:
-            bundle, future = self._done.get(timeout=timeout_s)
+        ended: list[tuple[Bundle, Any]] = []
+        with contextlib.suppress(queue.Empty):
+            ended.append(self._done.get(timeout=timeout_s))
             while True:
-                if self._futures.pop(bundle.number, None) is not None:
-                    ended.append(self._finished(bundle, future))
-                bundle, future = self._done.get_nowait()
-        except queue.Empty:
-            if not ended:
-                self._look_after()
-            return ended
+                ended.append(self._done.get_nowait())
+        if not ended:
+            self._look_after()
+        mine = [(bundle, future) for bundle, future in ended if self._futures.pop(bundle.number, None) is not None]
+        told = self._fetched([future for _, future in mine])
+        return [self._finished(bundle, future, told) for bundle, future in mine]
+
+    def _fetched(self, futures: list[Any]) -> dict[str, Any]:
+        """Key -> answer, fetched together: a round trip costs more than what it brings. The rest is asked for alone."""
+        good = [one for one in futures if one.status == "finished"]
+        if len(good) < 2:
+            return {}
+        try:
+            answers = self._client.sync(self._client._gather, good, callback_timeout=_RESULT_TIMEOUT_S)
+        # Exception: as below; a worker died meanwhile.
+        except Exception:
+            return {}
+        return {one.key: answer for one, answer in zip(good, answers, strict=True)}
 
     def _look_after(self) -> None:
         """Nothing ended for a while: time to see whether workers are missing."""
 
-    def _finished(self, bundle: Bundle, future: Any) -> Finished:
+    def _finished(self, bundle: Bundle, future: Any, told: Mapping[str, Any]) -> Finished:
         try:
-            reports = future.result(timeout=_RESULT_TIMEOUT_S)
+            reports = told[future.key] if future.key in told else future.result(timeout=_RESULT_TIMEOUT_S)
         except ImportError as problem:
             raise PreconditionError(
                 "AP-RUN-049",
@@ -92,6 +106,11 @@ class DaskBackend:
         gone = [future for one in bundles if (future := self._futures.pop(one.number, None)) is not None]
         if gone and self._client is not None:
             self._client.cancel(gone)
+
+    @property
+    def client(self) -> Any:
+        """Dask's own, for comparisons."""
+        return self._client
 
     # Any: dask's scheduler, in this process.
     def _scheduler(self) -> Any:

@@ -1,7 +1,6 @@
 """The driver: a bounded window of bundles, longest chain first; every answer becomes a state and a journal line.
 
-A bundle is one task that lasts, or short processes of one night that last about a minute together: what Dask costs a
-task is shared among them, and their calibrations stay in the worker's cache.
+What a bundle is: `bundling.py`.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from archive_proc.errors import ArchiveProcError
 from archive_proc.execution.adoption import sweep_sealed
 from archive_proc.execution.attempting import Attempts
 from archive_proc.execution.backends import Backend, Finished
-from archive_proc.execution.calls import Bundle, Task, TaskCall, TaskReport, WorkerSettings
+from archive_proc.execution.bundling import Bundler
+from archive_proc.execution.calls import Bundle, Task, TaskCall, TaskReport
 from archive_proc.execution.failures import facts_of
 from archive_proc.execution.ledger import Ledger
 from archive_proc.execution.liveness import host_name
 from archive_proc.execution.meters import read_mark
 from archive_proc.execution.outcome import RunOutcome
 from archive_proc.execution.publishing import Publisher
-from archive_proc.execution.ready import Entry, ReadyQueue
 from archive_proc.execution.receipts import Meters
 from archive_proc.execution.retrying import Lost, Verdict, after_failure, after_loss, failed_event
 from archive_proc.execution.schedule import Schedule
@@ -39,10 +38,6 @@ from archive_proc.storage.seal import is_sealed
 
 WAIT_S = 0.2
 EXPECT_EVERY_S = 2.0
-BUNDLE_S = (60.0, 120.0)
-"""Predicted length that a bundle of short processes aims at, and that it never exceeds."""
-BUNDLE_CALLS = 200
-"""Processes of one bundle, however short: what is sent back with them stays below a megabyte."""
 BUNDLES = 4000
 """In flight at most: what a scheduler holds without noticing (notes/engine 3)."""
 
@@ -54,20 +49,17 @@ class Driver:
     ledger: Ledger
     attempts: Attempts
     backend: Backend
-    settings: WorkerSettings
+    bundler: Bundler
     stopper: Stopper
     publisher: Publisher
     _works: dict[ProcessId, ProcessWork] = field(default_factory=dict)
     """Processes that are being worked on."""
-    _queue: ReadyQueue = field(default_factory=ReadyQueue)
-    """Processes of which something could be sent now: inputs committed, or tasks waiting."""
     _idle: deque[ProcessWork] = field(default_factory=deque)
     """Nothing of it is in flight: to be looked at for its next stage or attempt."""
     _later: list[tuple[float, ProcessId]] = field(default_factory=list)
     """Heap: when a back-off ends."""
     _flying: dict[int, Bundle] = field(default_factory=dict)
     """Bundles by number."""
-    _sent: int = 0
     _alone: bool = False
     """What flies does so alone."""
     _started: float = field(default_factory=time.monotonic)
@@ -99,7 +91,7 @@ class Driver:
         self.attempts.look_around()
         for process_id in self._schedule.ready():
             self._push(process_id)
-        if len(self._queue):
+        if len(self.bundler.queue):
             self.backend.start()
 
     def _block_without_inputs(self, process_id: ProcessId) -> None:
@@ -112,16 +104,7 @@ class Driver:
 
     def _push(self, process_id: ProcessId) -> None:
         self._schedule.states[process_id] = State.READY
-        planned = self._schedule.planned[process_id]
-        group = f"{planned.process.night} {planned.process.subject.arm}"
-        seconds = planned.prediction.cpu_s
-        self._queue.push(Entry(process_id, self._schedule.priorities[process_id], seconds, group))
-
-    def _push_work(self, work: ProcessWork) -> None:
-        """Its waiting tasks; those of a process in chunks, or to be tried alone, travel one by one."""
-        group = "" if work.chunked or work.alone else f"{work.process.night} {work.process.subject.arm}"
-        seconds = work.planned.prediction.cpu_s / work.tasks
-        self._queue.push(Entry(work.process.process_id, work.priority, seconds, group))
+        self.bundler.add(self._schedule.planned[process_id], self._schedule.priorities[process_id])
 
     def loop(self) -> None:
         """Until nothing is left that could run, or the run was told to stop and nothing is in flight."""
@@ -178,7 +161,7 @@ class Driver:
     def _tell_width(self) -> None:
         """Near the end the back end may give workers back; before it, this costs nothing."""
         now = time.monotonic()
-        if not len(self._queue) and now >= self._width_due:
+        if not len(self.bundler.queue) and now >= self._width_due:
             self._width_due = now + EXPECT_EVERY_S
             self.backend.expect(len(self._flying) if self.stopper.stopping else self._width())
 
@@ -189,6 +172,8 @@ class Driver:
             work = self._works.get(process_id)
             planes = self._schedule.planned[process_id].prediction.planes
             width += work.width if work is not None else max(1, math.ceil(planes / SHARD_PLANES))
+            if width >= self.backend.workers:
+                break
         return width
 
     # -- what to submit next --------------------------------------------------------------------------------------
@@ -202,16 +187,16 @@ class Driver:
                 self._idle.append(work)
         while self._idle:
             self._tend(self._idle.popleft(), now)
-        while len(self._flying) < self._window and not (self._alone and self._flying):
-            bundle = self._next_bundle()
-            if bundle is None:
+        window = max(1, self.attempts.site.window_per_worker) * self.backend.workers
+        self.bundler.window = min(BUNDLES, window)
+        while len(self._flying) < self.bundler.window and (best := self.bundler.queue.best()) is not None:
+            alone = best.alone or self._alone
+            if alone and self._flying:
                 return
-            self._submit(bundle)
-
-    @property
-    def _window(self) -> int:
-        """Bundles in flight."""
-        return min(BUNDLES, max(1, self.attempts.site.window_per_worker) * self.backend.workers)
+            self._alone = best.alone
+            bundle = self.bundler.make(self._call)
+            if bundle is not None:
+                self._submit(bundle)
 
     def _tend(self, work: ProcessWork, now: float) -> None:
         """Tasks of the next stage, or of the next attempt, once nothing of this one is left."""
@@ -230,46 +215,7 @@ class Driver:
             self.ledger.running(process_id, work.attempt)
         work.waiting = work.open_tasks()
         if work.waiting:
-            self._push_work(work)
-
-    def _next_bundle(self) -> Bundle | None:
-        """The task with the longest chain behind it, with short ones of its night as far as they fit."""
-        while (best := self._queue.best()) is not None:
-            work = self._works.get(best.process_id)
-            alone = work is not None and work.alone
-            if alone and self._flying:
-                return None
-            wanted, limit = self._bundle_seconds()
-            self._queue.pop()
-            first = self._call(best.process_id)
-            if first is None:
-                continue
-            calls, seconds = [first], best.seconds
-            if not best.group and not alone:
-                # More chunks of the same process, where there are more than all workers together can take.
-                while (more := self._queue.best()) is not None and more.process_id == best.process_id:
-                    if seconds >= wanted or seconds + more.seconds > limit or len(calls) == BUNDLE_CALLS:
-                        break
-                    self._queue.pop()
-                    call = self._call(best.process_id)
-                    assert call is not None  # it was queued for a task that waits
-                    calls.append(call)
-                    seconds += more.seconds
-            if best.group:
-                for mate in self._queue.mates(best.group, wanted - seconds, limit - seconds, BUNDLE_CALLS - 1):
-                    if self.stopper.stopping or (call := self._call(mate.process_id)) is None:
-                        continue
-                    calls.append(call)
-                    seconds += mate.seconds
-            self._sent += 1
-            self._alone = alone
-            return Bundle(number=self._sent, settings=self.settings, calls=tuple(calls), seconds=seconds)
-        return None
-
-    def _bundle_seconds(self) -> tuple[float, float]:
-        """What a bundle should last, and may: less when little is left, so that all workers end together."""
-        least, most = BUNDLE_S
-        return min(least, self._queue.seconds / self._window), most
+            self.bundler.add_work(work)
 
     def _call(self, process_id: ProcessId) -> TaskCall | None:
         """The next task of a process; None where there is nothing to do for it any more."""
@@ -279,7 +225,7 @@ class Driver:
         task = work.waiting.pop(0)
         work.in_flight.add(task)
         if work.waiting:
-            self._push_work(work)
+            self.bundler.add_work(work)
         return TaskCall(process_id, work.attempt, task)
 
     def _take(self, process_id: ProcessId) -> ProcessWork | None:
@@ -288,7 +234,7 @@ class Driver:
             return None
         planned = self._schedule.planned[process_id]
         try:
-            work = self.attempts.take(planned, self._schedule.priorities[process_id], 2.0 * self._bundle_seconds()[0])
+            work = self.attempts.take(planned, self._schedule.priorities[process_id], self.bundler.whole_s)
         except (ArchiveProcError, OSError, KeyError, ValueError) as error:
             if is_full(error):
                 self._schedule.states[process_id] = State.PLANNED  # nothing is wrong with it

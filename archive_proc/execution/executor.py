@@ -18,6 +18,7 @@ import msgspec
 from archive_proc.errors import PreconditionError, TemporaryError
 from archive_proc.execution.attempting import Attempts
 from archive_proc.execution.backends import Backend, SerialBackend
+from archive_proc.execution.bundling import Bundler
 from archive_proc.execution.calls import WorkerSettings
 from archive_proc.execution.cookbooks import cookbook
 from archive_proc.execution.driver import Driver
@@ -120,7 +121,7 @@ def _run(
                 ledger=Ledger(schedule=schedule, journal=journal, progress=progress, breaker=site.breaker),
                 attempts=attempts,
                 backend=backend,
-                settings=_worker_settings(attempts, backend, str(stop_file.resolve())),
+                bundler=Bundler(settings=_worker_settings(attempts, backend, str(stop_file.resolve()))),
                 stopper=stopper,
                 publisher=Publisher(
                     publish=_after_sync(options.publish, journal),

@@ -24,11 +24,13 @@ import dask
 import distributed
 
 from archive_proc.execution.calls import Bundle, TaskCall, TaskReport
-from archive_proc.execution.clusters import SETTINGS, START_TIMEOUT_S, DaskLocal
+from archive_proc.execution.clusters import START_TIMEOUT_S, DaskLocal
+from archive_proc.execution.dask_backend import DaskBackend
 from archive_proc.execution.environment import environment
 from archive_proc.execution.liveness import host_name
 from archive_proc.execution.meters import utc_now
 from archive_proc.execution.spec import AttemptDir, read_spec
+from archive_proc.execution.worker_config import SETTINGS
 from archive_proc.model.phases import Phase, PhaseCost
 from archive_proc.model.processes import ProductRecord, QcValue
 from archive_proc.model.records import ProcessRecord
@@ -81,7 +83,7 @@ class DaskPlayed(DaskLocal):
 class PlainFutures:
     """Dask without us: every process a future of its own, all at once; for comparison."""
 
-    def __init__(self, backend: DaskLocal) -> None:
+    def __init__(self, backend: DaskBackend) -> None:
         self._backend = backend
 
     def run(self, seconds: float, n: int) -> None:

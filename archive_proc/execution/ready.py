@@ -19,7 +19,9 @@ class Entry:
     seconds: float
     """Predicted, of the next task."""
     group: str
-    """Processes of one group share their calibrations and may travel together; empty: alone."""
+    """Processes of one group share their calibrations and may travel together; empty: with none."""
+    alone: bool = False
+    """To be tried with nothing else in flight."""
 
     @property
     def _place(self) -> tuple[float, ProcessId]:
@@ -41,9 +43,10 @@ class ReadyQueue:
         return len(self._entries)
 
     def push(self, entry: Entry) -> None:
-        """Add an entry."""
+        """Add an entry, in place of an earlier one of its process."""
+        before = self._entries.get(entry.process_id)
         self._entries[entry.process_id] = entry
-        self.seconds += entry.seconds
+        self.seconds += entry.seconds - (before.seconds if before is not None else 0.0)
         heapq.heappush(self._all, entry._place)
         if entry.group:
             heapq.heappush(self._groups.setdefault(entry.group, []), entry._place)
@@ -62,7 +65,7 @@ class ReadyQueue:
         together; none that would make them longer than `limit_s`.
         """
         together, given = 0.0, 0
-        heap = self._groups.get(group, [])
+        heap = self._groups.get(group, []) if group else []
         while given < count and together < wanted_s and (head := self._head(heap)) is not None:
             if together + head.seconds > limit_s:
                 break

@@ -88,14 +88,13 @@ def two_nights(tonight: Night, seconds: float) -> Plan:
     return dataclasses.replace(plan, processes=tuple(rows))
 
 
-def test_short_processes_of_one_night_are_one_bundle_and_long_ones_travel_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_short_processes_of_one_night_are_one_bundle_and_long_ones_travel_alone(tmp_path: Path) -> None:
     for seconds, largest in ((20.0, 3), (70.0, 1)):
         tonight = night(tmp_path / str(seconds))
         plan, backend = two_nights(tonight, seconds), Watched()
-        monkeypatch.setattr("archive_proc.execution.executor.backend_for", lambda *_, chosen=backend: chosen)
-        outcome = execute(plan, tonight.layout, tonight.frames, site(window_per_worker=1), tonight.options())
+        outcome = execute(
+            plan, tonight.layout, tonight.frames, site(window_per_worker=1), tonight.options(backend=backend)
+        )
         assert outcome.counts == {State.DONE: 13}
         assert max(len(one.calls) for one in backend.bundles) == largest
         nights = {one.process.process_id: one.process.night for one in plan.processes}
@@ -106,13 +105,35 @@ def test_short_processes_of_one_night_are_one_bundle_and_long_ones_travel_alone(
         assert len(backend.bundles[-1].calls) <= len(backend.bundles[1].calls)
 
 
-def test_an_answer_that_is_lost_costs_nobody_a_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_lasts_a_minute_is_not_cut_and_more_is_sent_in_chunks_that_share_a_bundle(tmp_path: Path) -> None:
+    """With enough other work that all workers are busy; a sequence alone is spread over them, chunk by chunk."""
+    tonight = night(tmp_path, science=(20, 60))
+    for others, seconds, kinds, together in ((9, 100.0, {"all"}, 1), (9, 480.0, {"prepare", "block", "close"}, 2)):
+        backend, long = Watched(), cubes(tonight, 1, gain=seconds)[0]
+        rows = plan_of(tonight.dark, long, *cubes(tonight, others, gain=seconds + 1)).processes
+        cost = {long.process_id: seconds}
+        plan = dataclasses.replace(
+            plan_of(*(one.process for one in rows)),
+            processes=tuple(
+                dataclasses.replace(
+                    one, prediction=dataclasses.replace(one.prediction, cpu_s=cost.get(one.process.process_id, 100.0))
+                )
+                for one in rows
+            ),
+        )
+        here = site(window_per_worker=1, chunk_gb=1e-5)  # 16 planes of the toy
+        execute(plan, tonight.layout, tonight.frames, here, tonight.options(backend=backend))
+        mine = [[call for call in one.calls if call.process_id == long.process_id] for one in backend.bundles]
+        assert {call.task.kind for calls in mine for call in calls} - {"reduce"} == kinds
+        assert max(len(calls) for calls in mine) == together
+
+
+def test_an_answer_that_is_lost_costs_nobody_a_try(tmp_path: Path) -> None:
     tonight = night(tmp_path)
     backend = Watched(lose=2)
-    monkeypatch.setattr("archive_proc.execution.executor.backend_for", lambda *_: backend)
     bad = cubes(tonight, 1, behave="data", gain=9.0)
     plan = plan_of(tonight.dark, *cubes(tonight, 8), *bad)
-    outcome = execute(plan, tonight.layout, tonight.frames, site(window_per_worker=1), tonight.options())
+    outcome = execute(plan, tonight.layout, tonight.frames, site(window_per_worker=1), tonight.options(backend=backend))
     # What was sealed counts as done, what had failed without a witness fails once more.
     assert outcome.counts == {State.DONE: 9, State.FAILED: 1}
     events = read_journal(tonight.layout.journal(outcome.run_id)).events

@@ -78,8 +78,18 @@ def cookbook(module_name: str) -> Cookbook:
 
 
 def recipes_of(module_name: str) -> tuple[Recipe, ...]:
-    """All recipes of a cookbook, for planning. Raises MisuseError (AP-RUN-013) where it lists none."""
+    """All recipes of a cookbook, for planning.
+
+    Raises MisuseError (AP-RUN-013) where it lists none, or where nothing made by it may become a product.
+    """
     module = cookbook(module_name).module
+    if getattr(module, "BENCH_ONLY", False):
+        raise MisuseError(
+            "AP-RUN-013",
+            "its recipes do nothing but take time: they are for `bench engine` alone",
+            subject=module_name,
+            remedy=f"see {DEFAULT_COOKBOOK}",
+        )
     try:
         recipes: tuple[Recipe, ...] = module.COOKBOOK
     except AttributeError:

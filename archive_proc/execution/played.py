@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import logging
 import os
 import subprocess
@@ -100,13 +101,17 @@ def _sleep(seconds: float) -> None:
 
 async def play(bundle: Bundle, speed: float, seal: bool) -> tuple[TaskReport, ...]:
     """Take as long as predicted, divided by `speed`, and say that it is done."""
+    begun = dt.datetime.now(dt.UTC)
     await asyncio.sleep(bundle.seconds / speed)
     layout = Layout(Path(bundle.settings.root))
-    each = bundle.seconds / len(bundle.calls)
-    return tuple(_played(layout, call, each, seal) for call in bundle.calls)
+    each = bundle.seconds / len(bundle.calls) / speed
+    starts = [
+        (begun + dt.timedelta(seconds=each * at)).isoformat(timespec="milliseconds") for at in range(len(bundle.calls))
+    ]
+    return tuple(_played(layout, call, start, each, seal) for call, start in zip(bundle.calls, starts, strict=True))
 
 
-def _played(layout: Layout, call: TaskCall, seconds: float, seal: bool) -> TaskReport:
+def _played(layout: Layout, call: TaskCall, start: str, seconds: float, seal: bool) -> TaskReport:
     ends = call.task.kind in ("all", "close")
     if ends and seal:
         _leave_sealed(layout, call, seconds)
@@ -116,7 +121,7 @@ def _played(layout: Layout, call: TaskCall, seconds: float, seal: bool) -> TaskR
         task=call.task,
         host=host_name(),
         pid=os.getpid(),
-        started_at=utc_now(),
+        started_at=start,
         wall_s=seconds,
         cpu_s=seconds,
         peak_memory_bytes=10**9,

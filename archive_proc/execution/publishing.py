@@ -1,5 +1,8 @@
 """The catalog follows a run: published every minute and at the end. A failure of it never ends the run.
 
+Publishing reads and writes whole tables: of a long run it takes many seconds. It gets a small share of the driver's
+time, so the longer it takes, the rarer it is.
+
 Products and journal are the record; a catalog that could not be written is made from them by the next run or verb.
 """
 
@@ -12,6 +15,9 @@ from dataclasses import dataclass, field
 from archive_proc.errors import ArchiveProcError
 from archive_proc.execution.stopping import DISK_FULL, Stopper
 from archive_proc.storage.answers import is_full
+
+SHARE = 1 / 30
+"""Of the driver's time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,16 +34,18 @@ class Publisher:
     behind: bool = False
     """Whether it failed the last time: the catalog lacks what happened since."""
     _published: float = field(default_factory=time.monotonic)
+    _took_s: float = 0.0
 
     def when_due(self) -> None:
         """Publish if the last time is long enough ago."""
-        if time.monotonic() - self._published >= self.every_s:
+        if time.monotonic() - self._published >= max(self.every_s, self._took_s / SHARE):
             self.now()
 
     def now(self, *, last: bool = False) -> None:
         """Publish. A failure is said once while the run goes on, and once more where it is the `last` time."""
         if self.publish is None:
             return
+        begun = time.monotonic()
         try:
             self.publish()
         except (OSError, ArchiveProcError) as error:
@@ -51,3 +59,4 @@ class Publisher:
         else:
             self.behind = False
         self._published = time.monotonic()
+        self._took_s = self._published - begun

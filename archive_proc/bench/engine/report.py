@@ -1,0 +1,85 @@
+"""The figures of `bench engine`: cost of driver and scheduler, efficiency, memory; plain Dask beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from archive_proc.bench.engine.measuring import Order, measured_apart
+from archive_proc.bench.figures import Figure, Report
+
+COST_AIM_MS = 5.0
+EFFICIENCY_AIM = 0.95
+MEMORY_AIM_MB = 1000.0
+GROWTH_AIM_MB = 100.0
+_PLAYERS = 8
+_SPEED = 2000.0
+"""So much faster than life do played workers answer where only the cost of driver and scheduler is asked for."""
+_ROUNDS = 12
+"""Processes of one second a real worker gets."""
+_PLAYED_S, _PLAYED_ROUNDS = 10.0, 6
+
+
+def bench_engine(processes: int, real: Sequence[int], simulated: int, work: Path) -> Report:
+    """Stand-ins of a semester, processes of one second on real workers, ten seconds on so many simulated ones."""
+    figures = _cost(processes, work)
+    for workers in real:
+        figures += _efficiency(workers, work)
+    if simulated:
+        figures += _many(simulated, work)
+    return Report("engine", tuple(figures))
+
+
+def _cost(processes: int, work: Path) -> list[Figure]:
+    order = Order(kind="semester", processes=processes, workers=_PLAYERS, root=str(work / "semester"), speed=_SPEED)
+    found = measured_apart(order)
+    case = f"{found.processes} stand-ins of a semester, real scheduler, {_PLAYERS} played workers"
+    parts = {"driver": found.driver_s, "scheduler and client": found.scheduler_s, "catalog": found.catalog_s}
+    n = found.processes
+
+    def figure(name: str, value: float, unit: str, aim: float | None = None) -> Figure:
+        return Figure(case=case, name=name, value=value, unit=unit, aim=aim, n=n)
+
+    return [
+        figure("CPU a process, all", 1e3 * sum(parts.values()) / n, "ms", COST_AIM_MS),
+        *(figure(f"CPU a process, {name}", 1e3 * spent / n, "ms") for name, spent in parts.items()),
+        figure("tasks a process", found.tasks / n, "1"),
+        figure("bundles a process", found.bundles / n, "1"),
+        figure("peak memory of the driver, plan included", found.peak_bytes / 1e6, "MB", MEMORY_AIM_MB),
+        figure("memory at the end above a fifth of the run", found.growth_bytes / 1e6, "MB", GROWTH_AIM_MB),
+        figure("not done", float(n - found.done), "1", 0.0),
+    ]
+
+
+def _efficiency(workers: int, work: Path) -> list[Figure]:
+    n = _ROUNDS * workers
+    root = str(work / f"real-{workers}")
+    found = measured_apart(Order(kind="equal", processes=n, workers=workers, root=root, played=False))
+    plain = measured_apart(Order(kind="plain", processes=n, workers=workers, root=root, played=False))
+    case = f"processes of 1 s, {workers} real workers"
+    return [
+        Figure(
+            case=case,
+            name="efficiency, start-up apart",
+            value=found.efficiency,
+            unit="1",
+            aim=EFFICIENCY_AIM if workers == 4 else None,
+            at_least=True,
+            reference="plain futures, nothing recorded",
+            reference_value=plain.efficiency,
+            n=n,
+        ),
+        Figure(case=case, name="CPU of a worker a process", value=1e3 * found.worker_s, unit="ms", n=n),
+    ]
+
+
+def _many(workers: int, work: Path) -> list[Figure]:
+    n = _PLAYED_ROUNDS * workers
+    order = Order(kind="equal", processes=n, workers=workers, root=str(work / "many"), each_s=_PLAYED_S)
+    found = measured_apart(order)
+    case = f"processes of {_PLAYED_S:.0f} s, {workers} played workers, real scheduler"
+    spent = 1e3 * (found.driver_s + found.scheduler_s) / n
+    return [
+        Figure(case=case, name="efficiency", value=found.efficiency, unit="1", n=n),
+        Figure(case=case, name="CPU a process, driver and scheduler", value=spent, unit="ms", n=n),
+    ]

@@ -1,0 +1,52 @@
+"""The engine's own cost is measured with stand-ins that no verb can select."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archive_proc.bench.engine import cookbook
+from archive_proc.bench.engine.measuring import Order, measure, measured_apart
+from archive_proc.bench.engine.semester import semester_plan
+from archive_proc.errors import MisuseError
+from archive_proc.execution.cookbooks import recipes_of
+from archive_proc.storage.layout import Layout
+from archive_proc.storage.seal import sealed_processes
+
+
+def test_a_plan_of_stand_ins_has_the_shape_of_a_semester() -> None:
+    plan, frames = semester_plan(3000)
+    assert len(plan.processes) >= 3000
+    tracks = [one.prediction.planes for one in plan.processes if one.process.recipe == "irdis_science"]
+    assert 50 < np.median(tracks) < 85  # 65 measured
+    assert np.percentile(tracks, 95) > 400  # 703 measured
+    assert 7 < np.mean([len(one.process.inputs) for one in plan.processes]) < 30
+    known = {one.process.process_id for one in plan.processes}
+    assert all(source in known for one in plan.processes for source in one.process.sources)
+    assert {one.input_id for row in plan.processes for one in row.process.main} <= set(frames)
+    assert semester_plan(3000)[0] == plan
+
+
+def test_driver_scheduler_and_catalog_are_measured_on_played_workers(tmp_path: Path) -> None:
+    found = measured_apart(Order(kind="semester", processes=60, workers=3, root=str(tmp_path), speed=1e4))
+    assert found.done == found.processes == len(sealed_processes(Layout(tmp_path / "archive"))) >= 60
+    assert found.tasks >= found.processes
+    assert 0 < found.bundles <= found.tasks
+    assert min(found.driver_s, found.scheduler_s, found.catalog_s, found.peak_bytes) > 0
+    # Far above what it is: a quadratic step would show.
+    assert (found.driver_s + found.scheduler_s) / found.processes < 0.1
+
+
+def test_real_workers_seal_stand_ins_beside_plain_futures(tmp_path: Path) -> None:
+    order = Order(kind="equal", processes=6, workers=1, root=str(tmp_path), each_s=0.05, played=False)
+    found = measure(order)
+    assert found.done == found.processes == 7
+    assert 0 < found.efficiency < 1
+    assert found.worker_s > 0
+
+
+def test_no_verb_can_select_stand_ins_that_do_nothing() -> None:
+    with pytest.raises(MisuseError, match=r"AP-RUN-013 archive_proc\.bench\.engine\.cookbook .*`bench engine` alone"):
+        recipes_of(cookbook.MODULE)

@@ -48,5 +48,5 @@ def test_real_workers_seal_stand_ins_beside_plain_futures(tmp_path: Path) -> Non
 
 
 def test_no_verb_can_select_stand_ins_that_do_nothing() -> None:
-    with pytest.raises(MisuseError, match=r"AP-RUN-013 archive_proc\.bench\.engine\.cookbook .*`bench engine` alone"):
+    with pytest.raises(MisuseError, match=r"AP-RUN-013 archive_proc\.bench\.engine\.cookbook: .*`bench engine` alone"):
         recipes_of(cookbook.MODULE)

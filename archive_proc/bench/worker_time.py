@@ -11,7 +11,8 @@ from archive_proc.model.events import TaskEnded
 from archive_proc.model.phases import Phase, PhaseCost
 
 CATEGORIES = {
-    Phase.START: "start-up: interpreter, imports, connecting, compiled kernels",
+    Phase.START: "start-up: interpreter, imports, connecting, loading compiled kernels",
+    Phase.COMPILE: "compile kernels: once a machine and package",
     Phase.RAW: "read raw FITS planes, inflating them",
     Phase.READ: "read Zarr of the main product, keep planes between blocks",
     Phase.CALIBRATIONS: "load calibrations",

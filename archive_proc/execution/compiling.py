@@ -1,4 +1,4 @@
-"""Compiled kernels: the time to make them, or to load them, is a worker's start-up, not the recipe's work."""
+"""Compiled kernels: the time to make them, or to load them, is not the recipe's work."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 from archive_proc.model.phases import Phase, PhaseClock
 
-_KIND = "numba:compiler_lock"
-"""Held while numba compiles a kernel or loads it from its cache."""
+_KINDS = {"numba:compiler_lock": Phase.START, "numba:compile": Phase.COMPILE}
+"""The first is held while numba loads a kernel from its cache or compiles it, the second, inside, while it compiles."""
 
 
 def import_libraries(cookbook: ModuleType) -> None:
@@ -23,8 +23,9 @@ def import_libraries(cookbook: ModuleType) -> None:
 
 
 @contextlib.contextmanager
-def compiling_is_start_up(clock: PhaseClock) -> Iterator[None]:
-    """While inside, what numba does before a kernel runs belongs to `Phase.START`.
+def compiling_apart(clock: PhaseClock) -> Iterator[None]:
+    """While inside, what numba does before a kernel runs belongs to `Phase.START`, and to `Phase.COMPILE` where it
+    compiles.
 
     Nothing to do where no recipe has imported numba: it is not imported for this.
     """
@@ -38,12 +39,15 @@ def compiling_is_start_up(clock: PhaseClock) -> Iterator[None]:
     # Any: numba ships no types.
     class Turns(event.Listener):
         def on_start(self, happening: Any) -> None:
-            turns.append(clock(Phase.START))
+            turns.append(clock(_KINDS[happening.kind]))
             turns[-1].__enter__()
 
         def on_end(self, happening: Any) -> None:
             if turns:
                 turns.pop().__exit__(None, None, None)
 
-    with event.install_listener(_KIND, Turns()):
+    listener = Turns()
+    with contextlib.ExitStack() as installed:
+        for kind in _KINDS:
+            installed.enter_context(event.install_listener(kind, listener))
         yield

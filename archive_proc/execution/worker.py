@@ -16,7 +16,7 @@ from archive_proc.execution.births import first_answer
 from archive_proc.execution.cache import worker_cache
 from archive_proc.execution.calls import Bundle, TaskCall, TaskReport, WorkerSettings
 from archive_proc.execution.closing import Closing, Gathered, close_process, root_attrs
-from archive_proc.execution.compiling import compiling_is_start_up, import_libraries
+from archive_proc.execution.compiling import compiling_apart, import_libraries
 from archive_proc.execution.cookbooks import Cookbook, cookbook
 from archive_proc.execution.failures import facts_of
 from archive_proc.execution.inputs import Prepared, prepare
@@ -161,7 +161,7 @@ class _Work:
             clock,
         )
         try:
-            with compiling_is_start_up(clock):
+            with compiling_apart(clock):
                 return self._task(closing)
         finally:
             prepared.main.close()

@@ -17,7 +17,9 @@ class Phase(StrEnum):
     TASK = "task"
     """Whatever is in no other phase: the spec, marks, receipts, plane tables."""
     START = "start"
-    """Imports, compiled kernels made or loaded: paid once a worker."""
+    """Imports, compiled kernels loaded: paid once a worker."""
+    COMPILE = "compile"
+    """Kernels compiled because no worker of this machine and package had done so yet. In older records: `start`."""
     RAW = "raw"
     """Raw planes out of FITS files: found, read, inflated, in native byte order."""
     READ = "read"
@@ -42,7 +44,7 @@ class Phase(StrEnum):
 
 
 RECIPE_PHASES = (Phase.BLOCK, Phase.REDUCE, Phase.CLOSE)
-"""The recipe itself; every other phase is the engine's, but for the reading of raw files."""
+"""The recipe itself; every other phase is the engine's, but for reading raw files and compiling."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,10 @@ SEED = 20170929
 PLAIN_PLANES = 32
 """Planes of the plain reduction."""
 ENGINE_NAME = "engine, Zarr and checksums: all but recipes, the reading of raw FITS and compiling"
-"""Zarr read and written, every digest (of raw pixels too), start-up, records, seals. Not the compiling of kernels, which
-a machine does once; it has a line of its own and counts in the CPU a plane."""
+"""Zarr read and written, every digest (of raw pixels too), start-up, records, seals.
+
+Not the compiling of kernels, which a machine does once; it has a line of its own and counts in the CPU a plane.
+"""
 MEGABYTE = 1e6
 GROWTH_AIM_MB = 200.0
 READS_AIM = 2.0

@@ -5,8 +5,9 @@ two CPU seconds. Masters feed science: every product depends on the pixels of it
 
     archive-proc --cookbook archive_proc.bench.stand_ins run
 
-Two environment variables serve `bench faults`: `ARCHIVE_PROC_TALLY` names a file that gets a line for every block,
-reduction and closing that is executed; `ARCHIVE_PROC_PAUSE_S` makes every block last longer.
+Some environment variables serve `bench faults`: `ARCHIVE_PROC_TALLY` names a file that gets a line for every block,
+reduction and closing that is executed; `ARCHIVE_PROC_PAUSE_S` makes every block last longer. A third lets chosen steps
+misbehave (`poisons.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.bench import kill_points, shifted_clock
+from archive_proc.bench import kill_points, poisons, shifted_clock
 from archive_proc.instruments.tables import load_tables
 from archive_proc.model.processes import QcValue
 from archive_proc.recipes import cookbook
@@ -55,10 +56,12 @@ Array = NDArray[Any]
 def _tally(step: str, inputs: RecipeInputs, first: int) -> None:
     where = os.environ.get(TALLY)
     if where:
+        # One write: lines of several processes do not mix.
         line = f"{step} {inputs.subject.subject_id} {first}\n".encode()
         descriptor = os.open(where, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         os.write(descriptor, line)
         os.close(descriptor)
+    poisons.misbehave(step, inputs.subject.subject_id)
 
 
 def _pause() -> None:

@@ -335,29 +335,53 @@ def _printed(report: Report, as_json: bool, strict: bool) -> None:
 
 
 @command.command("faults")
-@click.option("--site", type=click.Choice(["local"]), default="local", show_default=True, help="Where runs happen.")
+@click.option(
+    "--site",
+    type=click.Choice(["local", "slurm:local"]),
+    default="local",
+    show_default=True,
+    help="Where runs happen: on this machine, or on a throw-away SLURM of its own (or the one that SLURM_CONF names).",
+)
 @click.option("--only", metavar="KIND,...", help="Some kinds of fault only: kills, real-kills, points, compactor, ...")
 @click.option("--size", type=click.IntRange(1), default=10, show_default=True, help="How many of each kind.")
+@click.option(
+    "--faults", "number", type=click.IntRange(1), default=100, show_default=True, help="On SLURM: how many in all."
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Of moments, objects and places.")
 @click.option("--work", metavar="DIR", help="Where nights and archives are made [a temporary directory].")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--strict", is_flag=True, help="Exit 4 when a promise was broken, or a kind could not be tried.")
-def faults(site: str, only: str | None, size: int, seed: int, work: str | None, as_json: bool, strict: bool) -> None:
+def faults(
+    site: str,
+    only: str | None,
+    size: int,
+    number: int,
+    seed: int,
+    work: str | None,
+    as_json: bool,
+    strict: bool,
+) -> None:
     """Break things on purpose and give the same command again: nothing wrong accepted, nothing sealed lost.
 
     Kills, full disk, quota, read-only store, damaged shards, torn journals, clocks, two drivers, other versions, raw
     files that change under a run. The long campaign takes an hour or two; --size 1 looks at every kind.
+
+    On SLURM several faults a run: cancelled and requeued jobs, killed workers, nannies and drivers, the end of the
+    walltime, an absent controller, a full disk, spoiled raw files, tasks that crash, hang or eat memory. What was not
+    spoiled must equal the serial run's, and exactly what was spoiled must fail, with its cause.
     """
     from archive_proc.bench.faults.campaign import Campaign, kinds_of
     from archive_proc.bench.faults.case import report, table
     from archive_proc.bench.faults.full_size import full_size_night
+    from archive_proc.bench.faults.on_slurm.campaign import slurm_campaign
     from archive_proc.bench.figures import report_json
 
     kinds = kinds_of(only)
     cases = []
     with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
-        campaign = Campaign(Path(work) if work else Path(temporary), seed, size, full_size_night)
-        for one in campaign.run(kinds):
+        place = Path(work) if work else Path(temporary)
+        campaign = Campaign(place, seed, size, full_size_night)
+        for one in campaign.run(kinds) if site == "local" else slurm_campaign(place, seed, number):
             cases.append(one)
             click.echo(f"{'held  ' if one.held else 'BROKEN'} {one.kind}: {one.what}: {one.found}", err=True)
     found = report(cases, campaign.skipped)

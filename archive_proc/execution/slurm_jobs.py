@@ -270,6 +270,10 @@ class JobKeeper:
                 state = self.query.known[number]
                 if state.over:
                     self._over(number, state.end)
+                elif state.state in WAITING:
+                    # Put back into the queue while it was ending: it has been replaced already.
+                    answer(["scancel", "--quiet", number])
+                    self._over(number, _requeued(number))
 
     def _judge(self, name: str, job: _Job, now: float) -> None:
         """Take a job off that is over, or will be of no use."""
@@ -281,6 +285,9 @@ class JobKeeper:
             if not job.seen and job.misses < MISSES:
                 return
         elif state.state in WAITING:
+            if job.seen:  # its twin would come back when nobody waits for it
+                self._drop(name, job, cancel=True)
+                self._over(job.number, _requeued(job.number))
             return
         elif not state.over and state.state != ENDING:
             job.runs_since = now if job.runs_since is None else job.runs_since
@@ -373,3 +380,8 @@ class JobKeeper:
             )
         self._refusals += 1
         self._not_before = time.monotonic() + min(SLOWEST_S, BACK_OFF_S * 2**self._refusals)
+
+
+def _requeued(number: str) -> JobEnd:
+    """The end of a job that SLURM, or somebody, put back into the queue although ours forbid it."""
+    return JobEnd(number, "CANCELLED", "it was requeued, and another took its place")

@@ -84,10 +84,11 @@ class Grounds:
 
     # -- archives -------------------------------------------------------------------------------------------------
 
-    def copy(self, of: Path | None = None) -> Path:
-        """A fresh copy of the ingested archive (or of another)."""
+    def copy(self, of: Path | None = None, into: Path | None = None) -> Path:
+        """A fresh copy of the ingested archive (or of another), beside it or in another directory."""
         self._copies += 1
-        return Path(shutil.copytree(of or self.template, self.work / f"A{self._copies:04d}", symlinks=True))
+        place = (into or self.work) / f"A{self._copies:04d}"
+        return Path(shutil.copytree(of or self.template, place, symlinks=True))
 
     def remove(self, root: Path) -> None:
         """Drop a copy."""

@@ -51,8 +51,8 @@ def _copied(grounds: Grounds, disk: Path, of: Path | None = None) -> Path:
     return root
 
 
-def _fill(disk: Path, leave: int) -> Path:
-    """A file that leaves so many bytes free."""
+def fill(disk: Path, leave: int) -> Path:
+    """Write a file that leaves so many bytes free."""
     filler = disk / "filler"
     with filler.open("ab") as stream:
         while (much := free_bytes(disk) - leave) > 0:
@@ -72,7 +72,7 @@ def full_disks(grounds: Grounds, levels: Sequence[float], rng: random.Random, *,
     """A run on a disk with room for a fraction of what it writes, filled before it begins or while it is going."""
     kind = "disk fills up during the run" if during else "full disk"
     wall = measure(grounds, SITE)
-    whole = _needed(grounds)
+    whole = needed_bytes(grounds)
     for level in levels:
         leave = int(whole * level)
         with small_disk(grounds.work, f"size={4 * whole}") as disk:
@@ -81,17 +81,17 @@ def full_disks(grounds: Grounds, levels: Sequence[float], rng: random.Random, *,
                 process = grounds.start(root, "--quiet", "run", "--site", SITE)
                 time.sleep(rng.uniform(0.2, 1.0) * wall)
                 leave = int(0.02 * leave)  # what is left for the rest of the run
-                filler = _fill(disk, leave)
+                filler = fill(disk, leave)
                 ended = process.finish()
                 what = f"{leave} bytes left in mid-run"
             else:
-                filler = _fill(disk, leave)
+                filler = fill(disk, leave)
                 ended = grounds.run(root, SITE)
                 what = f"{leave} of {whole} bytes free"
             yield _after_no_room(grounds, root, filler, kind, what, ended)
 
 
-def _needed(grounds: Grounds) -> int:
+def needed_bytes(grounds: Grounds) -> int:
     """Bytes that an undisturbed run adds on a file system of 4 kB blocks; measured once."""
     if not grounds.needed_bytes:
         root = grounds.copy()
@@ -108,7 +108,7 @@ def _blocks(root: Path) -> int:
 
 def few_inodes(grounds: Grounds, counts: tuple[int, ...]) -> Iterator[Case]:
     """A file system with room and without inodes."""
-    whole = _needed(grounds)
+    whole = needed_bytes(grounds)
     have = sum(1 for _ in grounds.template.rglob("*")) + 4
     for count in counts:
         with small_disk(grounds.work, f"size={4 * whole},nr_inodes={have + count}") as disk:
@@ -198,7 +198,7 @@ READING: Mapping[str, tuple[str, ...]] = {
 def read_only(grounds: Grounds, archives: Mapping[str, Path]) -> Iterator[Case]:
     """A read-only store: what reads works, what writes says so, nothing is lost."""
     for name, of in archives.items():
-        with small_disk(grounds.work, f"size={8 * _needed(grounds)}") as disk:
+        with small_disk(grounds.work, f"size={8 * needed_bytes(grounds)}") as disk:
             root = _copied(grounds, disk, of)
             subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
             wrong = []

@@ -173,16 +173,19 @@ def test_without_slurms_commands_the_first_line_says_so(monkeypatch: pytest.Monk
     failing(one, "AP-DOC-020", "sbatch, squeue")
 
 
-def test_a_node_that_is_not_like_this_host_is_named(tmp_path: Path) -> None:
+def test_a_node_that_is_not_like_this_host_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / node.QUESTION).write_text("why")
+    monkeypatch.setenv(node.SCRATCH, str(tmp_path))
     node.answer_from_node(tmp_path)
     import msgspec
 
     same = msgspec.json.decode((tmp_path / node.ANSWER).read_bytes(), type=node.NodeAnswer)
     assert {one.verdict for one in node.judge(same, "why")} == {Verdict.PASS}
     failing(by_name(node.judge(same, "how"))["same file system"], "AP-DOC-029", "other bytes")
-    other = msgspec.structs.replace(same, version="0.0.9", skew_s=-3600.0, kernels="cannot be written: /home")
+    bad = {"version": "0.0.9", "skew_s": -3600.0, "kernels": "cannot be written: /home", "scratch_bytes": -1}
+    other = msgspec.structs.replace(same, **bad)
     found = by_name(node.judge(other, "why"))
     failing(found["same program"], "AP-DOC-029", "archive-proc 0.0.9")
     failing(found["clocks"], "AP-DOC-015", "3600 s behind")
     failing(found["environment"], "AP-DOC-029", "cannot be written")
+    failing(found["scratch"], "AP-DOC-029", f"{tmp_path}, cannot be written")

@@ -25,7 +25,7 @@ def test_a_site_is_looked_at_for_real_and_a_node_answers(slurm: Path, tmp_path: 
     assert (status, wrong) == (0, {})
     for name in ("controller", "partition", "walltime", "job size"):
         assert found[f"scheduler/{name}"]["verdict"] == "pass", found[f"scheduler/{name}"]
-    for name in ("job", "same file system", "same program", "clocks"):
+    for name in ("job", "same file system", "same program", "clocks", "scratch"):
         assert found[f"node/{name}"]["verdict"] == "pass", found[f"node/{name}"]
     assert [one.name for one in archive.root.iterdir() if one.name.startswith(".doctor")] == []
 

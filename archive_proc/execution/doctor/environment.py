@@ -107,7 +107,7 @@ def kernels_kept(variables: Mapping[str, str]) -> Finding:
     asked = variables.get("NUMBA_CACHE_DIR")
     beside = Path(__file__).resolve().parents[2] / "kernels" / "loops" / "__pycache__"
     places = [Path(asked)] if asked else [beside, Path.home() / ".cache" / "numba"]
-    kept = next((place for place in places if _writable(place)), None)
+    kept = next((place for place in places if writable(place)), None)
     return judged(
         PART,
         "kernels' cache",
@@ -118,7 +118,8 @@ def kernels_kept(variables: Mapping[str, str]) -> Finding:
     )
 
 
-def _writable(directory: Path) -> bool:
+def writable(directory: Path) -> bool:
+    """Whether a directory can be made and written."""
     probe = directory / f".doctor-{uuid.uuid4().hex}"
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from archive_proc.execution.doctor.environment import kernels_kept, threads
+from archive_proc.execution.doctor.environment import kernels_kept, threads, writable
 from archive_proc.execution.doctor.file_system import clock_finding
 from archive_proc.execution.doctor.finding import Finding, Verdict, judged
 from archive_proc.execution.liveness import host_name
@@ -20,6 +20,7 @@ from archive_proc.execution.slurm_queries import answer, submit
 from archive_proc.execution.slurm_scripts import driver_script, slurm_of
 from archive_proc.execution.slurm_text import QUEUE_FORMAT, parse_queue
 from archive_proc.settings import SiteProfile
+from archive_proc.storage.answers import free_bytes, size_text
 from archive_proc.storage.clock_skew import skew_s
 from archive_proc.storage.seal import remove_tree
 from archive_proc.version import __version__
@@ -29,6 +30,9 @@ WALLTIME = "00:05:00"
 MEMORY_GB = 1.0
 LOOK_S = 0.5
 QUESTION, ANSWER = "question", "answer.json"
+SCRATCH = "ARCHIVE_PROC_SCRATCH"
+"""Variable in which the job's shell puts what it makes of the profile's scratch directory."""
+LITTLE_BYTES = 1e9
 
 
 class NodeAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +47,10 @@ class NodeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Where this package lies there."""
     skew_s: float
     """How far the file system's clock is ahead of the node's."""
+    scratch: str
+    """The workers' scratch directory there, as the job's shell names it."""
+    scratch_bytes: int
+    """Free in it; -1 where it cannot be written."""
     threads: str
     """Empty where all is well, as the next."""
     kernels: str
@@ -59,6 +67,8 @@ def answer_from_node(directory: Path) -> None:
         version=__version__,
         package=str(Path(__file__).resolve().parents[2]),
         skew_s=skew_s(directory),
+        scratch=(scratch := os.environ.get(SCRATCH, "")),
+        scratch_bytes=free_bytes(Path(scratch)) if scratch and writable(Path(scratch)) else -1,
         threads=wrong[0],
         kernels=wrong[1],
     )
@@ -124,6 +134,16 @@ def judge(found: NodeAnswer, question: str) -> Iterator[Finding]:
     yield clock_finding(found.skew_s, f"the file system's clock, seen from {found.host},", PART)
     yield judged(
         PART,
+        "scratch",
+        "AP-DOC-029",
+        f"{found.scratch or 'none'}, "
+        + (f"{size_text(found.scratch_bytes)} free" if found.scratch_bytes >= 0 else "cannot be written"),
+        fail=found.scratch_bytes < 0,
+        warn=found.scratch_bytes < LITTLE_BYTES,
+        remedy="slurm.scratch: a directory on the node that its jobs may write",
+    )
+    yield judged(
+        PART,
         "environment",
         "AP-DOC-029",
         "; ".join(one for one in (found.threads, found.kernels) if one) or "one thread a task, kernels can be kept",
@@ -135,10 +155,15 @@ def judge(found: NodeAnswer, question: str) -> Iterator[Finding]:
 
 def _tiny(site: SiteProfile) -> SiteProfile:
     """The site with a driver job that is as small as it can be, where workers run."""
-    slurm = msgspec.structs.replace(
-        slurm_of(site), driver_walltime=WALLTIME, driver_memory_gb=MEMORY_GB, driver_partition=slurm_of(site).partition
+    slurm = slurm_of(site)
+    tiny = msgspec.structs.replace(
+        slurm,
+        driver_walltime=WALLTIME,
+        driver_memory_gb=MEMORY_GB,
+        driver_partition=slurm.partition,
+        prologue=(*slurm.prologue, f'export {SCRATCH}="{slurm.scratch}"'),
     )
-    return msgspec.structs.replace(site, slurm=slurm)
+    return msgspec.structs.replace(site, slurm=tiny)
 
 
 def _wait(job: str, ground: Path, patience_s: float) -> tuple[NodeAnswer | None, str]:

@@ -19,7 +19,7 @@ from archive_proc.execution.closing import Closing, Gathered, close_process, roo
 from archive_proc.execution.compiling import compiling_apart, import_libraries
 from archive_proc.execution.cookbooks import Cookbook, cookbook
 from archive_proc.execution.failures import facts_of
-from archive_proc.execution.inputs import Prepared, prepare
+from archive_proc.execution.inputs import LARGE_GB, Prepared, prepare
 from archive_proc.execution.liveness import alive, host_name
 from archive_proc.execution.meters import Gauge, Sayings, listening, marked
 from archive_proc.execution.planes import RawPlanes, Stripes, compare_digests, file_digests
@@ -42,7 +42,7 @@ from archive_proc.storage.products import (
     plan_product,
     write_planes,
 )
-from archive_proc.storage.resident_memory import resident_bytes
+from archive_proc.storage.resident_memory import give_back, resident_bytes
 from archive_proc.storage.seal import is_sealed, remove_tree
 
 
@@ -243,6 +243,9 @@ class _Work:
             self._compare(closing, index)
             with self.gauge.clock(Phase.REDUCE):
                 shared = settled(sweep.reduce(summaries, prepared.inputs, shared))
+            if prepared.recipe.cost.memory_gb > LARGE_GB and index < last:
+                # What a pass leaves lying about in the process would stand beside the next one's arrays.
+                give_back()
         return shared
 
     def _rows(self, closing: Closing, gathered: Gathered) -> Arrays:

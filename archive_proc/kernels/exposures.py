@@ -61,7 +61,7 @@ class Exposures:
     response: Float32
     good: Mask
     background: Float32
-    """(ny, nx) e- per DIT that were taken off: what the background left over looks like."""
+    """(ny, nx) what was taken off, in any unit, the response not divided out: what is left over looks like it."""
     saturated: tuple[NDArray[np.intp], ...] = ()
     """Flat places of each plane's pixels without a say; empty: none in any."""
 

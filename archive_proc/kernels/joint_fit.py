@@ -6,6 +6,8 @@ alone, so that all planes of one DIT and shift share it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,15 +78,25 @@ class Equations:
         made = _made(self.templates, self.weight, self.members[rows], self.mu, self.typical, self.prior, None)
         self.information[rows], self.factor[rows], self.strength[rows], self.hold[rows], self.covariance[rows] = made
 
-    def without(self, missing: NDArray[np.bool_], members: Int32) -> Equations:
-        """Of some lenslets, with weight zero on missing pixels (ny, nx) and the prior as strong as it is here.
+    @contextmanager
+    def without(self, missing: NDArray[np.intp], members: Int32) -> Iterator[Equations]:
+        """Of some lenslets, with weight zero on missing pixels (flat places) and the prior as strong as it is here.
 
-        Only for equations of all lenslets.
+        Only for equations of all lenslets. Their weights are shared, and as they were when the context ends.
         """
-        weight = np.where(missing, np.float32(0.0), self.weight)
-        made = _made(self.templates, weight, members, self.mu, self.typical, self.prior, self.strength[members])
-        order = np.arange(members.size, dtype=np.int32)
-        return Equations(self.templates, weight, members, order, self.mu, self.prior, *made, typical=self.typical)
+        weight = self.weight.reshape(-1)
+        before = weight[missing]
+        weight[missing] = 0.0
+        try:
+            made = _made(
+                self.templates, self.weight, members, self.mu, self.typical, self.prior, self.strength[members]
+            )
+            order = np.arange(members.size, dtype=np.int32)
+            yield Equations(
+                self.templates, self.weight, members, order, self.mu, self.prior, *made, typical=self.typical
+            )
+        finally:
+            weight[missing] = before
 
 
 def _made(

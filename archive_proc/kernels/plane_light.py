@@ -14,8 +14,10 @@ BLOCK = 32
 """Pixels along a side of the blocks in which planes' brightness is compared."""
 
 
-def left_background(residual: Float32, dark: UInt8, background: Float32) -> tuple[float, float, float]:
-    """How much of a background dark pixels have too much: shares of it, of it times x, and of it times y.
+def left_background(
+    residual: Float32, dark: UInt8, background: Float32, response: Float32
+) -> tuple[float, float, float]:
+    """How much of background / response dark pixels have too much: shares of it, of it times x, and of it times y.
 
     x and y are places over the image's size, of the middles of columns and rows from -0.5 on. Fitted to medians of
     squares of 64 px; nothing where dark pixels stand in less than six of them, or where no background was taken off.
@@ -31,7 +33,7 @@ def left_background(residual: Float32, dark: UInt8, background: Float32) -> tupl
             y.append((top + SQUARE / 2) / ny - 0.5)
             x.append((left + SQUARE / 2) / nx - 0.5)
             found.append(float(np.median(residual[where][known])))
-            level.append(float(np.median(background[where][known])))
+            level.append(float(np.median(background[where][known] / response[where][known])))
     value, scale = np.array(found), np.array(level)
     if value.size < 6 or np.median(scale) <= 0.0:
         return 0.0, 0.0, 0.0

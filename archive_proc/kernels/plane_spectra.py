@@ -24,8 +24,8 @@ Int32 = NDArray[np.int32]
 UInt8 = NDArray[np.uint8]
 Places = NDArray[np.intp]
 
-TOGETHER = 3
-"""Planes that are fitted together: more would save little, and each needs a residual of its own."""
+TOGETHER = 2
+"""Planes that are fitted together: more would save nothing, and each needs a residual of its own."""
 
 
 def plane_spectra(
@@ -73,6 +73,7 @@ class _Shard:
         self.hits: list[Places] = list(self.fixed)
         self.n_good = max(int(self.good.sum()), 1)
         self.level = float(np.median(self.floor[::3, ::3]))
+        self.room = np.empty((min(self.planes, TOGETHER), *self.light.shape[1:]), np.float32)
         self.unexplained = np.zeros(self.light.shape[1:], np.float32)
         self.count = np.zeros(self.light.shape[1:], np.uint8)
         self.missing = np.zeros(self.light.shape[1:], np.uint8)
@@ -157,7 +158,8 @@ class _Shard:
 
         equations, settings = self.equations, self.settings
         flux = np.zeros((1, *self.share.shape), np.float32)
-        residual = self.clean[None].copy()
+        residual = self.room[:1]
+        residual[0] = self.clean
         self.last_step = relax(equations, residual, flux, settings.common_sweeps)
         # The middle of p planes has less noise than one, and the model's error does not go down with it.
         noise = max(0.25, 1.57 / self.planes) if self.planes > 2 else 1.0 / self.planes
@@ -195,14 +197,16 @@ class _Shard:
         equations, settings = self.equations, self.settings
         light = self.light[some]
         flux = np.zeros((len(light), *self.share.shape), np.float32)
-        residual = np.empty_like(light)
+        residual = self.room[: len(light)]
         changes = []
         for index, plane in enumerate(range(some.start, some.stop)):
-            residual[index] = light[index]
             if self.planes > 1:
                 times = np.float32(self.times[plane])
                 np.multiply(self.common[0], times, out=flux[index])
-                residual[index] -= times * self.clean
+                np.multiply(self.clean, times, out=residual[index])
+                np.subtract(light[index], residual[index], out=residual[index])
+            else:
+                residual[index] = light[index]
             # What other planes say stands in for missing pixels until the fit is there that they can be judged by.
             places = self.hits[plane]
             changes.append(light[index].reshape(-1)[places] - self.expected[plane])
@@ -229,8 +233,9 @@ class _Shard:
         from archive_proc.kernels.loops.touched import subtract_sloping
 
         for index, plane in enumerate(range(some.start, some.stop)):
-            shares = left_background(residual[index], self.dark, self.background)
-            self.left_over[plane] = subtract_sloping(self.background, shares, light[index], residual[index])
+            shares = left_background(residual[index], self.dark, self.background, self.response)
+            shape = (self.background, self.response, shares)
+            self.left_over[plane] = subtract_sloping(*shape, light[index], residual[index])
 
     def _take_rows_off(self, light: Float32, residual: Float32) -> None:
         """Noise that read-out outputs share along rows."""

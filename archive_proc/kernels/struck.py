@@ -36,9 +36,9 @@ class Struck:
         self._without = missing.copy()
         lost, pull = touched_by(self._equations, changed, residual)
         members = np.flatnonzero((lost.max(axis=1) > LEAST_LOST) | (pull > LEAST_PULL)).astype(np.int32)
-        own = self._equations.without(missing.astype(bool), members)
-        relax(own, residual[None], flux, self._sweeps)
-        self.variance[members] = own.covariance[:, 0]
+        with self._equations.without(np.flatnonzero(missing), members) as own:
+            relax(own, residual[None], flux, self._sweeps)
+            self.variance[members] = own.covariance[:, 0]
         return True
 
 

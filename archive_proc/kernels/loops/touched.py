@@ -178,17 +178,17 @@ def subtract_rows(offsets: Float64, width: int, image: Float32) -> None:  # prag
 
 @njit(cache=True)
 def subtract_sloping(
-    background: Float32, shares: tuple[float, float, float], light: Float32, residual: Float32
+    background: Float32, response: Float32, shares: tuple[float, float, float], light: Float32, residual: Float32
 ) -> float:  # pragma: no cover
-    """Take shares of a background (ny, nx) as `left_background` finds them off two images; returns their median."""
+    """Take shares of background / response as `left_background` finds them off two images; returns their median."""
     ny, nx = background.shape
     some = np.empty((-(-ny // 16), -(-nx // 16)), np.float32)
     for y in range(ny):
         level = np.float32(shares[0] + shares[2] * (y / ny - 0.5))
         slope = np.float32(shares[1] / nx)
-        from_, one, two = background[y], light[y], residual[y]
+        from_, part, one, two = background[y], response[y], light[y], residual[y]
         for x in range(nx):
-            off = from_[x] * (level + slope * (np.float32(x) - np.float32(0.5 * nx)))
+            off = from_[x] / part[x] * (level + slope * (np.float32(x) - np.float32(0.5 * nx)))
             one[x] -= off
             two[x] -= off
             if x % 16 == 0 and y % 16 == 0:

@@ -327,12 +327,12 @@ _TABLES = (
 )
 _PASSES = (Pass("shift", shift_block, settle_shifts), Pass("extract", spectra_block, gather_spectra))
 _COST = Cost(
-    cpu_s=5.0, cpu_s_per_plane=1.2, memory_gb=1.5, bytes_out=12_000_000, bytes_out_per_plane=4_500_000, inodes=60
+    cpu_s=4.0, cpu_s_per_plane=1.0, memory_gb=1.5, bytes_out=12_000_000, bytes_out_per_plane=4_500_000, inodes=60
 )
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.13.1",
+    version="1.13.2",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
@@ -358,7 +358,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.13.1",
+    version="1.13.2",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),

@@ -37,7 +37,7 @@ from archive_proc.recipes.ifs.planes import (
 )
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph, products_of, spectrograph
 from archive_proc.recipes.ifs.through_air import SHIFT_STEP_PX, air_shape, settle_air
-from archive_proc.recipes.ifs.unread import expect_one, read_planes, unread
+from archive_proc.recipes.ifs.unread import expect_one, read_planes, unread, unread_in_all
 from archive_proc.recipes.recipe import Arrays, Block, BlockOutput, RecipeInputs
 
 Float32 = NDArray[np.float32]
@@ -133,7 +133,7 @@ class Instrument:
         """Templates for one main file; the last ones made are kept, for they fill half a gigabyte."""
         key = (*products_of(self.inputs, file, (WAVE.role, PSFLETS.role)), shift_x, shift_y)
         if self._templates is None or self._templates[0] != key:
-            self._templates = None
+            self._templates = None  # there is no room for both
             self._templates = (key, self.spectrograph(file).templates(shift_x, shift_y))
         return self._templates[1]
 
@@ -141,21 +141,20 @@ class Instrument:
         """Some planes of raw (n, ny, nx), of one DIT, as the fit takes them; `raw` becomes their light."""
         masters = self.masters(file)
         full = []
-        # What no plane has a value of is as bad as what the masters call so.
-        known = good(masters) & ~np.logical_and.reduce([unread(raw[row]) for row in rows])
+        known = good(masters) & ~unread_in_all(raw, rows)
         scale = np.float32(masters.gain) / masters.response
         for row in rows:
             full.append(np.flatnonzero((saturated(raw[row], masters) | unread(raw[row])) & known))
             raw[row] -= masters.level
             raw[row] *= scale
             take_scattered_off(raw[row], self.spectrograph(file).scattered, known)
-        together = np.array_equal(rows, np.arange(rows[0], rows[0] + rows.size))
+        together = rows[-1] - rows[0] + 1 == rows.size
         return Exposures(
-            light=raw[rows[0] : rows[0] + rows.size] if together else raw[rows],
+            light=raw[rows[0] : rows[-1] + 1] if together else raw[rows],
             floor=self.floor(file),
             response=masters.response,
             good=known,
-            background=masters.level * scale,
+            background=masters.level,
             saturated=tuple(full) if any(one.size for one in full) else (),
         )
 
@@ -377,7 +376,6 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
         if number == 0:
             correlation[:] = correlations(found.covariance[complete])
             resolution[:] = region_resolution(found.equations, field_regions(where, complete))
-        # The next group's templates may be others: there is no room for both.
         del templates, found
     return BlockSpectra(
         flux, variance, flags, correlation=correlation, resolution=resolution, unexplained=unexplained, **columns

@@ -26,6 +26,14 @@ def unread(raw: Float32) -> Mask:
     return np.asarray(raw == 0.0)
 
 
+def unread_in_all(raw: Float32, rows: NDArray[np.intp]) -> Mask:
+    """(ny, nx) pixels without a value in any of some planes of raw (n, ny, nx): as bad as those the masters call so."""
+    nowhere = unread(raw[rows[0]])
+    for row in rows[1:]:
+        nowhere &= unread(raw[row])
+    return nowhere
+
+
 def read_planes(block: Block) -> Mask:
     """(planes of the block,) those that hold an image."""
     raw = block.pixels["raw"]

@@ -155,9 +155,9 @@ class Archive:
             return take_in(self.layout, self.settings, given, asked)
         with answering(self.root), acquire(self.layout, "ingest"):
             with paused():
-                intake = take_in(self.layout, self.settings, given, asked)
+                intake, taken = take_in(self.layout, self.settings, given, asked).without_frames()
             self._publish()
-        return intake
+        return intake.with_frames(taken, lambda: self.campaign.raw_frames)
 
     def expect(self, manifest: str | Path) -> tuple[Issue, ...]:
         """Keep a campaign's list of raw files; the issues of its missing and surplus ones now, and at every `check`.

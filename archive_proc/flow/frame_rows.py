@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId, canonical_json, digest32
 from archive_proc.model.observations import Issue, Observation
 from archive_proc.storage.manifests import frames_to_table
-from archive_proc.storage.tables import TABLES, cast, table_from_rows
+from archive_proc.storage.tables import TABLES, cast, table_from_columns, table_from_rows
 
 if TYPE_CHECKING:
     from archive_proc.decisions.overrides import Override
@@ -35,16 +36,14 @@ def frame_tables(found: Understanding) -> Mapping[str, pa.Table]:
             {"name_norm": name, "target_id": one.target_id} for one in found.targets for name in sorted(set(one.names))
         ],
         "observations": _observations(found),
-        "observation_files": _observation_files(found),
         "association_rules": _rules(found),
-        "associations": _associations(found),
-        "refusals": _refusals(found),
         "overrides": [_override(one) for one in found.overrides],
         "issues": _issues(found.issues),
         "recipes": [recipe_row(one) for one in found.recipes],
     }
     tables = {name: table_from_rows(TABLES[name], some) for name, some in rows.items()}
-    return {"files": _files(found), **tables}
+    long = {"observation_files": _observation_files, "associations": _associations, "refusals": _refusals}
+    return {"files": _files(found), **tables, **{name: make(found) for name, make in long.items()}}
 
 
 def _files(found: Understanding) -> pa.Table:
@@ -150,19 +149,21 @@ def _observation(one: Observation, frames: Mapping[FileId, RawFrame]) -> Row:
     }
 
 
-def _observation_files(found: Understanding) -> list[Row]:
-    return [
-        {
-            "obs_id": one.obs_id,
-            "file_id": entry.file_id,
-            "role": entry.role,
-            "seq": seq,
-            "group_id": entry.group_id,
-            "science": entry.science,
-        }
-        for one in found.observations
-        for seq, entry in enumerate(one.files)
-    ]
+def _observation_files(found: Understanding) -> pa.Table:
+    entries = [(one.obs_id, seq, entry) for one in found.observations for seq, entry in enumerate(one.files)]
+    files = [entry for _, _, entry in entries]
+    columns: dict[str, list[object]] = {
+        "obs_id": [obs_id for obs_id, _, _ in entries],
+        "seq": [seq for _, seq, _ in entries],
+    }
+    columns |= _columns(files, ("file_id", "role", "group_id", "science"))
+    return table_from_columns(TABLES["observation_files"], columns)
+
+
+def _columns(some: Iterable[object], names: Iterable[str]) -> dict[str, list[object]]:
+    """Fields of many values, a list a field: a dictionary a row takes three times the memory."""
+    values = list(some)
+    return {name: list(map(attrgetter(name), values)) for name in names}
 
 
 def _rules(found: Understanding) -> list[Row]:
@@ -188,53 +189,27 @@ def _rules(found: Understanding) -> list[Row]:
     ]
 
 
-def _associations(found: Understanding) -> list[Row]:
-    return [
-        {
-            "consumer_group_id": one.consumer_group_id,
-            "selector": one.selector,
-            "role": one.role,
-            "calib_group_id": one.calib_group_id,
-            "rule_id": one.rule_id,
-            "ruleset_version": one.ruleset_version,
-            "level": one.level,
-            "dt_days": one.dt_days,
-            "method": one.method,
-            "n_candidates": one.n_candidates,
-            "pinned": one.pinned,
-        }
-        for one in found.associations
-    ]
+def _associations(found: Understanding) -> pa.Table:
+    names = (
+        "consumer_group_id", "selector", "role", "calib_group_id", "rule_id", "ruleset_version", "level", "dt_days",
+        "method", "n_candidates", "pinned",
+    )  # fmt: skip
+    return table_from_columns(TABLES["associations"], _columns(found.associations, names))
 
 
-def _refusals(found: Understanding) -> list[Row]:
-    rows: list[Row] = [
-        {
-            "consumer_group_id": one.consumer_group_id,
-            "selector": one.selector,
-            "role": one.role,
-            "rule_id": one.rule_id,
-            "candidate_group_id": one.candidate_group_id,
-            "criterion": one.criterion,
-            "wanted": one.wanted,
-            "found": one.found,
-            "dt_days": one.dt_days,
-        }
-        for one in found.refusals
-    ]
-    rows += [
-        {
-            "consumer_group_id": one.consumer_group_id,
-            "selector": one.selector,
-            "role": one.role,
-            "rule_id": one.rule_id,
-            "candidate_group_id": "",
-            "criterion": "count",
-            "n_refused": one.n_refused,
-        }
-        for one in found.counts
-    ]
-    return rows
+def _refusals(found: Understanding) -> pa.Table:
+    who = ("consumer_group_id", "selector", "role", "rule_id")
+    what = ("candidate_group_id", "criterion", "wanted", "found", "dt_days")
+    columns = _columns(found.refusals, (*who, *what))
+    n, counts = len(found.refusals), len(found.counts)
+    of_counts = _columns(found.counts, (*who, "n_refused"))
+    for name in who:
+        columns[name] += of_counts[name]
+    fill: dict[str, object] = {"candidate_group_id": "", "criterion": "count"}
+    for name in what:
+        columns[name] += [fill.get(name)] * counts
+    columns["n_refused"] = [None] * n + of_counts["n_refused"]
+    return table_from_columns(TABLES["refusals"], columns)
 
 
 _OVERRIDE_COLUMNS = frozenset({"override_id", "kind", "match", "reason", "author", "date", "expires", "source", "line"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from archive_proc.errors import NotFoundError
 from archive_proc.ingest.found import ingest_found, split_found
 from archive_proc.ingest.ingest import IngestResult, ingest_batches
 from archive_proc.model.frames import RawFrame
-from archive_proc.model.ids import ManifestId
+from archive_proc.model.ids import FileId, ManifestId
 from archive_proc.settings import ArchiveSettings, parse_archive_settings
 from archive_proc.storage.atomic import write_bytes
 from archive_proc.storage.found import take_headers
@@ -35,6 +35,19 @@ class Intake:
     """Frames of `result` whose id and content were known before, at another place or time of change."""
     gone: tuple[str, ...] = ()
     """uris of known frames below the paths whose files are not there now, nor anywhere else that was looked at."""
+
+    def without_frames(self) -> tuple[Intake, tuple[FileId, ...]]:
+        """The same without its frames, and their ids: the catalog reads them back, and two copies would be too many."""
+        taken = tuple(frame.file_id for frame in self.result.frames)
+        return replace(self, result=replace(self.result, frames=())), taken
+
+    def with_frames(self, taken: Sequence[FileId], read: Callable[[], Sequence[RawFrame]]) -> Intake:
+        """The same with these frames again, of those that the archive has now; `read` is called where there are any."""
+        if not taken:
+            return self
+        wanted = frozenset(taken)
+        frames = {frame.file_id: frame for frame in read() if frame.file_id in wanted}
+        return replace(self, result=replace(self.result, frames=tuple(frames[one] for one in taken if one in frames)))
 
     @property
     def seen(self) -> int:

@@ -20,7 +20,6 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -310,9 +309,13 @@ def _digest_text(array: pa.Array) -> Values:
 
 
 def _text(array: pa.Array) -> Values:
-    """Through the dictionary: a column of 32 000 rows has a handful of words."""
+    """Through the dictionary: a column of 32 000 rows has a handful of words, each of them one object."""
     coded = array.dictionary_encode()
-    words = [*coded.dictionary.to_pylist(), None]
+    return _decoded(coded, coded.dictionary.to_pylist())
+
+
+def _decoded(coded: pa.DictionaryArray, words: Values) -> Values:
+    words = [*words, None]
     return [words[code] for code in coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).tolist()]
 
 
@@ -322,11 +325,9 @@ def _arm(array: pa.Array) -> Values:
 
 
 def _numbers(array: pa.Array) -> Values:
-    values: Values = array.fill_null(0).to_numpy(zero_copy_only=False).tolist()
-    if array.null_count:
-        for row in np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)).tolist():
-            values[row] = None
-    return values
+    # As words: files of a sequence share most of their numbers, and a million equal ones are a million objects.
+    coded = array.dictionary_encode()
+    return _decoded(coded, coded.dictionary.to_numpy(zero_copy_only=False).tolist())
 
 
 def _flags(array: pa.Array) -> Values:
@@ -334,8 +335,8 @@ def _flags(array: pa.Array) -> Values:
 
 
 def _instants(array: pa.Array) -> Values:
-    values: Values = array.to_numpy(zero_copy_only=False).astype("datetime64[us]").tolist()
-    return values
+    coded = array.dictionary_encode()
+    return _decoded(coded, coded.dictionary.to_numpy(zero_copy_only=False).astype("datetime64[us]").tolist())
 
 
 def _days(array: pa.Array) -> Values:

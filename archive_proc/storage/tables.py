@@ -7,7 +7,7 @@ silently becomes text everywhere. So the cast refuses instead of guessing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from archive_proc.storage.frame_tables import FRAME_TABLES
 from archive_proc.storage.process_tables import PROCESS_TABLES
 from archive_proc.storage.table_form import PERIOD_COLUMN, Column, Table
 
-__all__ = ["PERIOD_COLUMN", "TABLES", "Column", "Table", "cast", "empty", "table_from_rows"]
+__all__ = ["PERIOD_COLUMN", "TABLES", "Column", "Table", "cast", "empty", "table_from_columns", "table_from_rows"]
 
 TABLES: Mapping[str, Table] = MappingProxyType({one.name: one for one in (*FRAME_TABLES, *PROCESS_TABLES)})
 """By name, in the order of the schema listing."""
@@ -47,6 +47,28 @@ def table_from_rows(table: Table, rows: Iterable[Mapping[str, object]]) -> pa.Ta
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise _refused(table, one.name, str(error)) from error
     return _in_order(table, pa.table(columns, schema=table.arrow_schema))
+
+
+def table_from_columns(table: Table, columns: Mapping[str, Sequence[object]]) -> pa.Table:
+    """Columns of equal length, cast and sorted as rows are; names left out are NULL. For what has a million rows.
+
+    Raises InputError AP-STO-501 as `table_from_rows`.
+    """
+    unknown = sorted(set(columns) - set(table.names))
+    if unknown:
+        raise _refused(table, unknown[0], "the schema has no such column")
+    n = len(next(iter(columns.values()), ()))
+    found = []
+    for one in table.columns:
+        try:
+            found.append(
+                pa.array(columns[one.name], type=one.arrow_type, from_pandas=True)
+                if one.name in columns
+                else pa.nulls(n, one.arrow_type)
+            )
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            raise _refused(table, one.name, str(error)) from error
+    return _in_order(table, pa.table(found, schema=table.arrow_schema))
 
 
 def cast(table: Table, rows: pa.Table) -> pa.Table:

@@ -11,7 +11,7 @@ import pytest
 from archive_proc.errors import InputError
 from archive_proc.model.frames import RawFrame
 from archive_proc.storage.table_form import define
-from archive_proc.storage.tables import TABLES, cast, empty, table_from_rows
+from archive_proc.storage.tables import TABLES, cast, empty, table_from_columns, table_from_rows
 
 DESIGN_TABLES = {
     "files",
@@ -112,3 +112,17 @@ def test_equal_rows_in_any_order_give_equal_tables() -> None:
 def test_malformed_definition_fails_at_load(line: str) -> None:
     with pytest.raises(ValueError, match=r"table t|not `name"):
         define("t", "a test", line, key="a")
+
+
+def test_columns_and_rows_give_equal_tables() -> None:
+    table = TABLES["associations"]
+    rows = [
+        {"consumer_group_id": one, "role": "dark", "selector": "", "calib_group_id": "c", "level": 1, "dt_days": days}
+        for one, days in (("b", 0.5), ("a", float("nan")), ("c", None))
+    ]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    assert table_from_columns(table, columns).equals(table_from_rows(table, rows))
+    assert table_from_columns(table, {}).num_rows == 0
+    for wrong in ({"no_such": [1]}, {**columns, "level": ["high"] * 3}, {**columns, "role": [None] * 3}):
+        with pytest.raises(InputError, match="AP-STO-501"):
+            table_from_columns(table, wrong)

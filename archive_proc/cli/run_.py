@@ -59,7 +59,7 @@ def command(
     archive = opened(context, preset)
     profile = archive.site(site, workers, command_words(notify))
     if detach or no_submit:
-        words = _same_command(context, selection, to, profile.name)
+        words = _same_command(context, selection, to, site or archive.settings.default_site)
         _in_jobs(archive, words, profile, submit=not no_submit)
         return
     plans = [one for one in selection.ids if one.startswith("plan:")]

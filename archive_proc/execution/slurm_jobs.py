@@ -35,8 +35,8 @@ START_S = 600.0
 JOIN_S = 60.0
 JOBS_NAME = "jobs.txt"
 """In the run's directory, while its jobs may be there."""
-MISSES = 2
-"""Answers that do not list a job that never had a worker, before it counts as ended."""
+UNSAID_S = 120.0
+"""SLURM has so long to say how a job ended; a node that does not answer keeps it COMPLETING for hours."""
 BACK_OFF_S = 2.0
 SLOWEST_S = 300.0
 
@@ -117,14 +117,14 @@ class JobCluster(SLURMCluster):
 @dataclass(slots=True)
 class _Job:
     number: str
-    born: float
     seen: bool = False
     """Had a worker."""
     silent_since: float | None = None
     """Monotonic time since which it has no worker."""
     runs_since: float | None = None
     """The same, and SLURM said that it runs."""
-    misses: int = 0
+    missed_at: float = 0.0
+    """Time of the first answer that did not list it."""
 
 
 class JobRegister:
@@ -172,6 +172,7 @@ class JobKeeper:
         self._jobs: dict[str, _Job] = {}
         self._ends: dict[str, JobEnd | None] = {}
         """Jobs that are over by number; None where SLURM has not yet said how."""
+        self._ended_at: dict[str, float] = {}
         self._unreplaced: list[str] = []
         self._fruitless = 0
         """Jobs that ended since the last task was done."""
@@ -247,7 +248,7 @@ class JobKeeper:
         for name, (_, alive, _) in seen.items():
             job = self._jobs.get(name)
             if job is not None and alive:
-                job.seen, job.silent_since, job.runs_since, job.misses = True, None, None, 0
+                job.seen, job.silent_since, job.runs_since, job.missed_at = True, None, None, 0.0
                 self._since = now
             elif job is not None and job.silent_since is None:
                 job.silent_since = now
@@ -274,6 +275,9 @@ class JobKeeper:
                     # Put back into the queue while it was ending: it has been replaced already.
                     answer(["scancel", "--quiet", number])
                     self._over(number, _requeued(number))
+        for number in unexplained:
+            if self._ends[number] is None and time.monotonic() - self._ended_at[number] > UNSAID_S:
+                self._over(number, JobEnd(number, GONE, f"still {ENDING} after {UNSAID_S:.0f} s"))
 
     def _judge(self, name: str, job: _Job, now: float) -> None:
         """Take a job off that is over, or will be of no use."""
@@ -281,9 +285,10 @@ class JobKeeper:
         if job.silent_since is None or state is None or self.query.asked_at < job.silent_since:
             return
         if state.state == GONE:
-            job.misses += 1  # just submitted, it may not be listed yet
-            if not job.seen and job.misses < MISSES:
-                return
+            first = job.missed_at or self.query.asked_at
+            job.missed_at = first
+            if not job.seen and self.query.asked_at == first:
+                return  # just submitted, it may not be listed yet: the next answer tells
         elif state.state in WAITING:
             if job.seen:  # its twin would come back when nobody waits for it
                 self._drop(name, job, cancel=True)
@@ -310,6 +315,7 @@ class JobKeeper:
 
     def _over(self, number: str, end: JobEnd | None) -> None:
         self._ends[number] = end
+        self._ended_at.setdefault(number, time.monotonic())
         if end is not None:
             self._last = words(end)
             self._news.put(JobNews(number, end.state, end.reason))
@@ -354,7 +360,7 @@ class JobKeeper:
             problem = str(error)
         for name, (job, _, _) in self._cluster.sync(self._cluster.look).items():
             if name not in before:
-                self._jobs[name] = _Job(job, time.monotonic())
+                self._jobs[name] = _Job(job)
                 replaces = self._unreplaced.pop(0) if self._unreplaced else ""
                 self.replaced += bool(replaces)
                 self._news.put(JobNews(job, "submitted", replaces=replaces))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import shlex
+import stat
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 import yaml
 
-from archive_proc.errors import MisuseError
+from archive_proc.errors import MisuseError, PreconditionError
 from archive_proc.execution import slurm_scripts
-from archive_proc.execution.slurm import worker_script
+from archive_proc.execution.slurm import DaskSlurm, worker_script
 from archive_proc.execution.slurm_scripts import config_text, driver_script, encrypted, n_jobs, slurm_of
+from archive_proc.execution.slurm_security import forget_keys, temporary_keys
 from archive_proc.execution.threads import THREAD_VARIABLES
 from archive_proc.execution.worker_config import SETTINGS, difference, expected, found
 from archive_proc.settings import SiteProfile, parse_site
@@ -138,3 +142,33 @@ def test_a_worker_with_another_setup_says_what_differs() -> None:
     assert "memory_limit" not in text
     assert difference(wanted, {**wanted, "NUMBA_NUM_THREADS": "16"}) == "NUMBA_NUM_THREADS is '16', not '1'"
     assert "memory_limit" in difference(wanted, {**wanted, "memory_limit": "2000000000"})
+
+
+def test_what_is_not_installed_is_named_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = DaskSlurm(shipped("slurm-local"), tmp_path, 1)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PreconditionError, match="AP-RUN-040 SLURM: there is no sbatch"):
+        backend.start()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(PreconditionError, match="AP-RUN-040 site: cryptography"):
+        temporary_keys(tmp_path / "keys")
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    monkeypatch.delitem(sys.modules, "archive_proc.execution.slurm")
+    with pytest.raises(PreconditionError, match="AP-RUN-040 site: dask-jobqueue"):
+        importlib.import_module("archive_proc.execution.slurm")
+
+
+def test_keys_are_for_one_user_and_one_run(tmp_path: Path) -> None:
+    directory = tmp_path / "runs" / "1" / "keys"
+    before = temporary_keys(directory)
+    first = {one.name: one.read_bytes() for one in directory.iterdir()}
+    # The driver was killed, and continues the same run: new keys, which the old scheduler's workers do not have.
+    after = temporary_keys(directory)
+    assert {stat.S_IMODE(one.stat().st_mode) for one in directory.iterdir()} == {0o600}
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert all((directory / name).read_bytes() != text for name, text in first.items())
+    assert before.require_encryption
+    assert after.require_encryption
+    forget_keys(directory)
+    assert not directory.exists()

@@ -99,6 +99,9 @@ def test_a_detached_driver_keeps_others_out_stops_gracefully_and_is_continued(gr
     assert "nothing was submitted" in written.out
     assert queue() == []
     assert len(list(root.glob("jobs/*/*.sh"))) == 2
+    (script,) = root.glob("jobs/*/driver.sh")
+    assert f"--archive {root}" in script.read_text()
+    assert script.read_text().rstrip().endswith("run --site slurm:jobs")
     detached = grounds.call(root, "run", "--site", "slurm:jobs", "--detach")
     assert detached.status == 0, detached.err
     job = detached.out.split()[1]

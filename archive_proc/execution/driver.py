@@ -24,7 +24,7 @@ from archive_proc.execution.liveness import host_name
 from archive_proc.execution.meters import read_mark
 from archive_proc.execution.outcome import RunOutcome
 from archive_proc.execution.publishing import Publisher
-from archive_proc.execution.receipts import Meters
+from archive_proc.execution.receipts import Meters, receipt_of
 from archive_proc.execution.retrying import Lost, Verdict, after_failure, after_loss, failed_event
 from archive_proc.execution.schedule import Schedule
 from archive_proc.execution.stopping import DISK_FULL, ROOT_GONE, Stopper
@@ -306,7 +306,13 @@ class Driver:
         if is_sealed(self._layout, work.process.process_id):
             self._sealed(work, None)
             return
-        mark, fault = read_mark(self.attempts.directory(work), task)
+        directory = self.attempts.directory(work)
+        if work.chunked and (receipt := receipt_of(directory, task)) is not None:
+            # It had ended before its worker died under another task of the bundle.
+            work.meters = work.meters.plus(receipt.meters)
+            work.finish(task)
+            return
+        mark, fault = read_mark(directory, task)
         site, options = self.attempts.site, self.attempts.options
         end = self.backend.job_end(mark.writer) if mark is not None else None
         verdict = after_loss(work, mark, Lost(why, fault, end), site.max_retries, options.back_off_s)

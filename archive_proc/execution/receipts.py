@@ -121,6 +121,15 @@ def read_receipts(directory: AttemptDir) -> tuple[Receipt, ...]:
     return tuple(sorted(found, key=lambda one: (one.task.pass_index, one.task.first, one.task.kind)))
 
 
+def receipt_of(directory: AttemptDir, task: Task) -> Receipt | None:
+    """The receipt of a task that ended, if all that it names is there; None otherwise."""
+    try:
+        found = msgspec.json.decode((directory.receipts / f"{task.label}.json").read_bytes(), type=Receipt)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found if found.task == task and holds(directory, found) else None
+
+
 def holds(directory: AttemptDir, receipt: Receipt) -> bool:
     """Whether everything the receipt names is still there, bit by bit."""
     return _all_there(directory.path, receipt.kept) and _all_there(directory.out, receipt.objects)

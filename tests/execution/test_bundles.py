@@ -141,6 +141,21 @@ def test_an_answer_that_is_lost_costs_nobody_a_try(tmp_path: Path) -> None:
     assert list(tonight.layout.pending.iterdir()) == []
 
 
+def test_chunks_that_ended_before_their_bundle_was_lost_are_not_done_again(tmp_path: Path) -> None:
+    tonight = night(tmp_path, science=(20, 60))
+    backend = Watched(lose=2)
+    plan = plan_of(tonight.dark, *cubes(tonight, 6))
+    costs = [dataclasses.replace(one.prediction, cpu_s=480.0) for one in plan.processes]
+    rows = [dataclasses.replace(one, prediction=cost) for one, cost in zip(plan.processes, costs, strict=True)]
+    plan = dataclasses.replace(plan, processes=tuple(rows))
+    here = site(window_per_worker=1, chunk_gb=1e-5)  # 16 planes of the toy
+    outcome = execute(plan, tonight.layout, tonight.frames, here, tonight.options(backend=backend))
+    assert outcome.counts == {State.DONE: 7}
+    assert any(len({one.task for one in bundle.calls}) > 1 for bundle in backend.bundles), "chunks share a bundle"
+    sent = Counter((call.process_id, call.task) for bundle in backend.bundles for call in bundle.calls)
+    assert set(sent.values()) == {1}
+
+
 @pytest.mark.parametrize("backend", ["serial", "local"])
 def test_one_bad_process_of_a_bundle_is_nobody_elses_business(tmp_path: Path, backend: str) -> None:
     tonight = night(tmp_path)

@@ -24,7 +24,7 @@ memory_per_worker_gb = {memory}
 # Chunks of one shard of the small night's planes: several tasks a process.
 chunk_gb = 0.0008
 # A busy machine needs a minute for a worker's first task; nothing else of this night takes seconds.
-task_hours = 0.015
+task_hours = 0.01
 
 [slurm]
 partition = "{partition}"

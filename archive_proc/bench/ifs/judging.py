@@ -28,7 +28,9 @@ from archive_proc.catalog.query import query
 from archive_proc.flow.judging import qc_rows
 from archive_proc.instruments.tables import load_tables
 from archive_proc.model.events import ProcessFailed
+from archive_proc.model.ids import ProductId, split_product_id
 from archive_proc.model.processes import Cause
+from archive_proc.model.records import ProcessRecord
 from archive_proc.storage.journal import read_journal
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.snapshots import find_current
@@ -104,21 +106,52 @@ def judge(
     dataset = spectra[-1].open()
     if not placed(known, scene, dataset):
         return Verdict(False, f"WRONG LABELS; {said}", names)
-    wrong = wrong_share(known, scene, lamp or find_lamp(own, raw, known), dataset)
+    scale = lamp or find_lamp(own, raw, known)
+    # Structure finer than the resolution of a channel is no wrong cube.
+    wrong = wrong_share(known, scene, scale, dataset, FIXED_FWHM_NM[known.mode] / 2)
+    sharp = wrong_share(known, scene, scale, dataset, None)
+    beside = "" if sharp is None else f" ({100 * sharp:.1f} % beside the truth as it is)"
     if wrong is not None and wrong <= WRONG_SHARE:
-        return Verdict(True, "right" + (f"; {said}" if named else ""), names)
-    share = "scale unknown" if wrong is None else f"{100 * wrong:.0f} % of elements wrong"
-    return Verdict(bool(named), f"{share}; {said}" if named else f"WRONG: {share}, nothing said", names)
+        return Verdict(True, f"right{beside}" + (f"; {said}" if named else ""), names)
+    share = "scale unknown" if wrong is None else f"{100 * wrong:.0f} % of elements wrong{beside}"
+    # Who takes a wrong cube reads what is said of it and of what it is made from, not of the night's other products.
+    if _said_of(lineage(own.records, spectra[-1].record)) - ordinary:
+        return Verdict(True, f"{share}; {said}", names)
+    return Verdict(
+        False, f"WRONG: {share}, and nothing that it is made from says so" + f"; {said}" * bool(named), names
+    )
+
+
+def lineage(records: Sequence[ProcessRecord], last: ProcessRecord) -> tuple[ProcessRecord, ...]:
+    """A process and those that its inputs come from, all the way up."""
+    by_id = {one.process_id: one for one in records}
+    found: dict[str, ProcessRecord] = {}
+    asked = [last]
+    while asked:
+        one = asked.pop()
+        if one.process_id in found:
+            continue
+        found[one.process_id] = one
+        inputs = [each for each in one.process.inputs if each.kind == "product"]
+        above = [split_product_id(ProductId(each.input_id))[0] for each in inputs]
+        asked += [by_id[process_id] for process_id in above if process_id in by_id]
+    return tuple(found.values())
+
+
+def _said_of(records: Sequence[ProcessRecord]) -> frozenset[str]:
+    """Codes of remarks, and figures beyond their limits with their codes."""
+    names: set[str] = set()
+    limits = load_tables().qc
+    for record in records:
+        names |= {one.code for one in record.remarks}
+        beyond = qc_rows(record.process, record.qc, limits)[1]
+        names |= {f"{one.row.code} {one.row.metric} {one.verdict}s" for one in beyond}
+    return frozenset(names)
 
 
 def _named(archive: Path, own: Archive, refused: Sequence[str]) -> frozenset[str]:
     """Codes of failures, of remarks, of issues that warn or block, and figures beyond their limits with their codes."""
-    names = set(refused)
-    limits = load_tables().qc
-    for record in own.records:
-        names |= {one.code for one in record.remarks}
-        beyond = qc_rows(record.process, record.qc, limits)[1]
-        names |= {f"{one.row.code} {one.row.metric} {one.verdict}s" for one in beyond}
+    names = {*refused, *_said_of(own.records)}
     opened = Opened.open(archive)
     names |= {one.code for one in opened.campaign.understanding.issues if one.severity != "note"}
     return frozenset(names)
@@ -136,12 +169,16 @@ def placed(known: Known, scene: Scene, arrays: Variables) -> bool:
     return bool(np.mean((rows >= 0) & (far < PLACED_PX)) > PLACED_SHARE)
 
 
-def wrong_share(known: Known, scene: Scene, lamp: Lamp | None, arrays: Variables) -> float | None:
-    """Share of unflagged elements in usable planes that are catastrophically wrong; None without a lenslet flat."""
+def wrong_share(
+    known: Known, scene: Scene, lamp: Lamp | None, arrays: Variables, fwhm_nm: float | None
+) -> float | None:
+    """Share of unflagged elements in usable planes that are catastrophically wrong; None without a lenslet flat.
+
+    `fwhm_nm`: of the resolution that the truth is brought to, None: it stays as it is.
+    """
     if lamp is None:
         return None
-    # Structure finer than the resolution of a channel is no wrong cube.
-    one = compare(known, scene, to_spectra(known, scene, arrays), lamp, fwhm_nm=FIXED_FWHM_NM[known.mode] / 2)
+    one = compare(known, scene, to_spectra(known, scene, arrays), lamp, fwhm_nm=fwhm_nm)
     usable = np.asarray(arrays["usable"], bool)[file_of(arrays, scene)]
     kept = usable[:, None, None] & ~one.flagged & one.scored[None, :, None] & one.core[None, None, :]
     if not kept.any():

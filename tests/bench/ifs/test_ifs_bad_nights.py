@@ -1,12 +1,13 @@
 """Bad nights are what their names say; labels that slip and cubes that are wrong do not pass for right."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from small_ifs_set import BANDWIDTH_NM, WAVELENGTH_NM, lamp_of, right_spectra, small_known
 
-from archive_proc.bench.ifs.judging import placed, wrong_share
+from archive_proc.bench.ifs.judging import lineage, placed, wrong_share
 from archive_proc.bench.ifs.raw_set import read_raw_set
 from archive_proc.bench.ifs.troubles import TROUBLES, chosen_troubles, plain_night
 from archive_proc.errors import MisuseError
@@ -131,9 +132,26 @@ def test_a_cube_that_is_wrong_in_usable_planes_is_seen():
     known = small_known()
     scene, lamp = known.scene("uniform"), lamp_of(known)
     right = arrays_of(known)
-    assert wrong_share(known, scene, lamp, right) == 0.0
+    assert wrong_share(known, scene, lamp, right, None) == 0.0
     wrong = {**right, "flux": 1.3 * right["flux"]}
-    assert wrong_share(known, scene, lamp, wrong) == 1.0
-    assert wrong_share(known, scene, lamp, {**wrong, "usable": np.zeros(scene.planes, bool)}) == 0.0
-    assert wrong_share(known, scene, lamp, {**wrong, "flags": np.ones_like(right["flags"])}) == 0.0
-    assert wrong_share(known, scene, None, right) is None
+    assert wrong_share(known, scene, lamp, wrong, None) == 1.0
+    assert wrong_share(known, scene, lamp, {**wrong, "usable": np.zeros(scene.planes, bool)}, None) == 0.0
+    assert wrong_share(known, scene, lamp, {**wrong, "flags": np.ones_like(right["flags"])}, None) == 0.0
+    assert wrong_share(known, scene, None, right, None) is None
+
+
+def test_what_a_cube_is_made_from_is_asked_all_the_way_up_and_nothing_beside_it():
+    def record(name, *above):
+        inputs = [SimpleNamespace(kind="product", input_id=f"{one}.dark") for one in above]
+        process = SimpleNamespace(inputs=[*inputs, SimpleNamespace(kind="file", input_id="SPHER.1")])
+        return SimpleNamespace(process_id=name, process=process)
+
+    ids = {name: name * 32 for name in "abcdef"}
+    dark, flat, wave = (
+        record(ids["a"]),
+        record(ids["b"], ids["a"]),
+        record(ids["c"], ids["b"], ids["a"]),
+    )
+    cube, other = record(ids["d"], ids["c"], ids["f"]), record(ids["e"], ids["a"])
+    found = lineage([dark, flat, wave, cube, other], cube)
+    assert {one.process_id for one in found} == {ids[name] for name in "abcd"}

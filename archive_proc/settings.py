@@ -99,6 +99,8 @@ class SiteProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Worker processes, one thread each; 0: one a core."""
     memory_per_worker_gb: float = 4.0
     """A process that predicts more is refused before the run; a worker above 95 % of it is restarted."""
+    larger_workers_gb: tuple[float, ...] = ()
+    """Memory of larger workers that are started when a process needs one."""
     chunk_gb: float = 0.5
     """Raw pixels in one chunk, GB (10^9 bytes of float32): the unit a worker executes."""
     calibration_cache_gb: float = 1.0
@@ -162,6 +164,8 @@ def parse_site(text: str, source: str) -> SiteProfile:
     ):
         if getattr(profile, key) < 0:
             raise _wrong(source, f"{key} must not be negative")
+    if any(one <= 0 for one in profile.larger_workers_gb):
+        raise _wrong(source, "larger_workers_gb must be positive")
     if profile.backend != "slurm":
         if profile.slurm is not None:
             raise _wrong(source, f"table [slurm] with backend = {profile.backend!r}")

@@ -40,6 +40,7 @@ def command(
     """
     import os
 
+    from archive_proc.execution.memory_sizes import sizes_gb
     from archive_proc.flow.collector import paused
     from archive_proc.planning.show import Room, plan_lines
     from archive_proc.planning.text import plan_to_json
@@ -61,7 +62,7 @@ def command(
     quota = tightest(allowances(archive.root), files=False)
     room = Room(
         workers=profile.workers or os.cpu_count() or 1,
-        memory_gb=profile.memory_per_worker_gb,
+        memory_gb=max(sizes_gb(profile), default=None),
         free_bytes=free,
         quota_bytes=None if quota is None else quota.left_bytes,
         free_inodes=inodes,

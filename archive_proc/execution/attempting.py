@@ -9,6 +9,7 @@ from archive_proc.errors import InputError
 from archive_proc.execution.adoption import adopt, renew
 from archive_proc.execution.cookbooks import Cookbook, cookbook
 from archive_proc.execution.liveness import Writer, this_writer
+from archive_proc.execution.memory_sizes import MARGIN
 from archive_proc.execution.outcome import RunOptions
 from archive_proc.execution.preflight import roots_gone
 from archive_proc.execution.spec import AttemptDir, AttemptSpec, attempts, write_spec
@@ -98,6 +99,7 @@ class Attempts:
             size=size,
             chunk=chunk,
             passes=len(recipe.passes),
+            needs_gb=MARGIN * planned.prediction.memory_gb,
             chunked=recipe.axis == "planes" and size.planes > chunk,
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from archive_proc.execution.calls import Bundle, TaskCall, WorkerSettings
+from archive_proc.execution.memory_sizes import MARGIN, fitting_gb
 from archive_proc.execution.ready import Entry, ReadyQueue
 from archive_proc.execution.work import ProcessWork
 from archive_proc.model.ids import ProcessId
@@ -26,6 +27,10 @@ class Bundler:
     """What could be sent now (inputs committed, or tasks waiting), and the bundles made of it."""
 
     settings: WorkerSettings
+    sizes: tuple[float, ...] = ()
+    """Memory of the workers there are, GB, the normal ones first; empty: not limited."""
+    one_machine: bool = False
+    """A process that needs a larger worker has the machine for itself."""
     window: int = 1
     """Bundles that are in flight at a time."""
     queue: ReadyQueue = field(default_factory=ReadyQueue)
@@ -33,14 +38,24 @@ class Bundler:
 
     def add(self, planned: PlannedProcess, priority: float) -> None:
         """A process that nobody has begun with."""
-        process = planned.process
-        self.queue.push(Entry(process.process_id, priority, planned.prediction.cpu_s, _group(process)))
+        process, larger = planned.process, self._larger(MARGIN * planned.prediction.memory_gb)
+        group = "" if larger else _group(process)
+        alone = bool(larger) and self.one_machine
+        self.queue.push(Entry(process.process_id, priority, planned.prediction.cpu_s, group, alone, larger))
+
+    def _larger(self, needs_gb: float) -> float:
+        """Size of the larger worker that is needed; 0 for a normal one."""
+        size = fitting_gb(self.sizes, needs_gb)
+        return size if self.sizes and size > self.sizes[0] else 0.0
 
     def add_work(self, work: ProcessWork) -> None:
         """A process with waiting tasks; in chunks, or to be tried alone, it travels with no other."""
-        group = "" if work.chunked or work.alone else _group(work.process)
+        larger = self._larger(work.needs_gb)
+        work.had_gb = larger or (self.sizes[0] if self.sizes else 0.0)
+        alone = work.alone or (bool(larger) and self.one_machine)
+        group = "" if work.chunked or alone or larger else _group(work.process)
         seconds = work.planned.prediction.cpu_s / work.tasks
-        self.queue.push(Entry(work.process.process_id, work.priority, seconds, group, work.alone))
+        self.queue.push(Entry(work.process.process_id, work.priority, seconds, group, alone, larger))
 
     @property
     def wanted_s(self) -> float:
@@ -73,7 +88,13 @@ class Bundler:
                 calls.append(task)
                 seconds += mate.seconds
         self._made += 1
-        return Bundle(number=self._made, settings=self.settings, calls=tuple(calls), seconds=seconds)
+        return Bundle(
+            number=self._made,
+            settings=self.settings,
+            calls=tuple(calls),
+            seconds=seconds,
+            memory_gb=lead.memory_gb,
+        )
 
 
 def _group(process: Process) -> str:

@@ -74,6 +74,8 @@ class Bundle:
     """In this order, each of another process. What becomes of one touches none of the others."""
     seconds: float = 0.0
     """Predicted, all calls."""
+    memory_gb: float = 0.0
+    """Of the larger worker that it needs; 0: a normal one will do."""
 
     @property
     def key(self) -> str:

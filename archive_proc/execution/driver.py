@@ -21,11 +21,12 @@ from archive_proc.execution.calls import Bundle, Task, TaskCall, TaskReport
 from archive_proc.execution.failures import facts_of
 from archive_proc.execution.ledger import Ledger
 from archive_proc.execution.liveness import host_name
+from archive_proc.execution.memory_sizes import fitting_gb
 from archive_proc.execution.meters import read_mark
 from archive_proc.execution.outcome import RunOutcome
 from archive_proc.execution.publishing import Publisher
 from archive_proc.execution.receipts import Meters, receipt_of
-from archive_proc.execution.retrying import Lost, Verdict, after_failure, after_loss, failed_event
+from archive_proc.execution.retrying import Lost, Rules, Verdict, after_failure, after_loss, failed_event
 from archive_proc.execution.schedule import Schedule
 from archive_proc.execution.stopping import DISK_FULL, ROOT_GONE, Stopper
 from archive_proc.execution.work import ProcessWork, Size
@@ -248,6 +249,7 @@ class Driver:
             self._free(self.ledger.done(process_id, 0, host_name(), Meters(), note))
             return None
         self._works[process_id] = work
+        work.had_gb = fitting_gb(self.bundler.sizes, work.needs_gb)
         self.ledger.running(process_id, work.attempt)
         work.waiting = work.open_tasks()
         return work
@@ -283,11 +285,14 @@ class Driver:
         if report.sealed:
             self._sealed(work, report)
         elif report.failure is not None:
-            site, options = self.attempts.site, self.attempts.options
-            verdict = after_failure(work, report.failure, site.max_retries, options.back_off_s)
+            verdict = after_failure(work, report.failure, self._rules)
             self._task_failed(work, task, verdict, report)
         elif not report.stopped:
             work.finish(task)
+
+    @property
+    def _rules(self) -> Rules:
+        return Rules(self.attempts.site.max_retries, self.attempts.options.back_off_s, self.bundler.sizes)
 
     def _sealed(self, work: ProcessWork, report: TaskReport | None) -> None:
         work.ended = True
@@ -313,9 +318,8 @@ class Driver:
             work.finish(task)
             return
         mark, fault = read_mark(directory, task)
-        site, options = self.attempts.site, self.attempts.options
         end = self.backend.job_end(mark.writer) if mark is not None else None
-        verdict = after_loss(work, mark, Lost(why, fault, end), site.max_retries, options.back_off_s)
+        verdict = after_loss(work, mark, Lost(why, fault, end), self._rules)
         if verdict.facts is not None:
             self._task_failed(work, task, verdict, None)
             return

@@ -22,9 +22,11 @@ from archive_proc.execution.bundling import Bundler
 from archive_proc.execution.calls import WorkerSettings
 from archive_proc.execution.cookbooks import cookbook
 from archive_proc.execution.driver import Driver
+from archive_proc.execution.larger import WithLarger
 from archive_proc.execution.ledger import Ledger
 from archive_proc.execution.liveness import host_name, this_writer
 from archive_proc.execution.lock import Lease, acquire
+from archive_proc.execution.memory_sizes import sizes_gb
 from archive_proc.execution.meters import utc_now
 from archive_proc.execution.notifying import Notice, PauseNotifier
 from archive_proc.execution.outcome import RunOptions, RunOutcome
@@ -38,7 +40,7 @@ from archive_proc.model.events import RunEnded, RunStarted
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId, ProcessId, RunId
 from archive_proc.model.processes import Plan, PlannedProcess
-from archive_proc.settings import SiteProfile
+from archive_proc.settings import SiteProfile, SlurmProfile
 from archive_proc.storage.answers import is_full
 from archive_proc.storage.forms import SHARD_PLANES
 from archive_proc.storage.journal import JournalWriter
@@ -121,7 +123,11 @@ def _run(
                 ledger=Ledger(schedule=schedule, journal=journal, progress=progress, breaker=site.breaker),
                 attempts=attempts,
                 backend=backend,
-                bundler=Bundler(settings=_worker_settings(attempts, backend, str(stop_file.resolve()))),
+                bundler=Bundler(
+                    settings=_worker_settings(attempts, backend, str(stop_file.resolve())),
+                    sizes=sizes_gb(site),
+                    one_machine=site.backend == "local",
+                ),
                 stopper=stopper,
                 publisher=Publisher(
                     publish=_after_sync(options.publish, journal),
@@ -226,10 +232,16 @@ def backend_for(
     if site.backend == "slurm":
         from archive_proc.execution.slurm import DaskSlurm
 
-        return DaskSlurm(site, directory, min(site.workers, useful))
+        def jobs(size_gb: float) -> Backend:
+            slurm = msgspec.structs.replace(site.slurm or SlurmProfile(), workers_per_job=1, job_memory_gb=0.0)
+            larger = msgspec.structs.replace(site, memory_per_worker_gb=size_gb, slurm=slurm)
+            return DaskSlurm(larger, directory / f"workers-{size_gb:g}-gb", 1)
+
+        return WithLarger(DaskSlurm(site, directory, min(site.workers, useful)), jobs)
     from archive_proc.execution.clusters import DaskLocal
 
-    return DaskLocal(min(site.workers or os.cpu_count() or 1, useful), site.memory_per_worker_gb)
+    workers = min(site.workers or os.cpu_count() or 1, useful)
+    return WithLarger(DaskLocal(workers, site.memory_per_worker_gb), lambda size_gb: DaskLocal(1, size_gb))
 
 
 def _worker_settings(attempts: Attempts, backend: Backend, stop_file: str) -> WorkerSettings:

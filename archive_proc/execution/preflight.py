@@ -9,6 +9,7 @@ from pathlib import Path
 
 from archive_proc.errors import MisuseError, PreconditionError
 from archive_proc.execution.cookbooks import Cookbook
+from archive_proc.execution.memory_sizes import sizes_gb
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import shown
 from archive_proc.model.processes import PlannedProcess
@@ -227,14 +228,15 @@ def _clocks(layout: Layout) -> tuple[str, ...]:
 
 def _memory(site: SiteProfile, to_run: Sequence[PlannedProcess]) -> None:
     largest = max(to_run, key=lambda one: one.prediction.memory_gb, default=None)
-    if largest is None or not site.memory_per_worker_gb:
+    sizes = sizes_gb(site)
+    if largest is None or not sizes:
         return
     needed = largest.prediction.memory_gb
-    if needed * MARGIN > site.memory_per_worker_gb:
+    if needed * MARGIN > sizes[-1]:
         raise PreconditionError(
             "AP-RUN-033",
-            f"{largest.process.recipe} needs about {needed:.1f} GB, a worker has {site.memory_per_worker_gb:.1f}",
+            f"{largest.process.recipe} needs about {needed:.1f} GB, the largest worker has {sizes[-1]:.1f}",
             subject=f"process {largest.process.process_id[:12]}",
-            remedy=f"memory_per_worker_gb = {needed * MARGIN:.1f} or more in the site's profile, with fewer workers if "
-            "need be",
+            remedy=f"larger_workers_gb = [{needed * MARGIN:.1f}] or more in the site's profile, where there is such a "
+            "machine; or plan without it",
         )

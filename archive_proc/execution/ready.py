@@ -22,6 +22,8 @@ class Entry:
     """Processes of one group share their calibrations and may travel together; empty: with none."""
     alone: bool = False
     """To be tried with nothing else in flight."""
+    memory_gb: float = 0.0
+    """Of the larger worker that it needs; 0: a normal one will do."""
 
     @property
     def _place(self) -> tuple[float, ProcessId]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from archive_proc.execution.backends import JobEnd
@@ -34,26 +35,45 @@ class Verdict:
     """It has killed a worker too often."""
 
 
-def after_failure(work: ProcessWork, facts: FailureFacts, max_retries: int, back_off_s: float) -> Verdict:
-    """Infra: elsewhere, later. Memory: once more, alone. Data, code and config never heal by themselves.
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a site allows."""
+
+    max_retries: int
+    back_off_s: float
+    """Before the first retry of an `infra` failure; doubles."""
+    sizes: tuple[float, ...] = ()
+    """Memory of its workers, GB, ascending; empty: not limited."""
+
+
+def after_failure(work: ProcessWork, facts: FailureFacts, rules: Rules) -> Verdict:
+    """Infra: elsewhere, later. Memory: with more of it, at last alone. Data, code and config never heal by themselves.
 
     A full disk stops the run; it is never the end of a process.
     """
-    return Verdict(facts, _may_retry(work, facts, max_retries, back_off_s) or facts.disk_full)
+    return Verdict(facts, _may_retry(work, facts, rules) or facts.disk_full)
 
 
-def _may_retry(work: ProcessWork, facts: FailureFacts, max_retries: int, back_off_s: float) -> bool:
+def _may_retry(work: ProcessWork, facts: FailureFacts, rules: Rules) -> bool:
     if work.retrying and facts.cause in (Cause.INFRA, Cause.MEMORY):
         return True  # another chunk of an attempt that is given up already
     if facts.cause is Cause.INFRA:
         work.retries += 1
-        work.not_before = time.monotonic() + back_off_s * 2 ** (work.retries - 1)
-        return work.retries <= max_retries
+        work.not_before = time.monotonic() + rules.back_off_s * 2 ** (work.retries - 1)
+        return work.retries <= rules.max_retries
     if facts.cause is Cause.MEMORY:
-        work.memory_retries += 1
-        work.alone = True
-        return work.memory_retries <= MEMORY_RETRIES
+        return _more_memory(work, rules.sizes, 1.5)
     return False
+
+
+def _more_memory(work: ProcessWork, sizes: Sequence[float], factor: float) -> bool:
+    """More than it had, up to the largest worker there is; there once more with nothing else in flight."""
+    if sizes and work.had_gb < sizes[-1]:
+        work.needs_gb = factor * work.had_gb
+        return True
+    work.memory_retries += 1
+    work.alone = True
+    return work.memory_retries <= MEMORY_RETRIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +88,7 @@ class Lost:
     """How the job of its worker ended; None where that lives, or there is none."""
 
 
-def after_loss(work: ProcessWork, mark: Mark | None, lost: Lost, max_retries: int, back_off_s: float) -> Verdict:
+def after_loss(work: ProcessWork, mark: Mark | None, lost: Lost, rules: Rules) -> Verdict:
     """No answer: the mark on disk tells whether the task was executing, and whether its worker is dead.
 
     Without a mark it is a bystander of another task's death, or its answer died on the way. Where the worker's job
@@ -78,7 +98,7 @@ def after_loss(work: ProcessWork, mark: Mark | None, lost: Lost, max_retries: in
     if mark is None:
         work.losses += not work.retrying
         if work.losses > FREE_LOSSES:
-            return after_failure(work, lost_too_often(work.losses, why), max_retries, back_off_s)
+            return after_failure(work, lost_too_often(work.losses, why), rules)
         return Verdict(None, again=True)
     if hung(fault):
         work.kills += not work.retrying  # but never alone: the others would wait for as long again
@@ -89,13 +109,16 @@ def after_loss(work: ProcessWork, mark: Mark | None, lost: Lost, max_retries: in
         work.interruptions += not work.retrying
         return Verdict(ended, again=work.interruptions < INTERRUPTIONS)
     if ended is not None:
-        return after_failure(work, ended, max_retries, back_off_s)
+        return after_failure(work, ended, rules)
     living = alive(mark.writer)
     # Of another host only Dask can tell: it lost the worker while its job goes on, so the nanny starts another.
     dead = living is False or (living is None and why.startswith("KilledWorker"))
     if end is None and not fault and not dead:
-        return after_failure(work, no_answer(mark.writer, why), max_retries, back_off_s)
-    work.kills += not work.retrying  # several chunks of one attempt count once
+        return after_failure(work, no_answer(mark.writer, why), rules)
+    if not work.retrying:  # several chunks of one attempt count once
+        work.kills += 1
+        if not fault and rules.sizes and work.had_gb < rules.sizes[-1]:
+            _more_memory(work, rules.sizes, 2.0)  # by SIGKILL: most often for memory, and nobody knows its peak
     work.alone = True
     again = work.kills < KILLS
     return Verdict(killed_its_worker(fault, end), again, poison=not again)

@@ -78,6 +78,10 @@ class ProcessWork:
     in_flight: set[Task] = field(default_factory=set)
     retries: int = 0
     memory_retries: int = 0
+    needs_gb: float = 0.0
+    """Memory it needs: predicted, then more each time that was too little."""
+    had_gb: float = 0.0
+    """Of the worker it was last sent to; 0: not limited."""
     kills: int = 0
     interruptions: int = 0
     """Times that a job ended under it since one of its tasks was done."""

@@ -11,7 +11,7 @@ from toy_night import night
 
 from archive_proc.execution.calls import Task
 from archive_proc.execution.meters import marked, read_mark
-from archive_proc.execution.retrying import KILLS, Lost, after_loss
+from archive_proc.execution.retrying import KILLS, Lost, Rules, after_loss
 from archive_proc.execution.spec import AttemptDir
 from archive_proc.execution.work import ProcessWork, Size
 from archive_proc.model.processes import Cause
@@ -37,7 +37,7 @@ def test_a_task_that_hangs_ends_its_process_and_is_quarantined_after_three_tries
     verdicts = []
     for _ in range(KILLS):
         work.retrying = False
-        verdicts.append(after_loss(work, mark, Lost("its worker is gone", fault), 2, 0.0))
+        verdicts.append(after_loss(work, mark, Lost("its worker is gone", fault), Rules(2, 0.0)))
     assert [(one.again, one.poison) for one in verdicts] == [(True, False), (True, False), (False, True)]
     facts = verdicts[-1].facts
     assert facts is not None

@@ -1,7 +1,8 @@
 """A stand-in cookbook whose truth is arithmetic: small recipes that behave, and some that do not.
 
 `behave` decides: "" well; "data", "code", "memory" raise; "kill" ends its worker by SIGKILL, "crash" by SIGSEGV;
-"flaky:PATH" fails like a lost disk until PATH has two lines; "slow:S" sleeps S seconds a block.
+"flaky:PATH" fails like a lost disk until PATH has two lines; "eat:MB" holds so much
+memory for a while; "slow:S" sleeps S seconds a block.
 """
 
 from __future__ import annotations
@@ -118,6 +119,10 @@ def misbehave(behave: str) -> None:
                 stream.write("x\n")
             if len(path.read_text().splitlines()) < 3:
                 raise OSError(errno.ESTALE, "Stale file handle")
+        case "eat":
+            held = np.ones(int(rest) * 125_000)
+            time.sleep(3)
+            del held
         case "slow":
             time.sleep(float(rest))
 

@@ -123,7 +123,9 @@ def test_a_process_that_kills_its_worker_is_quarantined_after_three_tries_and_ta
     assert "killed its worker" in failure.message
     events = read_journal(tonight.layout.journal(outcome.run_id)).events
     failed = [one for one in events if isinstance(one, ProcessFailed)]
-    assert {one.process_id for one in failed} == {poison.process_id}, "nobody else is blamed"
+    # A nanny in trouble may close a worker under somebody else's task: that one is tried again, and not blamed.
+    assert {one.process_id for one in failed if one.code != "AP-RUN-016"} == {poison.process_id}, "nobody is blamed"
+    failed = [one for one in failed if one.process_id == poison.process_id]
     # Two chunks of the first attempt may kill a worker each at the same moment: one kill, two lines.
     assert [one.final for one in failed] in ([False, False, True], [False, False, False, True])
     assert [one.poison for one in failed] == [one.final for one in failed]

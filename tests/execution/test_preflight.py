@@ -39,7 +39,7 @@ def refused(tonight: Night, code: str, says: str, **profile: object) -> None:
 
 def test_the_largest_process_must_fit_into_a_worker_with_a_tenth_to_spare(tmp_path: Path) -> None:
     tonight = predicting(night(tmp_path), memory_gb=1.9)
-    refused(tonight, "AP-RUN-033", "needs about 1.9 GB, a worker has 2.0", memory_per_worker_gb=2.0)
+    refused(tonight, "AP-RUN-033", "needs about 1.9 GB, the largest worker has 2.0", memory_per_worker_gb=2.0)
     assert run(tonight, memory_per_worker_gb=2.1).exit_status == 0
 
 

@@ -33,6 +33,9 @@ def command() -> None:
     "--products-only", is_flag=True, help="IFS, with --measure: without the reductions to compare with (3 min)."
 )
 @click.option(
+    "--curve", is_flag=True, help="IFS, with --measure: bias against noise for several strengths of the prior instead."
+)
+@click.option(
     "--bad-nights",
     metavar="none|table|all|NAMES",
     default="table",
@@ -58,6 +61,7 @@ def accuracy(
     bad_nights: str,
     bad_nights_only: bool,
     products_only: bool,
+    curve: bool,
     measure: str | None,
     work: str | None,
     as_json: bool,
@@ -76,7 +80,7 @@ def accuracy(
 
     if arm == "ifs":
         report = (
-            _measured_ifs(samples, raw, measure, products_only=products_only)
+            _measured_ifs(samples, raw, measure, products_only=products_only, curve=curve)
             if measure is not None
             else _ifs(samples, seeds, modes, bad_nights, work, bad_only=bad_nights_only)
         )
@@ -107,14 +111,15 @@ def _numbers(seeds: str) -> tuple[int, ...]:
         raise MisuseError("AP-CLI-007", "are not numbers", subject=f"--seeds {seeds}", remedy="--seeds 1,2,3") from None
 
 
-def _measured_ifs(samples: str | None, raw: str | None, measure: str, *, products_only: bool) -> Report:
+def _measured_ifs(samples: str | None, raw: str | None, measure: str, *, products_only: bool, curve: bool) -> Report:
     from archive_proc.bench.ifs.bench import measure_ifs, night_of
 
     if samples is None:
         raise MisuseError(
             "AP-CLI-007", "--measure needs --samples", subject="bench accuracy ifs", remedy="name the truth's folder"
         )
-    return measure_ifs(Path(measure), night_of(Path(samples), Path(raw) if raw else None), products_only=products_only)
+    night = night_of(Path(samples), Path(raw) if raw else None)
+    return measure_ifs(Path(measure), night, products_only=products_only, curve=curve)
 
 
 def _ifs(

@@ -45,8 +45,12 @@ class FitPlan:
     model_error: float = 0.02
     """Of the brightest pixels, relative: what the model is not trusted to better."""
     edge: float = 10.0
-    """Weight of pixels near lenslets that lack a neighbour, over what noise gives them. They alone tell wings from the
-    neighbours' light, and what the model cannot do is the same in all the others: a hundred to one, they outvote."""
+    """Weight of pixels near lenslets that lack a neighbour, over what noise gives them, at the most. They alone tell
+    wings from the neighbours' light, and what the model cannot do is the same in all the others: a hundred to one, they
+    outvote."""
+    distrust: float = 13.0
+    """What chi squared less one, of all the others, adds to that weight. Where the model explains the frame to its
+    noise nobody is outvoted, and the few at the edge would bring in nothing but their own noise."""
     smooth: float = 4e-7
     """Weight of second differences between nodes, growing with radius, relative to a node's information."""
     negative: float = 1e-3
@@ -142,7 +146,11 @@ def fit_laser_frame(
         model = widened(model, degrees[turn])
         light = np.maximum(image, 0.0) if turn else np.maximum(data, 0.0)
         weight = (good / (light + noise + (plan.model_error * light) ** 2)).astype(np.float32)
-        weight[edge] *= np.float32(plan.edge)
+        if turn > len(plan.iterations) - 3:
+            weight[edge] *= np.float32(edge_weight(plan, _chi(data - image, image, noise, good & ~edge)))
+        else:
+            # Until PSFlets vary over the field, chi tells nothing.
+            weight[edge] *= np.float32(plan.edge)
         image = spot_image(model, spots, data.shape) + far
         found = _corrections(model, spots, data - image, weight)
         spots = _move(spots, found).spots
@@ -161,11 +169,21 @@ def fit_laser_frame(
         shines = shines and (scattered > 0.0 or turn < len(plan.iterations) - 3)
         image = spot_image(model, spots, data.shape) + far
     last = _move(spots, _corrections(model, spots, data - image, weight))
-    away = ((data - image) / np.sqrt(np.maximum(image, 0.0) + noise))[good]
-    chi = 1.4826 * float(np.median(np.abs(away - np.median(away))))
+    chi = _chi(data - image, image, noise, good)
     bright = good & (image > _BRIGHT * np.percentile(image[good], 99.0))
     poor = float(np.sqrt(np.mean((data[bright] / image[bright] - 1.0) ** 2))) if bright.any() else np.inf
     return SpotFit(model, last.spots, last.measured, throughput, scattered, last.rms, last.used, chi, poor)
+
+
+def edge_weight(plan: FitPlan, chi: float) -> float:
+    """Weight of pixels at the edge of the field stop where all the others are explained to `chi`."""
+    return min(1.0 + plan.distrust * max(chi**2 - 1.0, 0.0), plan.edge)
+
+
+def _chi(residual: Float32, image: Float32, noise: Float32, where: NDArray[np.bool_]) -> float:
+    """Robust width of a residual over the noise of the model `image` and of the read-out."""
+    away = (residual / np.sqrt(np.maximum(image, 0.0) + noise))[where]
+    return 1.4826 * float(np.median(np.abs(away - np.median(away))))
 
 
 def _near(spots: Spots, lonely: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:

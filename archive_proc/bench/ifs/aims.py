@@ -87,6 +87,8 @@ AIMS: Mapping[str, Mapping[str, Aim]] = {
         "channel bias, uniform field, fixed resolution, worst": Aim("%", 4.0),
         "channel bias, uniform field, at half that width, rms": Aim("%"),
         "channel bias, uniform field, at half that width, worst": Aim("%"),
+        "channel bias, uniform field, both at fixed resolution, rms": Aim("%"),
+        "channel bias, uniform field, both at fixed resolution, worst": Aim("%"),
         "channel bias, star x transmission as weights, rms": Aim("%", 1.5),
         "channel bias, star x transmission as weights, worst": Aim("%", 4.5),
         **_BOTH,
@@ -98,6 +100,8 @@ AIMS: Mapping[str, Mapping[str, Aim]] = {
         "channel bias, uniform field, fixed resolution, worst": Aim("%"),
         "channel bias, uniform field, at half that width, rms": Aim("%"),
         "channel bias, uniform field, at half that width, worst": Aim("%"),
+        "channel bias, uniform field, both at fixed resolution, rms": Aim("%"),
+        "channel bias, uniform field, both at fixed resolution, worst": Aim("%"),
         **_BOTH,
     },
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from archive_proc.bench.figures import Figure, Report, across_seeds
 from archive_proc.bench.ifs.bad_nights import ReduceWith, bad_night_rows
+from archive_proc.bench.ifs.curve import curve_rows
 from archive_proc.bench.ifs.known import is_sample, load_sample, load_simulated
 from archive_proc.bench.ifs.night import Night, measure_night, product_rows, reference_values
 from archive_proc.bench.ifs.products import find_spectra, read_archive
@@ -121,11 +122,11 @@ def _on_request(night: Night, archive: Path, extract: Extract) -> None:
         extract(archive, scene.file_id)
 
 
-def measure_ifs(archive: Path, night: Night, *, products_only: bool = False) -> Report:
+def measure_ifs(archive: Path, night: Night, *, products_only: bool = False, curve: bool = False) -> Report:
     """Figures of a night that was reduced in `archive`, however that was done.
 
-    `products_only`: neither the references nor anything else is run. Raises InputError AP-SIM-006 when nothing of the
-    night was extracted.
+    `products_only`: neither the references nor anything else is run. `curve`: bias against noise instead
+    (`curve_rows`). Raises InputError AP-SIM-006 when nothing of the night was extracted.
     """
     sealed = read_archive(archive)
     scenes = [one for one in night.known.scenes if one.frame_type == "OBJECT"]
@@ -136,6 +137,8 @@ def measure_ifs(archive: Path, night: Night, *, products_only: bool = False) -> 
             subject=night.case,
             remedy="look at `check` and at the failures of the run",
         )
+    if curve:
+        return Report("accuracy ifs", curve_rows(night, archive))
     if products_only:
         return Report("accuracy ifs", product_rows(night, archive))
     return Report("accuracy ifs", measure_night(night, archive, reference_values(night), None))

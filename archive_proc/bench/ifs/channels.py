@@ -36,3 +36,18 @@ def blurred(flux: NDArray[np.floating], bin_edges: Float, channel_edges: Float, 
     kernel /= kernel.sum()
     spread = np.apply_along_axis(lambda row: np.convolve(row, kernel, mode="same"), 1, fine)
     return in_channels(spread, grid, channel_edges)
+
+
+def smeared(spectra: Float, channel_edges: Float, fwhm_nm: float) -> Float:
+    """(..., k) a product's channels, spread as a Gaussian of `fwhm_nm`; NaN where a channel that reaches them is.
+
+    With `blurred`, both stand at one resolution, whatever more the product shows.
+    """
+    middle = 0.5 * (channel_edges[1:] + channel_edges[:-1])
+    kernel = np.exp(-0.5 * ((middle[:, None] - middle) * 2.354820 / fwhm_nm) ** 2)
+    kernel[kernel < 1e-4] = 0.0
+    # Light that the first and the last channels would get from beyond is not asked for: they lie outside the core.
+    kernel /= kernel.sum(axis=0)
+    known = np.isfinite(spectra)
+    lost = (~known).astype(np.float64) @ (kernel > 0) > 0
+    return np.asarray(np.where(lost, np.nan, np.where(known, spectra, 0.0) @ kernel))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from archive_proc.bench.ifs.channels import FIXED_FWHM_NM
+from archive_proc.bench.ifs.channels import FIXED_FWHM_NM, smeared
 from archive_proc.bench.ifs.companions import companion_spectrum
 from archive_proc.bench.ifs.compared import Compared, as_shown, compare
 from archive_proc.bench.ifs.defects import catastrophic, flagged_share, touched
@@ -81,6 +81,11 @@ def _uniform(known: Known, reduced: Reduced) -> dict[str, Value]:
     fixed = FIXED_FWHM_NM[known.mode]
     for fwhm, what in ((fixed, "fixed resolution"), (fixed / 2, "at half that width")):
         found |= _bias(_compared(known, reduced, scene, fwhm_nm=fwhm), f"channel bias, uniform field, {what}")
+    alike = _compared(known, reduced, scene, fwhm_nm=fixed)
+    if alike is not None:
+        edges = reduced.spectra[scene.file_id].edges_nm
+        alike = replace(alike, found=smeared(alike.found, edges, fixed))
+    found |= _bias(alike, "channel bias, uniform field, both at fixed resolution")
     names = (
         "band flux, bias", "band flux, scatter of lenslets", "noise over photon limit, one channel",
         "noise over photon limit, 4-px sum", "measured over claimed sigma, one channel",

@@ -7,7 +7,7 @@ import pytest
 import scipy
 from small_ifs_set import BANDWIDTH_NM, READ_E, RESPONSE, WAVELENGTH_NM, lamp_of, right_spectra, small_known
 
-from archive_proc.bench.ifs.channels import blurred, in_channels
+from archive_proc.bench.ifs.channels import blurred, in_channels, smeared
 from archive_proc.bench.ifs.companions import companion_spectrum
 from archive_proc.bench.ifs.compared import as_shown, compare, through
 from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, centring_pull, core_of, pulls_width
@@ -84,6 +84,20 @@ def test_a_product_of_its_own_resolution_is_biased_at_another():
     sharp, wide = in_channels(flux, edges, channels), blurred(flux, edges, channels, 30.0)
     assert wide[0].max() < 0.6 * sharp[0].max()
     assert wide[0][5:-5].sum() == pytest.approx(sharp[0][5:-5].sum(), rel=1e-3)
+
+
+def test_a_sharp_product_is_right_where_both_are_blurred_alike():
+    fine = np.linspace(940.0, 1360.0, 841)
+    middle = 0.5 * (fine[1:] + fine[:-1])
+    light = 1.0 - 0.6 * np.exp(-0.5 * ((middle - 1130.0) / 12.0) ** 2)
+    edges = np.linspace(950.0, 1350.0, 36)
+    sharp, soft = in_channels(light[None], fine, edges)[0], blurred(light[None], fine, edges, 16.0)[0]
+    inside = slice(4, -4)
+    assert np.abs(sharp / soft - 1.0)[inside].max() > 0.1
+    assert np.abs(smeared(sharp, edges, 16.0) / soft - 1.0)[inside].max() < 0.01
+    holed = sharp.copy()
+    holed[10] = np.nan
+    assert np.isnan(smeared(holed, edges, 16.0)[[8, 10, 12]]).all()
 
 
 def test_a_product_that_shows_what_it_says_it_does_is_right_at_its_own_resolution(known, lamp):

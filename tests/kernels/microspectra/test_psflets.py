@@ -11,7 +11,7 @@ from archive_proc.kernels.dispersion import field_terms
 from archive_proc.kernels.lenslets import ADJACENT, FieldStop, all_lenslets
 from archive_proc.kernels.loops.spots import add_spots, gather_spots
 from archive_proc.kernels.psflet_equations import Change, LaserEquations, Spots, moments, spot_image
-from archive_proc.kernels.psflet_fit import FitPlan, fit_laser_frame, widened
+from archive_proc.kernels.psflet_fit import FitPlan, edge_weight, fit_laser_frame, widened
 from archive_proc.kernels.psflets import NODES, WINDOW, split_columns, stamp
 
 LASERS = np.array([0.98772, 1.12371, 1.30937])
@@ -154,6 +154,14 @@ def test_psflets_places_and_throughputs_are_measured_from_a_laser_frame(laser_fr
     truth /= truth.sum()
     for columns in (slice(3, 6), slice(11, 14)):
         assert float(shape[:, columns].sum()) == pytest.approx(float(truth[:, columns].sum()), abs=0.0015)
+
+
+def test_the_edge_is_trusted_beyond_its_noise_as_far_as_the_model_is_wrong_elsewhere():
+    plan = FitPlan()
+    assert edge_weight(plan, 0.98) == 1.0
+    assert 1.0 < edge_weight(plan, 1.02) < 2.0
+    assert edge_weight(plan, 1.31) == edge_weight(plan, 3.0) == plan.edge
+    assert edge_weight(FitPlan(edge=1.0), 1.31) == 1.0
 
 
 def test_a_wider_model_keeps_what_it_had():

@@ -11,9 +11,10 @@ import numpy as np
 from archive_proc.archive import Archive
 from archive_proc.bench.commands import reduce_by_commands
 from archive_proc.bench.figures import Figure, Report
+from archive_proc.bench.limits import limit_figures
 from archive_proc.bench.plain_reduction import PlainCost, plain_cost
 from archive_proc.bench.run_records import RunRecords, read_records
-from archive_proc.bench.worker_time import idle_while_blocks_were_left, worker_time
+from archive_proc.bench.worker_time import Budget, idle_while_blocks_were_left, worker_time
 from archive_proc.model.events import TaskEnded
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId, RunId
@@ -106,7 +107,8 @@ def throughput_figures(records: RunRecords, plain: PlainCost | None) -> tuple[Fi
     figures += _masters(records, made)
     for recipe, sealed in made.items():
         figures += _recipe(records, recipe, sealed)
-    return (*figures, *_budget(records))
+    budget = worker_time(records)
+    return (*figures, *limit_figures(records, budget), *_budget(records, budget))
 
 
 def _science_planes(chain: Chain, made: Mapping[str, Sequence[ProcessRecord]]) -> int:
@@ -283,8 +285,7 @@ def _recipe(records: RunRecords, recipe: str, sealed: Sequence[ProcessRecord]) -
     return figures
 
 
-def _budget(records: RunRecords) -> list[Figure]:
-    budget = worker_time(records)
+def _budget(records: RunRecords, budget: Budget) -> list[Figure]:
     return [
         Figure(
             case="worker time",

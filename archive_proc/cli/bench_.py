@@ -164,6 +164,7 @@ def _ifs(
 @click.option("--filter", "filter_name", default="DB_H23", show_default=True, help="Filter to simulate.")
 @click.option("--small-files", is_flag=True, help="Simulate packed whole numbers: a seventh of the raw bytes.")
 @click.option("--to", metavar="TYPE", help="Reduce the simulated observation to this product type only.")
+@click.option("--site", metavar="NAME", help="Where the simulated observation is reduced [local].")
 @click.option("--workers", type=click.IntRange(1), help="Worker processes [one a core].")
 @click.option("--work", metavar="DIR", help="Where raw frames and archive are made, and stay [a temporary directory].")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -176,6 +177,7 @@ def throughput(
     filter_name: str,
     small_files: bool,
     to: str | None,
+    site: str | None,
     workers: int | None,
     work: str | None,
     as_json: bool,
@@ -199,7 +201,8 @@ def throughput(
             chosen = archive.run_id(run)
         report = bench_run(archive, chosen)
     else:
-        options = (*(("--to", to) if to else ()), *(("--workers", str(workers)) if workers else ()))
+        place = ("--site", site) if site else ()
+        options = (*place, *(("--to", to) if to else ()), *(("--workers", str(workers)) if workers else ()))
         with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
             report = bench_simulated(
                 planes,

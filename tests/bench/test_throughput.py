@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archive_proc.bench.limits import CHAIN, WAITING, limit_figures
 from archive_proc.bench.run_records import RunRecords, Stretch
 from archive_proc.bench.throughput import ENGINE_NAME, throughput_figures
 from archive_proc.bench.worker_time import BETWEEN, CATEGORIES, IDLE, idle_while_blocks_were_left, worker_time
@@ -16,7 +17,7 @@ from archive_proc.model.events import TaskEnded, WorkerReady
 from archive_proc.model.frames import Arm
 from archive_proc.model.ids import PlanId, ProcessId, RunId
 from archive_proc.model.phases import Phase, PhaseCost
-from archive_proc.model.processes import Process, Subject
+from archive_proc.model.processes import Process, ProcessInput, Subject
 from archive_proc.model.records import Environment, ProcessRecord
 
 NAMES = (*CATEGORIES.values(), BETWEEN, IDLE)
@@ -135,6 +136,26 @@ def test_a_worker_without_a_block_is_idle_and_the_ragged_end_is_not_counted() ->
     assert idle_while_blocks_were_left(late, 2) == (0.0, 0.25)
     assert idle_while_blocks_were_left(blocks((1, 0, 10), (1, 10, 10), (1, 20, 1), (1, 21, 1)), 2) == (0.0, 1.0)
     assert idle_while_blocks_were_left(even[:3], 2) == ()
+
+
+def test_a_run_says_what_limited_it() -> None:
+    def limit(*spans: tuple[float, float]) -> tuple[float | None, str]:
+        tasks = tuple(task(start, {Phase.BLOCK: wall}, pid=at) for at, (start, wall) in enumerate(spans))
+        ids = [ProcessId(f"{at:032x}") for at in range(len(spans))]
+        tasks = tuple(replace(one, process_id=pid) for one, pid in zip(tasks, ids, strict=True))
+        (sealed,) = made_record(tasks).sealed
+        made = [replace(sealed, process=replace(sealed.process, process_id=pid)) for pid in ids]
+        # The last one is made of the first.
+        link = ProcessInput("dark", "product", f"{ids[0]}.irdis_dark", "")
+        made[-1] = replace(made[-1], process=replace(made[-1].process, inputs=(link,)))
+        end = max(start + wall for start, wall in spans)
+        run = RunRecords(RunId("1" * 32), (Stretch(0.0, end, 2, (), tasks),), tuple(made))
+        figures = limit_figures(run, worker_time(run))
+        return figures[0].value, figures[-1].reference
+
+    assert limit((0.0, 50.0), (0.0, 90.0), (50.0, 50.0)) == (100.0, f"limited by {CHAIN}")
+    assert limit((0.0, 50.0), (50.0, 50.0), (130.0, 20.0)) == (pytest.approx(100 * 70 / 150), f"limited by {WAITING}")
+    assert limit((0.0, 50.0), (0.0, 99.0), (70.0, 29.0), (60.0, 10.0)) == (pytest.approx(100.0), f"limited by {CHAIN}")
 
 
 def test_memory_that_grows_along_a_sequence_is_a_missed_aim() -> None:

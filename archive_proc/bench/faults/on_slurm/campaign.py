@@ -21,18 +21,21 @@ BRIEF_PAUSE_S = 1.5
 SEQUENCES = 3
 ROUNDS: Sequence[Round] = (
     Round(
-        strikes=("scancel", "kill worker", "kill driver", "kill nanny"),
+        strikes=("scancel", "scancel", "kill worker", "kill worker", "kill nanny", "kill driver", "kill driver"),
         spoils=("raw file corrupt", "calibration unreadable", "task raises", "task segfaults"),
     ),
+    Round(strikes=("disk fills up", "scancel", "scancel", "kill worker", "kill nanny")),
     Round(
-        strikes=("scancel", "kill worker", "requeue"),
+        strikes=("slurmctld away", "scancel", "scancel", "kill worker", "kill worker", "kill driver"),
+        spoils=("calibration unreadable", "raw file corrupt"),
+    ),
+    Round(brief=True, strikes=("kill worker", "kill nanny"), spoils=("task segfaults", "task raises")),
+    Round(
+        strikes=("scancel", "kill worker", "kill worker", "kill driver", "requeue", "requeue"),
         spoils=("memory over the nanny's limit", "memory over the job's --mem", "task hangs"),
     ),
-    Round(strikes=("slurmctld away", "scancel", "kill worker", "kill driver"), spoils=("calibration unreadable",)),
-    Round(strikes=("disk fills up", "scancel", "kill nanny")),
-    Round(brief=True, strikes=("kill worker",), spoils=("task segfaults", "task raises")),
     Round(
-        strikes=("scancel", "scancel", "kill worker", "kill nanny", "kill driver"),
+        strikes=("scancel", "scancel", "kill worker", "kill nanny", "requeue", "kill driver", "kill driver"),
         spoils=("raw file corrupt", "raw file corrupt", "task segfaults", "task raises", "task raises"),
     ),
 )

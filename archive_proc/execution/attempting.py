@@ -66,7 +66,7 @@ class Attempts:
         """Try again under a new number: finished chunks move along, a writer that still lived would find nothing."""
         before = self.directory(work)
         work.attempt += 1
-        work.retrying = False
+        work.retrying = work.counted = False
         if work.chunked and before.path.exists():
             remove_tree(before.marks)
             before.path.rename(self.directory(work).path)

@@ -55,8 +55,9 @@ def after_failure(work: ProcessWork, facts: FailureFacts, rules: Rules) -> Verdi
 
 
 def _may_retry(work: ProcessWork, facts: FailureFacts, rules: Rules) -> bool:
-    if work.retrying and facts.cause in (Cause.INFRA, Cause.MEMORY):
+    if work.counted and facts.cause in (Cause.INFRA, Cause.MEMORY):
         return True  # another chunk of an attempt that is given up already
+    work.counted = True
     if facts.cause is Cause.INFRA:
         work.retries += 1
         work.not_before = time.monotonic() + rules.back_off_s * 2 ** (work.retries - 1)
@@ -101,12 +102,13 @@ def after_loss(work: ProcessWork, mark: Mark | None, lost: Lost, rules: Rules) -
             return after_failure(work, lost_too_often(work.losses, why), rules)
         return Verdict(None, again=True)
     if hung(fault):
-        work.kills += not work.retrying  # but never alone: the others would wait for as long again
+        _count_kill(work)  # but never alone: the others would wait for as long again
         again = work.kills < KILLS
         return Verdict(hangs(fault), again, poison=not again)
     ended = job_ended(end) if end is not None and not fault else None
     if ended is not None and ended.cause is Cause.INFRA:
-        work.interruptions += not work.retrying
+        work.interruptions += not work.counted
+        work.counted = True
         return Verdict(ended, again=work.interruptions < INTERRUPTIONS)
     if ended is not None:
         return after_failure(work, ended, rules)
@@ -115,13 +117,20 @@ def after_loss(work: ProcessWork, mark: Mark | None, lost: Lost, rules: Rules) -
     dead = living is False or (living is None and why.startswith("KilledWorker"))
     if end is None and not fault and not dead:
         return after_failure(work, no_answer(mark.writer, why), rules)
-    if not work.retrying:  # several chunks of one attempt count once
-        work.kills += 1
+    if _count_kill(work):
         if not fault and rules.sizes and work.had_gb < rules.sizes[-1]:
             _more_memory(work, rules.sizes, 2.0)  # by SIGKILL: most often for memory, and nobody knows its peak
     work.alone = True
     again = work.kills < KILLS
     return Verdict(killed_its_worker(fault, end), again, poison=not again)
+
+
+def _count_kill(work: ProcessWork) -> bool:
+    """Whether it counts: several chunks of one attempt do once; one that was only lost with them hides none."""
+    counts = not work.counted
+    work.kills += counts
+    work.counted = True
+    return counts
 
 
 def failed_event(work: ProcessWork, task: Task, verdict: Verdict, report: TaskReport | None) -> ProcessFailed:

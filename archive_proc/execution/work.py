@@ -91,6 +91,8 @@ class ProcessWork:
     """To be tried with nothing else in flight."""
     retrying: bool = False
     """A new attempt starts when nothing of this one is in flight."""
+    counted: bool = False
+    """A failure of this attempt counts against the process already; further chunks of it do not count again."""
     not_before: float = 0.0
     """Monotonic time; back-off."""
     ended: bool = False

@@ -33,11 +33,15 @@ def test_a_task_that_hangs_ends_its_process_and_is_quarantined_after_three_tries
     assert ended.returncode == 1
     mark, fault = read_mark(AttemptDir(tmp_path), Task("all"))
     assert mark is not None
-    work = ProcessWork(night(tmp_path / "night").plan.processes[0], 0.0, 1, Size(0, 0), 1, 1, chunked=False)
+    work = ProcessWork(night(tmp_path / "night").plan.processes[0], 0.0, 1, Size(60, 1), 16, 1, chunked=True)
     verdicts = []
     for _ in range(KILLS):
-        work.retrying = False
+        work.retrying = work.counted = False
+        # Another chunk was lost with it and is told of first, a third one hung beside it: neither makes a difference.
+        assert after_loss(work, None, Lost("its worker is gone"), Rules(2, 0.0)).facts is None
+        work.retrying = True
         verdicts.append(after_loss(work, mark, Lost("its worker is gone", fault), Rules(2, 0.0)))
+        after_loss(work, mark, Lost("its worker is gone", fault), Rules(2, 0.0))
     assert [(one.again, one.poison) for one in verdicts] == [(True, False), (True, False), (False, True)]
     facts = verdicts[-1].facts
     assert facts is not None

@@ -117,9 +117,8 @@ def after_loss(work: ProcessWork, mark: Mark | None, lost: Lost, rules: Rules) -
     dead = living is False or (living is None and why.startswith("KilledWorker"))
     if end is None and not fault and not dead:
         return after_failure(work, no_answer(mark.writer, why), rules)
-    if _count_kill(work):
-        if not fault and rules.sizes and work.had_gb < rules.sizes[-1]:
-            _more_memory(work, rules.sizes, 2.0)  # by SIGKILL: most often for memory, and nobody knows its peak
+    if _count_kill(work) and not fault and rules.sizes and work.had_gb < rules.sizes[-1]:
+        _more_memory(work, rules.sizes, 2.0)  # by SIGKILL: most often for memory, and nobody knows its peak
     work.alone = True
     again = work.kills < KILLS
     return Verdict(killed_its_worker(fault, end), again, poison=not again)

@@ -183,6 +183,16 @@ def relax(equations: Equations, residual: Float32, flux: Float32, sweeps: int) -
     return float(last)
 
 
+def correlations(covariance: Float32) -> Float32:
+    """(LAGS - 1, m, n) correlation of a channel's noise with that of redder ones; NaN past the last channel."""
+    n, lags, m = covariance.shape
+    out = np.full((lags - 1, m, n), np.nan, np.float32)
+    sigma = np.sqrt(np.maximum(covariance[:, 0], 1e-30))
+    for lag in range(1, lags):
+        out[lag - 1, : m - lag] = (covariance[:, lag, : m - lag] / (sigma[:, : m - lag] * sigma[:, lag:])).T
+    return out
+
+
 def region_resolution(equations: Equations, regions: list[NDArray[np.intp]], half: int = REACH) -> Float32:
     """(regions, m, 2 half + 1) mean resolution matrix of some lenslets of each region, about the diagonal.
 

@@ -79,6 +79,7 @@ def spectra_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOu
         "light": light,
         "usable": np.array([usable.sum()]),
         "chi2": found.chi2,
+        "last_step": found.last_step,
         "clipped": found.clipped,
         "flagged": flagged,
         "residual": found.residual,
@@ -121,7 +122,7 @@ def _index(q: NDArray[np.int32], r: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.asarray(q, np.int64) * 4096 + r
 
 
-_OF_PLANES = ("chi2", "clipped", "flagged", "residual", "ridge", "saturated", "background", "gain")
+_OF_PLANES = ("last_step", "chi2", "clipped", "flagged", "residual", "ridge", "saturated", "background", "gain")
 
 
 def gather_spectra(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
@@ -212,6 +213,7 @@ def _figures(inputs: RecipeInputs, shared: Arrays) -> Figures:
     found.add(PRODUCT, "planes", float(usable.size))
     found.add(PRODUCT, "usable_planes", float(usable.sum()))
     found.add(PRODUCT, "chi2", float(np.median(shared["chi2"][some])))
+    found.add(PRODUCT, "last_step", float(np.max(shared["last_step"][some])))
     found.add(PRODUCT, "clipped_fraction", float(np.median(shared["clipped"][some])))
     found.add(PRODUCT, "flagged_fraction", float(np.median(shared["flagged"][some])))
     found.add(PRODUCT, "saturated_fraction", float(np.max(shared["saturated"][some])))
@@ -332,7 +334,7 @@ _COST = Cost(
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.13.2",
+    version="1.13.3",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
@@ -358,7 +360,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.13.2",
+    version="1.13.3",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),

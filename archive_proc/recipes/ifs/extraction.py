@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from archive_proc.kernels.exposures import Exposures, RobustSettings
 from archive_proc.kernels.extraction import LANES
-from archive_proc.kernels.joint_fit import LAGS, REACH, region_resolution
+from archive_proc.kernels.joint_fit import LAGS, REACH, correlations, region_resolution
 from archive_proc.kernels.lenslets import ADJACENT
 from archive_proc.kernels.microspectra import Templates
 from archive_proc.kernels.plane_spectra import plane_spectra
@@ -44,6 +44,7 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+_FITTED = ("chi2", "clipped", "background", "residual", "ridge", "last_step")
 REGIONS = 5
 """Regions along a side of the field for which the resolution is kept."""
 _ROLES = (WAVE.role, PSFLETS.role, FLAT.role, BAD_PIXELS.role, DARK.role, BACKGROUND.role)
@@ -329,6 +330,8 @@ class BlockSpectra:
     """(p,) e-, 98th percentile of the model."""
     saturated: Float64
     """(p,) share of pixels."""
+    last_step: Float64
+    """(p,) sigma that the last sweep still moved the spectra by, of the planes fitted together."""
     correlation: Float32
     """(LAGS - 1, m, lenslets) of the first group."""
     resolution: Float32
@@ -342,13 +345,12 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
     """Fit all planes of a block."""
     parameters: ExtractionParameters = inputs.parameters
     complete = np.flatnonzero(instrument.spectrograph(0).solution.complete)
-    m = instrument.spectrograph(0).edges_um.size - 1
-    p = len(block.planes)
+    p, m = len(block.planes), instrument.spectrograph(0).edges_um.size - 1
     flux, variance = np.empty((2, p, complete.size, m), np.float32)
     flags = np.empty((p, complete.size, m), np.uint16)
     empty = ~shared["read"][block.planes]
     flux[empty], variance[empty], flags[empty] = 0.0, np.nan, int(Flag.FILLED)
-    columns = {name: np.zeros(p) for name in ("chi2", "clipped", "background", "residual", "ridge", "saturated")}
+    columns = {name: np.zeros(p) for name in (*_FITTED, "saturated")}
     correlation = np.full((LAGS - 1, m, complete.size), np.nan, np.float32)
     resolution = np.full((REGIONS**2, m, 2 * REACH + 1), np.nan, np.float32)
     most = 0
@@ -365,7 +367,7 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
             flux, variance, flags = found.flux, found.variance, found.flags
         else:
             flux[group.rows], variance[group.rows], flags[group.rows] = found.flux, found.variance, found.flags
-        for name in ("chi2", "clipped", "background", "residual", "ridge"):
+        for name in _FITTED:
             columns[name][group.rows] = getattr(found, name)
         if inputs.planes.usable[block.planes[group.rows[0]]] and len(group.rows) > most:
             most = len(group.rows)
@@ -380,16 +382,6 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
     return BlockSpectra(
         flux, variance, flags, correlation=correlation, resolution=resolution, unexplained=unexplained, **columns
     )
-
-
-def correlations(covariance: Float32) -> Float32:
-    """(LAGS - 1, m, n) correlation of a channel's noise with that of redder ones; NaN past the last channel."""
-    n, lags, m = covariance.shape
-    out = np.full((lags - 1, m, n), np.nan, np.float32)
-    sigma = np.sqrt(np.maximum(covariance[:, 0], 1e-30))
-    for lag in range(1, lags):
-        out[lag - 1, : m - lag] = (covariance[:, lag, : m - lag] / (sigma[:, : m - lag] * sigma[:, lag:])).T
-    return out
 
 
 def field_regions(where: Spectrograph, complete: NDArray[np.intp]) -> list[NDArray[np.intp]]:

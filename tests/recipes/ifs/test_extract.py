@@ -149,6 +149,7 @@ def test_how_evenly_the_field_is_lit_is_on_record(science):
     """The scene's lenslets see 0.6 to 1.4 of a star, all equally likely."""
     found = {one.metric: one.value for one in science[3].result.qc}
     assert found["evenness"] == pytest.approx(0.68 / 1.32, abs=0.05)
+    assert 0.0 < found["last_step"] < 0.5
 
 
 def test_every_block_variable_and_coordinate_of_the_product_type_is_there(science):

@@ -385,6 +385,13 @@ def faults(
     from archive_proc.bench.figures import report_json
 
     kinds = kinds_of(only)
+    if only and site != "local":
+        raise MisuseError(
+            "AP-CLI-007",
+            "kinds are those of --site local",
+            subject="--only",
+            remedy="on SLURM every kind comes in turn",
+        )
     cases = []
     with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
         place = Path(work) if work else Path(temporary)

@@ -16,9 +16,10 @@ import distributed
 
 from archive_proc.errors import PreconditionError
 from archive_proc.execution.backends import Finished, JobEnd, JobNews
-from archive_proc.execution.calls import Bundle, TaskReport
+from archive_proc.execution.calls import Bundle
 from archive_proc.execution.liveness import Writer
-from archive_proc.execution.worker_config import WRONG_CONFIG, run_checked
+from archive_proc.execution.packing import packed, reports_of, run_packed
+from archive_proc.execution.worker_config import WRONG_CONFIG
 
 _RESULT_TIMEOUT_S = 10.0
 """For fetching 1 kB. An answer that died with its worker would be waited for until Dask has run the task again."""
@@ -40,7 +41,8 @@ class DaskBackend:
 
     def submit(self, bundle: Bundle, priority: float) -> None:
         """Send ids to a worker. A key of its own each time: Dask must never merge two attempts."""
-        future = self._client.submit(run_checked, bundle, key=bundle.key, pure=False, retries=0, priority=priority)
+        what = packed(bundle)
+        future = self._client.submit(run_packed, what, key=bundle.key, pure=False, retries=0, priority=priority)
         self._watch(bundle, future)
 
     def _watch(self, bundle: Bundle, future: Any) -> None:
@@ -80,7 +82,8 @@ class DaskBackend:
 
     def _finished(self, bundle: Bundle, future: Any, told: Mapping[str, Any]) -> Finished:
         try:
-            reports = told[future.key] if future.key in told else future.result(timeout=_RESULT_TIMEOUT_S)
+            content = told[future.key] if future.key in told else future.result(timeout=_RESULT_TIMEOUT_S)
+            reports = reports_of(content)
         except ImportError as problem:
             raise PreconditionError(
                 "AP-RUN-049",
@@ -94,8 +97,6 @@ class DaskBackend:
             return Finished(bundle, None, f"{type(problem).__name__}: {problem}")
         finally:
             future.release()
-        if not (isinstance(reports, tuple) and all(isinstance(one, TaskReport) for one in reports)):
-            return Finished(bundle, None, f"no reports but {type(reports).__name__}")
         for facts in (one.failure for one in reports):
             if facts is not None and facts.code == WRONG_CONFIG:
                 raise PreconditionError(facts.code, facts.message, subject="worker", remedy=facts.remedy)

@@ -30,6 +30,7 @@ from archive_proc.execution.dask_backend import DaskBackend
 from archive_proc.execution.environment import environment
 from archive_proc.execution.liveness import host_name
 from archive_proc.execution.meters import utc_now
+from archive_proc.execution.packing import bundle_of, packed
 from archive_proc.execution.spec import AttemptDir, read_spec
 from archive_proc.execution.worker_config import SETTINGS
 from archive_proc.model.phases import Phase, PhaseCost
@@ -77,7 +78,7 @@ class DaskPlayed(DaskLocal):
 
     def submit(self, bundle: Bundle, priority: float) -> None:
         """Send it to a player."""
-        what = (bundle, self._speed, self._seal)
+        what = (packed(bundle), self._speed, self._seal)
         self._watch(bundle, self._client.submit(play, *what, key=bundle.key, pure=False, retries=0, priority=priority))
 
 
@@ -99,16 +100,17 @@ def _sleep(seconds: float) -> None:
     time.sleep(seconds)
 
 
-async def play(bundle: Bundle, speed: float, seal: bool) -> tuple[TaskReport, ...]:
+async def play(content: bytes, speed: float, seal: bool) -> bytes:
     """Take as long as predicted, divided by `speed`, and say that it is done."""
-    begun = dt.datetime.now(dt.UTC)
+    bundle, begun = bundle_of(content), dt.datetime.now(dt.UTC)
     await asyncio.sleep(bundle.seconds / speed)
     layout = Layout(Path(bundle.settings.root))
     each = bundle.seconds / len(bundle.calls) / speed
     starts = [
         (begun + dt.timedelta(seconds=each * at)).isoformat(timespec="milliseconds") for at in range(len(bundle.calls))
     ]
-    return tuple(_played(layout, call, start, each, seal) for call, start in zip(bundle.calls, starts, strict=True))
+    each_call = zip(bundle.calls, starts, strict=True)
+    return packed(tuple(_played(layout, call, start, each, seal) for call, start in each_call))
 
 
 def _played(layout: Layout, call: TaskCall, start: str, seconds: float, seal: bool) -> TaskReport:

@@ -11,20 +11,25 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archive_proc.bench.figures import Figure, Report
 from archive_proc.errors import InfraFailure
-from archive_proc.model.events import ProcessChanged, RunStarted
+from archive_proc.execution.course import course_of
+from archive_proc.execution.course_page import write_page
+from archive_proc.model.events import Event, ProcessChanged, RunStarted
 from archive_proc.model.ids import PlanId, ProcessId, RunId
 from archive_proc.model.processes import State
+from archive_proc.planning.text import plan_from_json
 from archive_proc.storage.journal import JournalWriter
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.runs import RunFile, write_run
 from archive_proc.version import __version__
 
 FIRST_PERIOD = 95
+_SINCE_PAGE = 40
+"""Lines of the journal that a driver writes after the page it leaves for `status`, at most: those of a few seconds."""
 LATE = "2030-01-01T00:00:00"
 """When the run that `status` is asked about happened; nobody compares it with now."""
 _RUN = RunId("f" * 32)
@@ -120,17 +125,27 @@ def _pretend_half_done(layout: Layout, plan_id: PlanId) -> None:
             run_id=_RUN, plan_id=plan_id, asked_by="bench", site="local", created_at=LATE, package_version=__version__
         ),
     )
-    ids = _process_ids(layout.plan(plan_id))
-    with JournalWriter(layout.journal(_RUN)) as writer:
-        writer.append(
-            RunStarted(
-                run_id=_RUN, plan_id=plan_id, at=LATE, site="local", backend="bench", workers=2, asked_by="bench",
-                package_version=__version__, host="bench", pid=1, processes=len(ids),
-            )
+    plan = plan_from_json(layout.plan(plan_id).read_bytes())
+    events: list[Event] = [
+        RunStarted(
+            run_id=_RUN, plan_id=plan_id, at=LATE, site="local", backend="bench", workers=2, asked_by="bench",
+            package_version=__version__, host="bench", pid=1, processes=len(plan.processes),
+        )
+    ]  # fmt: skip
+    for one in plan.processes[: len(plan.processes) // 2]:
+        running = ProcessChanged(
+            process_id=one.process.process_id, state=State.RUNNING, at=LATE, attempt=1, recipe=one.process.recipe,
+            planes=one.prediction.planes, predicted_s=one.prediction.cpu_s,
         )  # fmt: skip
-        for one in ids[: len(ids) // 2]:
-            writer.append(ProcessChanged(process_id=one, state=State.RUNNING, at=LATE, attempt=1))
-            writer.append(ProcessChanged(process_id=one, state=State.DONE, at=LATE, attempt=1, cpu_s=1.0, tasks=1))
+        events += [running, replace(running, state=State.DONE, cpu_s=1.0, tasks=1)]
+    course = course_of(_RUN, plan_id, plan.processes, frozenset())
+    with JournalWriter(layout.journal(_RUN)) as writer:
+        for number, event in enumerate(events, start=1):
+            writer.append(event)
+            course.fold(event)
+            if number == len(events) - _SINCE_PAGE:
+                course.end = layout.journal(_RUN).stat().st_size
+                write_page(layout, course)
 
 
 def _command(*words: str) -> Spent:

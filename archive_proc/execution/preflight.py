@@ -82,15 +82,19 @@ def expect_recipes(to_run: Iterable[PlannedProcess], cookbook: Cookbook) -> None
 
 
 def expect_walltime(site: SiteProfile, to_run: Iterable[PlannedProcess], cookbook: Cookbook) -> None:
-    """Raise PreconditionError (AP-RUN-073) for a task that takes longer than a worker of a SLURM site lives.
+    """Raise PreconditionError (AP-RUN-073) for a task that takes longer than its site lets one execute.
 
-    It would be begun again and again. What is cut into chunks counts by the chunk, anything else whole, both by the
-    slowest tenth of past processes.
+    It would be ended and begun again: a worker of a SLURM site lives so long, and nowhere but in the driver's own
+    process may a task take longer than `task_hours`. What is cut into chunks counts by the chunk, anything else whole,
+    both by the slowest tenth of past processes.
     """
-    slurm = site.slurm
-    if site.backend != "slurm" or slurm is None:
+    bounds = [(3600 * site.task_hours, "task may take", "task_hours")] if site.task_hours else []
+    if (slurm := site.slurm) is not None:
+        lives = (walltime_seconds(slurm.walltime) or 0) - 60 * slurm.retire_minutes
+        bounds.append((lives, "worker lives", "slurm.walltime"))
+    if site.backend == "serial" or not bounds:
         return
-    lives = (walltime_seconds(slurm.walltime) or 0) - 60 * slurm.retire_minutes
+    bound, says, key = min(bounds)
     chunk = max(1.0, site.chunk_gb / CHUNK_GB * CHUNK_PLANES)
     longest, seconds = None, 0.0
     for one in to_run:
@@ -100,12 +104,12 @@ def expect_walltime(site: SiteProfile, to_run: Iterable[PlannedProcess], cookboo
             takes *= chunk / planes
         if takes > seconds:
             longest, seconds = one.process, takes
-    if longest is not None and seconds * MARGIN > lives:
+    if longest is not None and seconds * MARGIN > bound:
         raise PreconditionError(
             "AP-RUN-073",
-            f"{longest.recipe} takes about {seconds / 3600:.1f} h in one go, and a worker lives {lives / 3600:.1f} h",
+            f"{longest.recipe} takes about {seconds / 3600:.1f} h in one go, and a {says} {bound / 3600:.1f} h",
             subject=shown("proc", longest.process_id),
-            remedy="raise slurm.walltime of the site, or lower chunk_gb",
+            remedy=f"raise {key} of the site, or lower chunk_gb",
         )
 
 

@@ -65,6 +65,9 @@ def test_the_longest_task_must_end_before_its_worker_does(
     ):
         expect_walltime(slurm, some, cookbook("toy_recipes"))
     expect_walltime(site(), some, cookbook("toy_recipes"))
+    limited = site(backend="local", task_hours=25 / 60)
+    with pytest.raises(PreconditionError, match=r"a task may take 0.4 h") if refused else nullcontext():
+        expect_walltime(limited, some, cookbook("toy_recipes"))
 
 
 def test_more_files_than_inodes_are_free(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from archive_proc.execution.backends import Finished, JobEnd, JobNews
 from archive_proc.execution.calls import Bundle
 from archive_proc.execution.dask_backend import DaskBackend
 from archive_proc.execution.liveness import Writer
-from archive_proc.execution.slurm_jobs import JobCluster, JobKeeper, JobRegister, cancel_left
+from archive_proc.execution.slurm_jobs import JobCluster, JobKeeper, JobRegister, TellingScheduler, cancel_left
 from archive_proc.execution.slurm_queries import answer
 from archive_proc.execution.slurm_scripts import (
     CONFIG_NAME,
@@ -38,6 +38,7 @@ from archive_proc.execution.slurm_scripts import (
     cluster_arguments,
     config_text,
     encrypted,
+    lifetime_s,
     n_jobs,
     slurm_of,
 )
@@ -110,6 +111,7 @@ class DaskSlurm(DaskBackend):
                 **security,
                 # No dashboard; what remains of the scheduler's HTTP server takes any free port of loopback.
                 scheduler_options={"dashboard_address": "127.0.0.1:0", "dashboard": False},
+                scheduler_cls=TellingScheduler,
                 silence_logs=logging.CRITICAL,
             )
         except (ValueError, OSError, RuntimeError) as problem:
@@ -119,7 +121,8 @@ class DaskSlurm(DaskBackend):
         (self._directory / WORKER_SCRIPT).write_text(cluster.job_script())
         client = distributed.Client(cluster, set_as_default=False)
         self._client = self._open.enter_context(client)
-        self._client.register_plugin(WorkerSetup(expected(int(self._site.memory_per_worker_gb * 1e9))))
+        limit = int(self._site.memory_per_worker_gb * 1e9)
+        self._client.register_plugin(WorkerSetup(expected(limit), *lifetime_s(slurm)))
         self._keeper = JobKeeper(cluster, slurm, self._jobs, self._directory)
         self._open.callback(self._keeper.stop)
         self._keeper.start()

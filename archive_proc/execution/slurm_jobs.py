@@ -14,11 +14,12 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dask_jobqueue.slurm import SLURMCluster
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster
+from distributed.scheduler import Scheduler
 
 from archive_proc.errors import ArchiveProcError, PreconditionError, TemporaryError
 from archive_proc.execution.backends import JobEnd, JobNews
@@ -39,6 +40,20 @@ UNSAID_S = 120.0
 """SLURM has so long to say how a job ended; a node that does not answer keeps it COMPLETING for hours."""
 BACK_OFF_S = 2.0
 SLOWEST_S = 300.0
+
+
+class TellingScheduler(Scheduler):
+    """Dask's scheduler, which tells of every task that a worker leaves behind, also of one that ends in good order.
+
+    Dask would begin such a task elsewhere by itself, while the thread of a closing worker still writes. Told of it, the
+    driver sends it under a new attempt, and the old one's paths are gone.
+    """
+
+    async def remove_worker(
+        self, address: str, *, stimulus_id: str, expected: bool = False, close: bool = True
+    ) -> Literal["OK", "already-removed"]:
+        """As for a worker that vanished."""
+        return await super().remove_worker(address, stimulus_id=stimulus_id, expected=False, close=close)
 
 
 class JobCluster(SLURMCluster):

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from archive_proc.execution.worker_config import SETTINGS, WORKER_ENVIRONMENT
+from archive_proc.execution.worker_config import JOB_BEGAN, SETTINGS, WORKER_ENVIRONMENT
 from archive_proc.settings import SiteProfile, SlurmProfile, walltime_seconds
 
 CONFIG_NAME = "dask.yaml"
@@ -96,6 +96,7 @@ def prologue(slurm: SlurmProfile, config: Path) -> list[str]:
         "# Variables overrule a file: sbatch hands on those of whoever gave the command.",
         'for one in "${!DASK_@}"; do unset "$one"; done',
         f"export DASK_CONFIG={shlex.quote(str(config))}",
+        f"export {JOB_BEGAN}=$(date +%s)",
         *(f"export {name}={value}" for name, value in WORKER_ENVIRONMENT.items()),
     ]
 
@@ -117,8 +118,6 @@ def _asked(slurm: SlurmProfile) -> list[str]:
 def cluster_arguments(site: SiteProfile, config: Path, logs: Path) -> dict[str, Any]:
     """Keyword arguments of `SLURMCluster` and `SLURMJob`, those about security apart."""
     slurm = slurm_of(site)
-    lifetime, stagger = lifetime_s(slurm)
-    retiring = ["--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{stagger}s"] if lifetime else []
     given: dict[str, Any] = {  # Any: keyword arguments of several types
         "cores": slurm.workers_per_job,
         "processes": slurm.workers_per_job,  # one thread per process
@@ -134,7 +133,7 @@ def cluster_arguments(site: SiteProfile, config: Path, logs: Path) -> dict[str, 
         # Without exec the shell, not Python, gets SLURM's warning.
         "python": f"exec {shlex.quote(slurm.python or sys.executable)}",
         # The worker's own pages would listen on every interface of the node.
-        "worker_extra_args": [*retiring, "--no-dashboard", "--dashboard-address", "127.0.0.1:0"],
+        "worker_extra_args": ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"],
         "job_extra_directives": [
             *_asked(slurm),
             f"--output={_pattern(logs / 'worker-%j.log')}",

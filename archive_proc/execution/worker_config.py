@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -78,8 +79,14 @@ def difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> str:
     return "; ".join(f"{name} is {here.get(name, '')!r}, not {wanted[name]!r}" for name in wrong)
 
 
-# State of the worker process, on purpose: what it found when it started.
+JOB_BEGAN = "ARCHIVE_PROC_JOB_BEGAN"
+"""Variable of a worker's job: when it began, Unix seconds by the node's clock. A restarted worker is as old as it."""
+RETIRED_PAUSE_S = 0.2
+CLOSE_AFTER_S = 0.5
+"""Between a retiring worker's last report and its end, so that the report arrives."""
+# State of the worker process, on purpose: what it found when it started, and itself once it is to end.
 _REFUSAL: Final[list[str]] = []
+_RETIRING: Final[list[Any]] = []
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,11 @@ class WorkerSetup(distributed.WorkerPlugin):
     """
 
     wanted: Mapping[str, str]
+    lifetime_s: int = 0
+    """Age of its job at which a worker ends, between two tasks; 0: never. Dask's own `--lifetime` ends it within one,
+    and lets its successor begin that task while the thread still works on it."""
+    stagger_s: int = 0
+    """Give or take, so that not all workers are away at once."""
     name: str = "archive-proc-worker"
 
     # Any: dask's worker.
@@ -101,12 +113,48 @@ class WorkerSetup(distributed.WorkerPlugin):
         note_ready(here)
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if self.lifetime_s:
+            now = time.time()
+            age = now - float(os.environ.get(JOB_BEGAN, now))
+            stagger = int.from_bytes(os.urandom(2)) / 2**15 - 1.0
+            worker.loop.call_later(max(1.0, self.lifetime_s + stagger * self.stagger_s - age), _retire, worker)
+
+
+# Any: dask's worker.
+def _retire(worker: Any) -> None:
+    """Take no further task; end now, or once the one at work is done."""
+    _RETIRING[:] = [worker]
+    if not worker.state.executing:
+        _close_soon(worker)
+
+
+def _close_soon(worker: Any) -> None:
+    worker.loop.call_later(CLOSE_AFTER_S, worker.close_gracefully, reason="its job is old enough")
 
 
 def run_checked(bundle: Bundle) -> tuple[TaskReport, ...]:
-    """`run_bundle` in a worker that is set up as the run wants; else reports that say what differs."""
+    """`run_bundle` in a worker that is set up as the run wants; else reports that say what differs.
+
+    A worker that is to end does nothing more: its tasks are sent again.
+    """
+    if _RETIRING:
+        time.sleep(RETIRED_PAUSE_S)  # or the driver would send them here again and again until it is gone
+        return tuple(
+            TaskReport(
+                process_id=call.process_id,
+                attempt=call.attempt,
+                task=call.task,
+                host=host_name(),
+                pid=os.getpid(),
+                stopped=True,
+            )
+            for call in bundle.calls
+        )
     if not _REFUSAL:
-        return run_bundle(bundle)
+        reports = run_bundle(bundle)
+        for worker in _RETIRING:  # while it worked
+            worker.loop.add_callback(_close_soon, worker)
+        return reports
     facts = FailureFacts(
         cause=Cause.CONFIG,
         code=WRONG_CONFIG,

@@ -16,7 +16,7 @@ import yaml
 from archive_proc.errors import MisuseError, PreconditionError
 from archive_proc.execution import slurm_scripts
 from archive_proc.execution.slurm import DaskSlurm, worker_script
-from archive_proc.execution.slurm_scripts import config_text, driver_script, encrypted, n_jobs, slurm_of
+from archive_proc.execution.slurm_scripts import config_text, driver_script, encrypted, lifetime_s, n_jobs, slurm_of
 from archive_proc.execution.slurm_security import forget_keys, temporary_keys
 from archive_proc.execution.threads import THREAD_VARIABLES
 from archive_proc.execution.worker_config import SETTINGS, difference, expected, found
@@ -57,7 +57,7 @@ def test_a_worker_job_is_what_the_profile_says(tmp_path: Path) -> None:
     assert options["--local-directory"] == "/dev/shm"
     assert options["--dashboard-address"] == "127.0.0.1:0"
     # Two hours less 15 minutes, and a tenth of it: the last worker ends before SLURM ends it.
-    lifetime, stagger = (int(options[one].removesuffix("s")) for one in ("--lifetime", "--lifetime-stagger"))
+    lifetime, stagger = lifetime_s(slurm_of(site))
     assert 5400 < lifetime < lifetime + stagger <= 105 * 60
 
 

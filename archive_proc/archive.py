@@ -311,12 +311,21 @@ class Archive:
             ended.append(outcomes[-1])
             return plan, outcomes
 
-    def run_plan(self, plan: Plan, *, site: SiteProfile | None = None, progress: bool = False) -> RunOutcome:
+    def run_plan(
+        self,
+        plan: Plan,
+        *,
+        site: SiteProfile | None = None,
+        retry: bool = False,
+        max_failures: int | None = None,
+        progress: bool = False,
+    ) -> RunOutcome:
         """Execute a saved plan exactly."""
         from archive_proc.flow.running import Order, run_plan
 
+        order = Order(site=site or self.site(), retry=retry, max_failures=max_failures, progress=progress)
         with answering(self.root):
-            return run_plan(self.campaign, plan, Order(site=site or self.site(), progress=progress))
+            return run_plan(self.campaign, plan, order)
 
     def detach(self, arguments: Sequence[str], site: SiteProfile) -> tuple[str, Path]:
         """Give `archive-proc ARGUMENTS` in a small SLURM job of the site; its number and the file it writes to."""
@@ -324,6 +333,20 @@ class Archive:
 
         with answering(self.root):
             return detach(self.layout, site, arguments)
+
+    def detached(self) -> dict[str, str]:
+        """Jobs of detached drivers that have not ended: number -> SLURM's word about it."""
+        from archive_proc.flow.detaching import detached
+
+        with answering(self.root):
+            return detached(self.layout)
+
+    def cancel_detached(self) -> tuple[str, ...]:
+        """Take back detached drivers; the numbers of their jobs."""
+        from archive_proc.flow.detaching import cancel_detached
+
+        with answering(self.root):
+            return cancel_detached(self.layout)
 
     def job_scripts(self, arguments: Sequence[str], site: SiteProfile) -> tuple[Path, Path]:
         """Write, and do not submit, the driver's and the workers' job scripts of a SLURM site."""

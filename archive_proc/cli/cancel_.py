@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from archive_proc.cli.options import opened
+from archive_proc.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from archive_proc.archive import Archive
 
 _LOOK_S = 1.0
 
@@ -19,12 +24,20 @@ def command(context: click.Context, run: str | None, wait: bool) -> None:
     """Ask the driver of RUN (the latest) to stop: running tasks end, nothing new starts, all that is sealed is kept.
 
     The driver may work on another host: it is asked through the run's directory, and looks there several times a
-    second (a shared file system may show it what is new only after half a minute).
+    second (a shared file system may show it what is new only after half a minute). A detached driver that has not begun
+    is taken out of the queue.
     """
     from archive_proc.flow.status_text import status_line
 
     archive = opened(context)
-    status = archive.status(run)
+    try:
+        status = archive.status(run)
+    except NotFoundError:
+        if run is not None or not _take_back(archive):
+            raise
+        return
+    if not status.is_running and run is None and _take_back(archive):
+        return
     if not status.is_running:
         click.echo(f"run:{status.run_id} is not running ({status.state}); nothing to cancel")
         return
@@ -35,3 +48,11 @@ def command(context: click.Context, run: str | None, wait: bool) -> None:
     while (status := archive.status(status.run_id)).is_running:
         time.sleep(_LOOK_S)
     click.echo(f"run:{status.run_id} {status_line(status)}")
+
+
+def _take_back(archive: Archive) -> bool:
+    """Cancel detached drivers that no run tells of yet; whether there was one."""
+    jobs = archive.cancel_detached()
+    for job in jobs:
+        click.echo(f"job {job}, a detached driver without a run yet, was cancelled")
+    return bool(jobs)

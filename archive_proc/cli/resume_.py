@@ -12,7 +12,7 @@ from archive_proc.cli.outcomes import print_outcome
 
 @click.command("resume")
 @click.argument("run", required=False)
-@click.option("--site", metavar="NAME", help="Where: local, serial, or a profile of sites/.")
+@click.option("--site", metavar="NAME", help="Where: local, serial, slurm:NAME, or a profile of sites/ [where it ran].")
 @click.option("--workers", type=click.IntRange(1), help="Worker processes [one a core].")
 @click.option(
     "--notify", metavar="CMD", help="At the end, or when a recipe is paused; words as in a shell, run by none."
@@ -23,7 +23,9 @@ def command(context: click.Context, run: str | None, site: str | None, workers: 
     archive = opened(context)
     run_id = archive.run_id(run)
     outcome = archive.resume(
-        run_id, site=archive.site(site, workers, command_words(notify)), progress=not quiet(context)
+        run_id,
+        site=archive.site(site or archive.status(run_id).site, workers, command_words(notify)),
+        progress=not quiet(context),
     )
     print_outcome(archive, archive.load_plan(outcome.plan_id), outcome)
     sys.exit(outcome.exit_status)

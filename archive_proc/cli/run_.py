@@ -69,7 +69,9 @@ def command(
                 "AP-CLI-007", "a saved plan and a selection were both given", subject="run", remedy="give one of them"
             )
         plan = archive.load_plan(plans[0])
-        outcome = archive.run_plan(plan, site=profile, progress=not quiet(context))
+        outcome = archive.run_plan(
+            plan, site=profile, retry=retry, max_failures=max_failures, progress=not quiet(context)
+        )
         print_outcome(archive, plan, outcome)
         sys.exit(outcome.exit_status)
     plan, outcomes = archive.run(

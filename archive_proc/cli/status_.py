@@ -13,6 +13,7 @@ import click
 
 from archive_proc.cli.fitting import cut, folded, terminal_width
 from archive_proc.cli.options import opened, print_rows
+from archive_proc.errors import NotFoundError
 from archive_proc.model.processes import State
 
 if TYPE_CHECKING:
@@ -37,13 +38,39 @@ def command(
     if every_run:
         _list(archive.runs(), as_json=as_json)
         return
+    waits = run is None and not _runs(archive) and _waits(archive)
     if watching:
+        while waits:
+            time.sleep(every or _ON_TERMINAL_S)
+            waits = not _runs(archive) and _waits(archive, before=waits)
         status = _follow(archive, archive.run_id(run), every, as_json=as_json)
     else:
-        status = archive.status(run)
+        try:
+            status = archive.status(run)
+        except NotFoundError:
+            if not waits:
+                raise
+            return  # all that there is to say was said
         click.echo(json.dumps(_json(status), indent=1) if as_json else "\n".join(_page(status)))
     if any(one.is_failure or one is State.BLOCKED for one, count in status.counts.items() if count):
         sys.exit(3)
+
+
+def _runs(archive: Archive) -> bool:
+    """Whether the latest run has a driver."""
+    try:
+        return archive.status().is_running
+    except NotFoundError:
+        return False
+
+
+def _waits(archive: Archive, before: str = "") -> str:
+    """Say, where it is news, that a detached driver has begun no run; what was said, empty where there is none."""
+    jobs = archive.detached().items()
+    text = "\n".join(f"job {job} is a detached driver without a run yet: {word}" for job, word in jobs)
+    if text and text != before:
+        click.echo(f"{text}; archive-proc cancel takes it back", err=True)
+    return text
 
 
 def _list(runs: Sequence[RunStatus], *, as_json: bool) -> None:

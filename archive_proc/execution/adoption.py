@@ -19,7 +19,7 @@ from archive_proc.execution.spec import AttemptDir, AttemptSpec, attempts, read_
 from archive_proc.model.ids import ProcessId
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.objects import hashed
-from archive_proc.storage.seal import commit, is_sealed, object_names, read_seal, remove_tree
+from archive_proc.storage.seal import commit, is_sealed, object_names, read_seal, remove_gone, remove_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,8 @@ def renew(layout: Layout, process_id: ProcessId, attempt: int, spec: AttemptSpec
 
 
 def sweep_sealed(layout: Layout) -> None:
-    """Remove dead attempts of processes that are sealed: what a kill after the rename leaves."""
+    """Remove dead attempts of processes that are sealed: what a kill after the rename leaves, or amid a removal."""
+    remove_gone(layout.pending)
     for process_id, numbers in attempts(layout).items():
         if is_sealed(layout, process_id):
             for number in numbers:

@@ -13,6 +13,9 @@ from typing import Protocol
 from archive_proc.execution.calls import Bundle, TaskReport
 from archive_proc.execution.liveness import Writer
 
+AWAITED = "awaited"
+"""State of a worker that is wanted and not there: it waits in a queue and costs nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:

@@ -15,7 +15,7 @@ from typing import Any
 import distributed
 
 from archive_proc.errors import PreconditionError
-from archive_proc.execution.backends import Finished, JobEnd, JobNews
+from archive_proc.execution.backends import AWAITED, Finished, JobEnd, JobNews
 from archive_proc.execution.calls import Bundle
 from archive_proc.execution.liveness import Writer
 from archive_proc.execution.packing import packed, reports_of, run_packed
@@ -129,7 +129,7 @@ class DaskBackend:
                 state = "starting" if one.status.name == "init" else one.status.name
                 found[("busy" if one.processing else "idle") if state == "running" else state] += 1
         if (missing := self.workers - found.total()) > 0:
-            found["awaited"] = missing
+            found[AWAITED] = missing
         return found
 
     def expect(self, tasks: int) -> None:

@@ -21,6 +21,7 @@ from archive_proc.execution.calls import Bundle, Task, TaskCall, TaskReport
 from archive_proc.execution.failures import facts_of
 from archive_proc.execution.ledger import Ledger
 from archive_proc.execution.liveness import host_name
+from archive_proc.execution.lock import Lease
 from archive_proc.execution.memory_sizes import fitting_gb
 from archive_proc.execution.meters import read_mark
 from archive_proc.execution.outcome import RunOutcome
@@ -53,6 +54,8 @@ class Driver:
     bundler: Bundler
     stopper: Stopper
     publisher: Publisher
+    lease: Lease
+    """Where another driver takes it over, this one must touch nothing more."""
     _works: dict[ProcessId, ProcessWork] = field(default_factory=dict)
     """Processes that are being worked on."""
     _idle: deque[ProcessWork] = field(default_factory=deque)
@@ -110,6 +113,7 @@ class Driver:
     def loop(self) -> None:
         """Until nothing is left that could run, or the run was told to stop and nothing is in flight."""
         while True:
+            self.lease.expect_held()
             self.stopper.look()
             if not self.stopper.stopping:
                 self._fill()

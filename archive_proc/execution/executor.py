@@ -69,7 +69,7 @@ def execute(
     held = lease or acquire(layout, f"run {given.run_id or f'plan {plan.plan_id[:12]}'}")
     try:
         # With the lease held: no other run can begin, or end, between this id and the work.
-        return _run(plan, layout, frames, site, given, given.run_id or new_run_id(layout))
+        return _run(plan, layout, frames, site, given, given.run_id or new_run_id(layout), held)
     finally:
         if lease is None:
             held.release()
@@ -82,6 +82,7 @@ def _run(
     site: SiteProfile,
     options: RunOptions,
     run_id: RunId,
+    lease: Lease,
 ) -> RunOutcome:
     to_run = processes_to_run(plan, layout)
     wanted = [one for one in to_run if one.process.process_id not in options.earlier_failures]
@@ -123,6 +124,7 @@ def _run(
                 ledger=Ledger(schedule=schedule, journal=journal, progress=progress, breaker=site.breaker),
                 attempts=attempts,
                 backend=backend,
+                lease=lease,
                 bundler=Bundler(
                     settings=_worker_settings(attempts, backend, str(stop_file.resolve())),
                     sizes=sizes_gb(site),

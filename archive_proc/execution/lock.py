@@ -56,6 +56,8 @@ class Lease:
     def __init__(self, path: Path, holder: Holder) -> None:
         self._path = path
         self._holder = holder
+        self._successor: Holder | None = None
+        """Who took the lease over, because this driver was taken for dead."""
         self._stop = threading.Event()
         self._beat = threading.Thread(target=self._keep, name="driver-lease", daemon=True)
         self._beat.start()
@@ -73,8 +75,17 @@ class Lease:
     def renew(self) -> None:
         """Write the heartbeat, unless somebody else took the lease over."""
         current = read_holder(self._path)
-        if current is not None and current.token == self._holder.token:
+        if current is None:
+            return
+        if current.token == self._holder.token:
             _write(self._path, replace(self._holder, heartbeat=_now().isoformat()))
+        else:
+            self._successor = current
+
+    def expect_held(self) -> None:
+        """Raise LockedError (AP-RUN-001) once another driver took over: this one was suspended, or its host was."""
+        if self._successor is not None:
+            raise _locked(self._successor)
 
     def release(self) -> None:
         """Give it back; harmless twice."""

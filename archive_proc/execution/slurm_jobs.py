@@ -384,7 +384,7 @@ class JobKeeper:
             self._refusals = 0
             return
         self._last = refusal(problem)
-        if first and may_heal(problem):
+        if may_heal(problem) and first and not self._jobs:
             raise TemporaryError(
                 "AP-RUN-044",
                 f"SLURM does not answer: {self._last}",

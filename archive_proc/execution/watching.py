@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from archive_proc.execution.backends import Backend
+from archive_proc.execution.backends import AWAITED, Backend
 from archive_proc.execution.course import Past, RunCourse, course_of, seconds
 from archive_proc.execution.course_page import read_course, read_page, write_page
 from archive_proc.execution.forecast import band
@@ -68,7 +68,8 @@ class Watch:
         now, course = time.monotonic(), self.course
         if not course.over:
             course.census = dict(self.backend.census())
-            course.held_s += (now - self._looked) * sum(course.census.values())
+            here = sum(number for state, number in course.census.items() if state != AWAITED)
+            course.held_s += (now - self._looked) * here
             course.workers = self.backend.workers
             course.ready = sum(one is State.READY for one in self.schedule.states.values())
         while self._longest and self.schedule.states[self._longest[-1]] in SETTLED:

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from archive_proc.errors import LockedError, MisuseError
+from archive_proc.errors import LockedError, MisuseError, TemporaryError
 from archive_proc.execution.lock import holder_of
 from archive_proc.settings import SiteProfile
 from archive_proc.storage.layout import Layout
+
+DRIVER_JOB = "driver.job"
+"""Beside the scripts: the number of a driver's job, until SLURM says that it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +73,51 @@ def detach(layout: Layout, site: SiteProfile, arguments: Sequence[str]) -> tuple
 
     need_slurm()
     job = submit(scripts.driver)
+    (scripts.driver.parent / DRIVER_JOB).write_text(f"{job}\n")
     return job, Path(str(scripts.output).replace("%j", job))
+
+
+def detached(layout: Layout) -> dict[str, str]:
+    """Jobs of detached drivers that wait, or have not ended: number -> SLURM's word, with its reason.
+
+    Until such a driver holds the archive there is no run that would tell of it. What SLURM lists no more is forgotten.
+    """
+    places = _driver_jobs(layout)
+    if not places:
+        return {}
+    from archive_proc.execution.slurm_queries import answer
+    from archive_proc.execution.slurm_scripts import job_name
+    from archive_proc.execution.slurm_text import ENDING, QUEUE_FORMAT, parse_queue
+
+    named = [f"--name={job_name('driver')}", "-j", ",".join(places)]  # SLURM gives numbers again
+    got = answer(["squeue", "-h", "-t", "all", *named, "-O", QUEUE_FORMAT])
+    if got is None:
+        return dict.fromkeys(places, "SLURM does not answer")
+    states = parse_queue(got[0])
+    listed = {job: one for job, one in states.items() if job in places and not one.over and one.state != ENDING}
+    for job in places.keys() - listed.keys():
+        places[job].unlink(missing_ok=True)
+    return {job: f"{one.state} ({one.reason})" if one.reason else one.state for job, one in sorted(listed.items())}
+
+
+def cancel_detached(layout: Layout) -> tuple[str, ...]:
+    """Cancel drivers that have not begun to work; their numbers. Raises TemporaryError (AP-RUN-044) without SLURM."""
+    jobs = tuple(detached(layout))
+    if not jobs:
+        return ()
+    from archive_proc.execution.slurm_queries import answer
+    from archive_proc.execution.slurm_scripts import job_name
+
+    if answer(["scancel", "--quiet", f"--name={job_name('driver')}", *jobs]) is None:
+        raise TemporaryError(
+            "AP-RUN-044",
+            f"SLURM does not answer: job {', '.join(jobs)} may still begin",
+            subject="SLURM",
+            remedy="give the same command again",
+        )
+    return jobs
+
+
+def _driver_jobs(layout: Layout) -> dict[str, Path]:
+    found = {path.read_text().strip(): path for path in sorted(layout.jobs.glob(f"*/{DRIVER_JOB}"))}
+    return {job: path for job, path in found.items() if job.isdecimal()}

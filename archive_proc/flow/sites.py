@@ -16,7 +16,8 @@ def site_named(wanted: str, own: Path | None, workers: int | None = None) -> Sit
     """A profile by its file's name; `own`: the archive's `sites/`.
 
     `slurm:NAME` stands for `slurm-NAME`, else for NAME, and wants a profile with that back end. Raises NotFoundError
-    AP-CLI-005 naming the nearest, MisuseError AP-CLI-003 for a profile that does not pass.
+    AP-CLI-005 naming the nearest, MisuseError AP-CLI-003 for a profile that does not pass or has another name than its
+    file.
     """
     directories = [shipped_sites(), *([own] if own is not None else [])]
     places = {path.stem: path for directory in directories for path in _tomls(directory)}
@@ -31,6 +32,14 @@ def site_named(wanted: str, own: Path | None, workers: int | None = None) -> Sit
             remedy=f"known: {', '.join(sorted(places))}; or write sites/{rest}.toml",
         )
     profile = parse_site(places[found].read_text(), str(places[found].name))
+    if profile.name != found:
+        # Records, `status` and the driver's own job know a site by its name: it must lead back to this file.
+        raise MisuseError(
+            "AP-CLI-003",
+            f"name = {profile.name!r}, and the file is called {found}",
+            subject=places[found].name,
+            remedy=f'set name = "{found}"',
+        )
     if colon and profile.backend != backend:
         raise MisuseError(
             "AP-CLI-003",

@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 import stat
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from archive_proc.storage.layout import Layout
 from archive_proc.storage.objects import hashed
 
 SEAL_NAME = "seal.json"
+GONE = ".gone"
+"""End of the name of a tree that is being removed."""
 SAMPLE_EVERY = 10
 """With `sample` verification one shard in ten (and all metadata) is read again before the rename."""
 MISSING = "AP-STO-021"
@@ -136,11 +139,14 @@ def commit(out: Path, destination: Path, seal: Seal) -> Committed:
     """Publish a sealed directory by one rename; the first wins.
 
     A loser verifies the winner and drops its own. Raises InfraFailure (AP-STO-026) when the name is taken by something
-    that is not a sealed product of this process.
+    that is not a sealed product of this process, UnsealedError (AP-STO-020) when a twin has begun `out` anew.
     """
     _make_files_read_only(out)
     fsync_tree(out)
     destination.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists() and read_seal(out) != seal:
+        # Dask gives a worker that retires no time to end its task: another executes it while this one still goes on.
+        raise _unsealed(SEAL_NAME, "is not the one that was written")
     try:
         out.rename(destination)
     except OSError as error:
@@ -177,14 +183,30 @@ def _make_directories_read_only(directory: Path) -> None:
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove a directory tree, read-only or not; nothing where there is none."""
+    """Remove a directory tree, read-only or not; nothing where there is none.
+
+    It is gone at once: a writer that still works in it, and is about to publish it, finds nothing, never half of it.
+    """
     if not directory.exists():
         return
-    for parent, _, _ in os.walk(directory):
+    aside = directory.with_name(f"{directory.name}.{uuid.uuid4().hex[:8]}{GONE}")
+    try:
+        directory.rename(aside)
+    except FileNotFoundError:
+        return
+    except OSError:
+        aside = directory  # a full disk may have no room for the name
+    for parent, _, _ in os.walk(aside):
         mode = stat.S_IMODE(Path(parent).stat().st_mode)
         if not mode & stat.S_IWUSR:
             Path(parent).chmod(mode | stat.S_IRWXU)
-    shutil.rmtree(directory)
+    shutil.rmtree(aside)
+
+
+def remove_gone(directory: Path) -> None:
+    """Remove what `remove_tree` was killed over, among the entries of a directory."""
+    for left in directory.glob(f"*{GONE}"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def read_seal(product_dir: Path) -> Seal | None:

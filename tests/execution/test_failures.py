@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from toy_night import Night, night, plan_of, process, product_input, raw_input, site
 
 from archive_proc.errors import LockedError, MisuseError, PreconditionError
 from archive_proc.execution.executor import execute
-from archive_proc.execution.lock import acquire
+from archive_proc.execution.lock import acquire, read_holder
 from archive_proc.execution.outcome import EarlierFailure, RunOutcome
 from archive_proc.flow.running import standing_failures
-from archive_proc.model.events import ProcessChanged, ProcessFailed
+from archive_proc.model.events import ProcessChanged, ProcessFailed, RunEnded
 from archive_proc.model.processes import Cause, State
-from archive_proc.storage.journal import read_journal
+from archive_proc.storage.journal import iter_journals, read_journal
 from archive_proc.storage.records import read_record
 from archive_proc.storage.seal import remove_tree
 
@@ -232,6 +234,26 @@ def test_a_second_driver_is_refused_with_the_holder_named(tmp_path: Path) -> Non
             run(tonight)
         assert refused.value.exit_status == 6
     assert run(tonight).exit_status == 0
+
+
+def test_a_driver_that_was_taken_for_dead_touches_nothing_once_another_has_the_archive(tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    published: list[int] = []
+    with acquire(tonight.layout, "run 1") as lease:
+        theirs = dataclasses.replace(lease.holder, token="theirs", purpose="run 2")
+
+        def suspended_for_long() -> None:
+            published.append(1)
+            tonight.layout.driver_lock.write_bytes(msgspec.json.encode(theirs))
+            lease.renew()
+
+        options = tonight.options(publish=suspended_for_long, publish_every_s=0.0)
+        with pytest.raises(LockedError, match=r"AP-RUN-001.*run 2"):
+            execute(tonight.plan, tonight.layout, tonight.frames, site(), options, lease)
+    assert published == [1]
+    ((_, journal),) = iter_journals(tonight.layout.runs)
+    assert not any(isinstance(one, RunEnded) for one in read_journal(journal).events)
+    assert read_holder(tonight.layout.driver_lock) == theirs
 
 
 def test_what_is_missing_is_said_before_work_starts(tmp_path: Path) -> None:

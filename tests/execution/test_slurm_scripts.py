@@ -20,6 +20,7 @@ from archive_proc.execution.slurm_scripts import config_text, driver_script, enc
 from archive_proc.execution.slurm_security import forget_keys, temporary_keys
 from archive_proc.execution.threads import THREAD_VARIABLES
 from archive_proc.execution.worker_config import SETTINGS, difference, expected, found
+from archive_proc.flow.sites import site_named
 from archive_proc.settings import SiteProfile, parse_site
 
 SHIPPED = sorted((Path(__file__).parents[2] / "cluster").glob("*.toml"))
@@ -110,6 +111,16 @@ def test_a_profile_that_does_not_pass_is_refused_by_file_and_key(more: str, says
     with pytest.raises(MisuseError, match=r"sites/x\.toml") as refused:
         parse_site(text, "sites/x.toml")
     assert says in refused.value.message
+
+
+def test_a_copied_profile_must_be_renamed_inside_too(tmp_path: Path) -> None:
+    # The driver's own job asks for its site by name: `slurm` would lead it to the shipped profile, not to this one.
+    mine, text = tmp_path / "mine.toml", (SHIPPED[0].parent / "slurm.toml").read_text()
+    mine.write_text(text)
+    with pytest.raises(MisuseError, match=r'AP-CLI-003 mine\.toml.*set name = "mine"'):
+        site_named("slurm:mine", tmp_path)
+    mine.write_text(text.replace('name = "slurm"', 'name = "mine"'))
+    assert site_named("slurm:mine", tmp_path).name == "mine"
 
 
 def test_every_shipped_profile_passes_and_slurm_toml_documents_every_key() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -155,3 +156,49 @@ def test_a_driver_whose_workers_never_came_stops_and_the_next_one_cancels_what_a
     assert wait_for(lambda: not queue())
     (end,) = [one for one in events(root) if isinstance(one, RunEnded)]
     assert end.counts == {"cancelled": sum(end.counts.values())}
+
+
+def test_a_detached_driver_that_waits_in_the_queue_is_told_of_and_can_be_taken_back(grounds: Grounds) -> None:
+    root = grounds.copy()
+    everything = ["sbatch", "--parsable", "--exclusive", "-N", "3", "-t", "3", "-o", "/dev/null", "--wrap", "sleep 120"]
+    (blocker,) = subprocess.run(everything, capture_output=True, text=True, check=True).stdout.split()
+    assert wait_for(lambda: listed_as(blocker) == "RUNNING")
+    try:
+        job = grounds.call(root, "run", "--site", "slurm:jobs", "--detach").out.split()[1]
+        told = grounds.call(root, "status")
+        assert f"job {job} is a detached driver without a run yet: PENDING" in told.err
+        assert told.status == 0
+        watching = grounds.start(root, "status", "--watch", "--every", "0.2")
+        assert f"job {job}, a detached driver without a run yet, was cancelled" in grounds.call(root, "cancel").out
+        assert "no such run" in watching.finish().err
+        assert wait_for(lambda: queue() == [blocker])
+        assert "no such run" in grounds.call(root, "cancel").err
+        assert not list(Layout(root).jobs.glob("*/driver.job"))
+    finally:
+        subprocess.run(["scancel", blocker], check=False)
+
+
+def listed_as(job: str) -> str:
+    asked = ["squeue", "-h", "-j", job, "-O", "State"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def test_a_site_that_takes_fewer_jobs_than_the_run_wants_does_the_run(grounds: Grounds, tmp_path: Path) -> None:
+    root = grounds.copy()
+    # What a limit of submitted jobs says (recorded), which needs a database to be set up: after the first job.
+    sbatch, real = tmp_path / "sbatch", shutil.which("sbatch")
+    sbatch.write_text(f"""#!/usr/bin/env bash
+mkdir "{tmp_path}/taken" 2>/dev/null && exec {real} "$@"
+echo "sbatch: error: QOSMaxSubmitJobPerUserLimit" >&2
+echo "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size \
+and/or time limits)" >&2
+exit 1
+""")
+    sbatch.chmod(0o755)
+    ended = grounds.start(
+        root, "run", "--site", "slurm:jobs", environment={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    ).finish()
+    assert ended.status == 0, ended.err
+    assert grounds.wrong(root, {}) == []
+    submitted = [one for one in events(root) if isinstance(one, JobChanged) and one.state == "submitted"]
+    assert len(submitted) == 1

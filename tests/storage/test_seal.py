@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from archive_proc.storage.seal import (
     expect_whole,
     is_sealed,
     make_seal,
+    remove_gone,
     remove_tree,
     sealed_processes,
     verify,
@@ -151,6 +153,37 @@ def test_what_is_about_to_be_read_is_held_against_its_seal(
     damage(group / name)
     with pytest.raises(InfraFailure, match=rf"AP-STO-014 .*dark.*{name}"):
         expect_whole(where, PROCESS, group)
+
+
+def test_a_twin_that_begins_anew_or_removes_lets_nothing_half_be_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path)
+    out = layout.pending_dir(PROCESS, 1) / "out"
+    fill(out)
+    seal = make_seal(out, PROCESS, 1, {}, ["process.json"])
+    # A removal is slow, and what it has not reached yet must not be published: at its first file the name is gone.
+    slow, seen = shutil.rmtree, []
+
+    def removing(directory: Path, **options: bool) -> None:
+        seen.append(out.exists())
+        slow(directory, **options)
+
+    monkeypatch.setattr("archive_proc.storage.seal.shutil.rmtree", removing)
+    remove_tree(out)
+    assert seen == [False]
+    assert list(out.parent.iterdir()) == []
+    with pytest.raises(FileNotFoundError):
+        commit(out, layout.product_dir(PROCESS), seal)
+    # The twin has made `out` again and writes into it.
+    fill(out)
+    with pytest.raises(UnsealedError, match="AP-STO-020"):
+        commit(out, layout.product_dir(PROCESS), seal)
+    assert not layout.product_dir(PROCESS).exists()
+    # What a kill amid a removal leaves is swept by its ending.
+    (tmp_path / "x.1.0a1b2c3d.gone" / "deep").mkdir(parents=True)
+    remove_gone(tmp_path)
+    assert not list(tmp_path.glob("*.gone"))
 
 
 def test_a_read_only_tree_can_be_removed(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -15,12 +16,15 @@ from toy_night import Night, night, plan_of, process, product_input, raw_input, 
 from archive_proc.archive import Archive
 from archive_proc.cli.main import program
 from archive_proc.errors import LockedError
+from archive_proc.execution.backends import AWAITED, SerialBackend
 from archive_proc.execution.course import Past, RecipeCourse, RunCourse, RunningProcess, course_of
 from archive_proc.execution.course_page import read_course, write_page
 from archive_proc.execution.executor import execute
 from archive_proc.execution.forecast import band
 from archive_proc.execution.liveness import Writer
 from archive_proc.execution.lock import STALE_AFTER_S, Holder
+from archive_proc.execution.schedule import Schedule
+from archive_proc.execution.watching import Watch
 from archive_proc.flow.running import save_plan
 from archive_proc.flow.status import RunStatus, run_status
 from archive_proc.flow.status_text import status_line, status_lines
@@ -85,6 +89,22 @@ def test_the_page_says_what_plan_and_journal_say_also_after_a_run_was_continued(
     assert comparable(run_status(tonight.layout, status.run_id)) == with_page
     whole = read_course(tonight.layout, status.run_id)
     assert whole is None
+
+
+def test_a_worker_that_waits_in_a_queue_costs_nothing(tmp_path: Path) -> None:
+    tonight = archived(tmp_path)
+
+    class Queued(SerialBackend):
+        def census(self) -> dict[str, int]:
+            return {"busy": 1, AWAITED: 1_000_000}
+
+    course = course_of(RunId("0" * 32), tonight.plan.plan_id, tonight.plan.processes, frozenset())
+    tonight.layout.run_dir(course.run_id).mkdir(parents=True)
+    schedule = Schedule(tonight.plan.processes)
+    began = time.monotonic()
+    watch = Watch(tonight.layout, course, schedule, Queued(lambda: False), dict.fromkeys(schedule.planned, 1.0))
+    watch.write()
+    assert 0 < course.held_s <= time.monotonic() - began
 
 
 def test_any_cut_of_the_journal_between_page_and_tail_gives_the_same_course(tmp_path: Path) -> None:

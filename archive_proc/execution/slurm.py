@@ -12,22 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from archive_proc.errors import PreconditionError, TemporaryError
-
-try:
-    import dask_jobqueue  # noqa: F401
-except ImportError:
-    raise PreconditionError(
-        "AP-RUN-040", "dask-jobqueue is not installed", subject="site", remedy="pip install '.[slurm]'"
-    ) from None
-
 import dask
 import distributed
-from dask_jobqueue.slurm import SLURMJob
 
+from archive_proc.errors import PreconditionError, TemporaryError
 from archive_proc.execution.backends import Finished, JobEnd, JobNews
 from archive_proc.execution.calls import Bundle
 from archive_proc.execution.dask_backend import DaskBackend
+from archive_proc.execution.jobqueue import SLURMJob
 from archive_proc.execution.liveness import Writer
 from archive_proc.execution.slurm_jobs import JobCluster, JobKeeper, JobRegister, TellingScheduler, cancel_left
 from archive_proc.execution.slurm_queries import answer

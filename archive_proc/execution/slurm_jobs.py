@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dask_jobqueue.slurm import SLURMCluster
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 from distributed.scheduler import Scheduler
 
 from archive_proc.errors import ArchiveProcError, PreconditionError, TemporaryError
 from archive_proc.execution.backends import JobEnd, JobNews
+from archive_proc.execution.jobqueue import SLURMCluster
 from archive_proc.execution.slurm_queries import JobQuery, answer
 from archive_proc.execution.slurm_scripts import LOGS, job_name
 from archive_proc.execution.slurm_text import ENDING, GONE, WAITING, may_heal, refusal, words

@@ -6,6 +6,7 @@ import importlib
 import itertools
 import shlex
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -111,6 +112,21 @@ def test_a_profile_that_does_not_pass_is_refused_by_file_and_key(more: str, says
     with pytest.raises(MisuseError, match=r"sites/x\.toml") as refused:
         parse_site(text, "sites/x.toml")
     assert says in refused.value.message
+
+
+def test_ctrl_c_stays_with_the_run_when_its_back_end_is_loaded() -> None:
+    # In a process of its own, as a run loads it: dask-jobqueue takes SIGINT for itself, to leave with status 0.
+    said = """
+import os, signal
+from pathlib import Path
+from archive_proc.execution.stopping import Stopper
+with Stopper(Path("no such file"), 10.0) as stopper:
+    import archive_proc.execution.slurm
+    os.kill(os.getpid(), signal.SIGINT)
+    print(stopper.reason)
+"""
+    ended = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "SIGINT\n"), ended.stderr
 
 
 def test_a_copied_profile_must_be_renamed_inside_too(tmp_path: Path) -> None:

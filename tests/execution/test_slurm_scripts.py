@@ -180,8 +180,9 @@ def test_what_is_not_installed_is_named_before_anything_starts(tmp_path: Path, m
     monkeypatch.setitem(sys.modules, "cryptography", None)
     with pytest.raises(PreconditionError, match="AP-RUN-040 site: cryptography"):
         temporary_keys(tmp_path / "keys")
-    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
-    monkeypatch.delitem(sys.modules, "archive_proc.execution.slurm")
+    monkeypatch.setitem(sys.modules, "dask_jobqueue.slurm", None)
+    for name in ("slurm", "jobqueue"):
+        monkeypatch.delitem(sys.modules, f"archive_proc.execution.{name}")
     with pytest.raises(PreconditionError, match="AP-RUN-040 site: dask-jobqueue"):
         importlib.import_module("archive_proc.execution.slurm")
 

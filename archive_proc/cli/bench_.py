@@ -396,9 +396,13 @@ def faults(
     with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
         place = Path(work) if work else Path(temporary)
         campaign = Campaign(place, seed, size, full_size_night)
-        for one in campaign.run(kinds) if site == "local" else slurm_campaign(place, seed, number):
-            cases.append(one)
-            click.echo(f"{'held  ' if one.held else 'BROKEN'} {one.kind}: {one.what}: {one.found}", err=True)
+        try:
+            for one in campaign.run(kinds) if site == "local" else slurm_campaign(place, seed, number):
+                cases.append(one)
+                click.echo(f"{'held  ' if one.held else 'BROKEN'} {one.kind}: {one.what}: {one.found}", err=True)
+        except (KeyboardInterrupt, SystemExit):
+            click.echo(table(cases), err=True)  # hours may be in it
+            raise
     found = report(cases, campaign.skipped)
     click.echo(report_json(found) if as_json else table(cases, campaign.skipped))
     if strict and found.missed:

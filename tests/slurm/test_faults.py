@@ -6,14 +6,14 @@ import random
 from pathlib import Path
 
 from archive_proc.bench.faults.grounds import stand_in_grounds
-from archive_proc.bench.faults.on_slurm.campaign import PAUSE_S, SEQUENCES, SHORT
+from archive_proc.bench.faults.on_slurm.campaign import SEQUENCES, SHORT
 from archive_proc.bench.faults.on_slurm.cluster import a_slurm
 from archive_proc.bench.faults.on_slurm.known import night_of
 from archive_proc.bench.faults.on_slurm.rounds import WHOLE, Stage, run_round
 
 
 def test_whatever_dies_only_what_was_spoiled_fails_and_nothing_else_is_lost(slurm: Path, tmp_path: Path) -> None:
-    grounds = stand_in_grounds(tmp_path, sequences=SEQUENCES, pause_s=PAUSE_S)
+    grounds = stand_in_grounds(tmp_path, sequences=SEQUENCES)
     with a_slurm() as cluster:
         assert cluster.place == slurm, "the one of these tests, named by the environment"
         cases = list(run_round(Stage(grounds, night_of(grounds), cluster), SHORT, random.Random(11)))

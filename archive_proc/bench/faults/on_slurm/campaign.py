@@ -14,10 +14,8 @@ from archive_proc.bench.faults.on_slurm.known import night_of
 from archive_proc.bench.faults.on_slurm.rounds import WHOLE, Round, Stage, run_round
 from archive_proc.bench.faults.on_slurm.strikes import CONTROLLER_AWAY
 
-PAUSE_S = 0.3
-"""How much longer a block lasts, so that there is a moment to strike."""
-BRIEF_PAUSE_S = 1.5
-"""The same where jobs have to come to the end of their minute."""
+SLOW_S = 1.5
+"""Longer blocks, where a minute has to pass in mid-run."""
 SEQUENCES = 3
 ROUNDS: Sequence[Round] = (
     Round(
@@ -28,8 +26,9 @@ ROUNDS: Sequence[Round] = (
     Round(
         strikes=("slurmctld away", "scancel", "scancel", "kill worker", "kill worker", "kill driver"),
         spoils=("calibration unreadable", "raw file corrupt"),
+        pause_s=SLOW_S,
     ),
-    Round(brief=True, strikes=("kill worker", "kill nanny"), spoils=("task segfaults", "task raises")),
+    Round(brief=True, pause_s=SLOW_S, strikes=("kill worker", "kill nanny"), spoils=("task segfaults", "task raises")),
     Round(
         strikes=("scancel", "kill worker", "kill worker", "kill driver", "requeue", "requeue"),
         spoils=("memory over the nanny's limit", "memory over the job's --mem", "task hangs"),
@@ -63,7 +62,6 @@ def rounds(stage: Stage, seed: int, faults: int) -> Iterator[Case]:
         one = ROUNDS[number % len(ROUNDS)]
         if stage.cluster.place is None:  # somebody else's: neither has it our partitions, nor is it ours to kill
             one = replace(one, brief=False, strikes=tuple(what for what in one.strikes if what != CONTROLLER_AWAY))
-        stage.grounds.pause_s = BRIEF_PAUSE_S if one.brief else PAUSE_S
         for case in run_round(stage, one, rng):
             injected += case.kind != WHOLE
             yield case

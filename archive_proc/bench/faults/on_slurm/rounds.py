@@ -52,6 +52,8 @@ class Round:
     """On the partition whose jobs live one minute."""
     down_s: float = 60.0
     """How long the controller stays away."""
+    pause_s: float = 0.3
+    """How much longer a block lasts, so that there is a moment to strike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,7 @@ class _Play:
 def run_round(stage: Stage, one: Round, rng: random.Random) -> Iterator[Case]:
     """Play a round; a case a fault, and one of the tasks that the run executed beyond need."""
     grounds = stage.grounds
+    grounds.pause_s = one.pause_s
     with contextlib.ExitStack() as stack:
         disk = None
         if FULL_DISK in one.strikes:

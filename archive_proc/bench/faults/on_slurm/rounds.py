@@ -107,9 +107,18 @@ class _Play:
 
     def strike(self) -> Ended:
         """Every strike at its moment, and the command again until it ends by itself."""
-        stage = self.stage
         spared = frozenset(self.spoiled.processes)
-        scene = Scene(stage.cluster, self.root, self.start(), self.rng, spared, self.one.down_s)
+        scene = Scene(self.stage.cluster, self.root, self.start(), self.rng, spared, self.one.down_s)
+        try:
+            return self.struck(scene)
+        except (KeyboardInterrupt, SystemExit):
+            if scene.child.poll() is None:
+                os.kill(scene.child.pid, signal.SIGKILL)  # or the bench would wait for its end, and SLURM is gone
+            raise
+
+    def struck(self, scene: Scene) -> Ended:
+        """The same, on a scene that is set."""
+        stage = self.stage
         for kind, lines in self.moments():
             while scene.child.poll() is None and len(stage.grounds.tallied(self.root)) < lines:
                 time.sleep(0.02)
@@ -126,7 +135,8 @@ class _Play:
         for _ in range(TRIES):
             if ended.status != AGAIN:
                 break
-            ended = self.finish(self.start())
+            scene.child = self.start()
+            ended = self.finish(scene.child)
         return ended
 
     def fill_disk(self, scene: Scene) -> None:

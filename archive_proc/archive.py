@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archive_proc.errors import LockedError, MisuseError, NotFoundError, PreconditionError
+from archive_proc.errors import LockedError, PreconditionError
 from archive_proc.settings import (
     ARCHIVE_FILE,
+    NEW_ARCHIVE,
     ArchiveSettings,
     SiteProfile,
     find_archive,
@@ -35,27 +35,10 @@ if TYPE_CHECKING:
     from archive_proc.flow.intake import Intake
     from archive_proc.flow.reporting import WrittenReport
     from archive_proc.flow.status import RunStatus
-    from archive_proc.model.ids import FileId, ObsId, PlanId, RunId
+    from archive_proc.model.ids import FileId, ObsId, RunId
     from archive_proc.model.observations import Issue
     from archive_proc.model.processes import Plan
     from archive_proc.storage.snapshots import Snapshot
-
-_SETTINGS = """\
-# An archive of archive_proc. It may be moved: nothing else in it holds an absolute path.
-archive_id = "{archive_id}"
-format_version = 1
-
-# Parameter set of the recipes, and the site that `run` uses without --site (cluster/*.toml, or sites/*.toml here).
-preset = "default"
-default_site = "local"
-
-# Parameters for the whole archive, e.g.
-# [parameters.irdis_tracks]
-# some_parameter = 1.0
-
-# Short name = directory of raw files. `ingest` adds what it needs; change a path here when raw files move.
-[raw_roots]
-"""
 
 
 @dataclass(frozen=True)
@@ -127,7 +110,7 @@ class Archive:
             # Imported here: it brings pyarrow, and opening an archive must stay light.
             from archive_proc.storage.atomic import write_bytes
 
-            write_bytes(layout.archive_toml, _SETTINGS.format(archive_id=secrets.token_hex(6)).encode())
+            write_bytes(layout.archive_toml, NEW_ARCHIVE.format(archive_id=secrets.token_hex(6)).encode())
         return cls.open(root)
 
     # -- raw files --------------------------------------------------------------------------------------------------
@@ -271,8 +254,9 @@ class Archive:
     def load_plan(self, text: str) -> Plan:
         """A saved plan by its id, or any unambiguous start of it."""
         from archive_proc.flow.running import load_plan
+        from archive_proc.flow.runs import named_plan
 
-        return load_plan(self.layout, self._plan_id(text))
+        return load_plan(self.layout, named_plan(self.layout, text))
 
     def run(
         self,
@@ -506,15 +490,3 @@ class Archive:
                 publish(self.layout, self.campaign.understanding)
             else:
                 refresh(self.layout, source_state(self.layout), lambda: self.campaign.understanding)
-
-    def _plan_id(self, text: str) -> PlanId:
-        from archive_proc.model.ids import PlanId
-
-        start = text.removeprefix("plan:")
-        if not re.fullmatch(r"[0-9a-f]+", start):
-            raise MisuseError("AP-CLI-007", "is no plan id", subject=text, remedy="plan:<hex>, as `plan` prints it")
-        found = sorted(path.stem for path in self.layout.plans.glob(f"{start}*.json"))
-        if len(found) != 1:
-            what = "no such plan" if not found else f"{len(found)} plans begin so"
-            raise NotFoundError("AP-PLN-031", what, subject=text, remedy="archive-proc plan prints and saves one")
-        return PlanId(found[0])

@@ -26,6 +26,24 @@ NANNY_SHARE = 1.1
 NANNY_GB = 0.1
 """Of each worker process, for its nanny."""
 
+NEW_ARCHIVE = """\
+# An archive of archive_proc. It may be moved: nothing else in it holds an absolute path.
+archive_id = "{archive_id}"
+format_version = 1
+
+# Parameter set of the recipes, and the site that `run` uses without --site (cluster/*.toml, or sites/*.toml here).
+preset = "default"
+default_site = "local"
+
+# Parameters for the whole archive, e.g.
+# [parameters.irdis_tracks]
+# some_parameter = 1.0
+
+# Short name = directory of raw files. `ingest` adds what it needs; change a path here when raw files move.
+[raw_roots]
+"""
+"""The `archive.toml` that `init` writes."""
+
 Known = TypeVar("Known", "ArchiveSettings", "SiteProfile")
 
 

@@ -32,6 +32,8 @@ READERS = frozenset(
         "archive_proc/execution/meters.py",
         "archive_proc/execution/lock.py",
         "archive_proc/execution/births.py",
+        "archive_proc/execution/played.py",
+        "archive_proc/execution/worker_config.py",
         "archive_proc/storage/clock_skew.py",
         "archive_proc/storage/runs.py",
         "archive_proc/storage/snapshots.py",
@@ -46,7 +48,7 @@ READERS = frozenset(
     }
 )
 """Files of the package that read the wall clock. Not shifted: an ingest's own time (kept later than the one before),
-how long a worker took to start, what a person is shown, and names of files."""
+how long a worker took to start, when its job ends, what a person is shown, and names of files."""
 
 
 _shifted: set[str] = set()

@@ -1,10 +1,12 @@
-"""Runs by name, and how to stop one: light, so that `status` and `cancel` answer at once."""
+"""Runs and plans by name, and how to stop a run: light, so that `status` and `cancel` answer at once."""
 
 from __future__ import annotations
 
-from archive_proc.errors import NotFoundError
+import re
+
+from archive_proc.errors import MisuseError, NotFoundError
 from archive_proc.execution.stopping import STOP_NAME
-from archive_proc.model.ids import RunId
+from archive_proc.model.ids import PlanId, RunId
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.runs import read_run, run_ids
 
@@ -28,3 +30,18 @@ def named_run(layout: Layout, text: str | None) -> RunId:
         remedy = f"latest: run:{runs[-1][:12]}" if runs else "archive-proc run"
         raise NotFoundError("AP-CLI-009", what, subject=text or "run", remedy=remedy)
     return found[0]
+
+
+def named_plan(layout: Layout, text: str) -> PlanId:
+    """The saved plan whose id begins so (`plan:` before it or not).
+
+    Raises MisuseError (AP-CLI-007) for what is no id, NotFoundError (AP-PLN-031) where there is none, or several.
+    """
+    start = text.removeprefix("plan:")
+    if not re.fullmatch(r"[0-9a-f]+", start):
+        raise MisuseError("AP-CLI-007", "is no plan id", subject=text, remedy="plan:<hex>, as `plan` prints it")
+    found = sorted(path.stem for path in layout.plans.glob(f"{start}*.json"))
+    if len(found) != 1:
+        what = "no such plan" if not found else f"{len(found)} plans begin so"
+        raise NotFoundError("AP-PLN-031", what, subject=text, remedy="archive-proc plan prints and saves one")
+    return PlanId(found[0])

@@ -12,8 +12,8 @@ from typing import Any
 
 from archive_proc.model.phases import Phase, PhaseClock
 
-_KINDS = {"numba:compiler_lock": Phase.START, "numba:compile": Phase.COMPILE}
-"""The first is held while numba loads a kernel from its cache or compiles it, the second, inside, while it compiles."""
+_LOCK, _COMPILE = "numba:compiler_lock", "numba:compile"
+"""The lock is held while numba loads a kernel from its cache or compiles it; compiling, inside, takes it many times."""
 
 
 def import_libraries(cookbook: ModuleType) -> None:
@@ -34,20 +34,22 @@ def compiling_apart(clock: PhaseClock) -> Iterator[None]:
         return
     from numba.core import event
 
-    turns: list[AbstractContextManager[None]] = []
+    turns: list[tuple[Phase, AbstractContextManager[None]]] = []
 
     # Any: numba ships no types.
     class Turns(event.Listener):
         def on_start(self, happening: Any) -> None:
-            turns.append(clock(_KINDS[happening.kind]))
-            turns[-1].__enter__()
+            compiles = happening.kind == _COMPILE or any(phase is Phase.COMPILE for phase, _ in turns)
+            phase = Phase.COMPILE if compiles else Phase.START
+            turns.append((phase, clock(phase)))
+            turns[-1][1].__enter__()
 
         def on_end(self, happening: Any) -> None:
             if turns:
-                turns.pop().__exit__(None, None, None)
+                turns.pop()[1].__exit__(None, None, None)
 
     listener = Turns()
     with contextlib.ExitStack() as installed:
-        for kind in _KINDS:
+        for kind in (_LOCK, _COMPILE):
             installed.enter_context(event.install_listener(kind, listener))
         yield

@@ -17,7 +17,7 @@ from archive_proc.execution.calls import Task
 from archive_proc.execution.liveness import this_writer
 from archive_proc.execution.lock import Lease, acquire, holder_of
 from archive_proc.execution.meters import Mark
-from archive_proc.execution.retrying import INTERRUPTIONS, Lost, Rules, after_loss
+from archive_proc.execution.retrying import INTERRUPTIONS, Lost, Rules, Verdict, after_loss
 from archive_proc.execution.work import ProcessWork, Size
 from archive_proc.model.processes import Cause
 from archive_proc.storage.layout import Layout
@@ -30,6 +30,12 @@ TRIES = Rules(2, 0.0)
 """Of `max_retries` and `back_off_s`."""
 
 
+def lost_again(work: ProcessWork, mark: Mark, lost: Lost) -> Verdict:
+    """Lost in a new attempt: what several chunks of one attempt tell counts once."""
+    work.counted = False
+    return after_loss(work, mark, lost, TRIES)
+
+
 @pytest.fixture
 def work(tmp_path: Path) -> ProcessWork:
     (planned, *_) = night(tmp_path).plan.processes
@@ -39,19 +45,19 @@ def work(tmp_path: Path) -> ProcessWork:
 def test_the_end_of_a_job_is_not_its_processs_fault_unless_it_comes_ten_times_in_a_row(work: ProcessWork) -> None:
     lost = Lost(KILLED, end=JobEnd("7", "TIMEOUT", "TimeLimit"))
     for number in range(INTERRUPTIONS):
-        verdict = after_loss(work, Mark(BLOCK, HERE), lost, TRIES)
+        verdict = lost_again(work, Mark(BLOCK, HERE), lost)
         assert verdict.facts is not None
         assert (verdict.facts.cause, verdict.facts.code) == (Cause.INFRA, "AP-RUN-045")
         assert "TIMEOUT (TimeLimit)" in verdict.facts.message
         assert verdict.again is (number < INTERRUPTIONS - 1)
     assert (work.retries, work.kills, work.alone) == (0, 0, False)
     work.finish(BLOCK)
-    assert after_loss(work, Mark(BLOCK, HERE), lost, TRIES).again
+    assert lost_again(work, Mark(BLOCK, HERE), lost).again
 
 
 def test_a_job_that_ended_for_its_memory_is_its_process_s_fault(work: ProcessWork) -> None:
     lost = Lost(KILLED, end=JobEnd("7", "OUT_OF_MEMORY"))
-    tried = [after_loss(work, Mark(BLOCK, HERE), lost, TRIES) for _ in range(2)]
+    tried = [lost_again(work, Mark(BLOCK, HERE), lost) for _ in range(2)]
     assert [one.again for one in tried] == [True, False]
     assert work.alone
     assert {one.facts.cause for one in tried if one.facts is not None} == {Cause.MEMORY}
@@ -60,17 +66,17 @@ def test_a_job_that_ended_for_its_memory_is_its_process_s_fault(work: ProcessWor
 def test_a_fatal_signal_is_the_codes_whatever_slurm_says_of_the_job(work: ProcessWork) -> None:
     for mark in (Mark(BLOCK, HERE), Mark(BLOCK, ELSEWHERE)):
         for end in (None, JobEnd("7", "FAILED", "RaisedSignal:11", 11)):
-            verdict = after_loss(work, mark, Lost(KILLED, "Fatal Python error: Segmentation fault", end), TRIES)
+            verdict = lost_again(work, mark, Lost(KILLED, "Fatal Python error: Segmentation fault", end))
             assert verdict.facts is not None
             assert (verdict.facts.cause, verdict.facts.code) == (Cause.CODE, "AP-RUN-017")
     assert work.kills == 4
 
 
 def test_a_worker_of_another_host_is_dead_when_dask_lost_it_and_only_then(work: ProcessWork) -> None:
-    silent = after_loss(work, Mark(BLOCK, ELSEWHERE), Lost("TimeoutError: "), TRIES)
+    silent = lost_again(work, Mark(BLOCK, ELSEWHERE), Lost("TimeoutError: "))
     assert silent.facts is not None
     assert (silent.facts.code, work.kills) == ("AP-RUN-016", 0)
-    killed = after_loss(work, Mark(BLOCK, ELSEWHERE), Lost(KILLED), TRIES)
+    killed = lost_again(work, Mark(BLOCK, ELSEWHERE), Lost(KILLED))
     assert killed.facts is not None
     assert (killed.facts.code, work.kills) == ("AP-RUN-017", 1)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dask
 import msgspec
 import pytest
 import yaml
@@ -162,8 +163,9 @@ def test_traffic_is_encrypted_unless_it_stays_on_the_host() -> None:
 
 def test_a_worker_with_another_setup_says_what_differs() -> None:
     wanted = expected(1_500_000_000)
-    here = {**found(1_503_238_553), **dict.fromkeys(THREAD_VARIABLES, "1"), "MALLOC_ARENA_MAX": "2"}
-    # Dask's own defaults stand in this process: that is what a job without dask.yaml would find.
+    # Dask's own defaults: that is what a job without dask.yaml would find.
+    with dask.config.set({"distributed.worker.memory.pause": 0.8}):
+        here = {**found(1_503_238_553), **dict.fromkeys(THREAD_VARIABLES, "1"), "MALLOC_ARENA_MAX": "2"}
     text = difference(wanted, here)
     assert "distributed.worker.memory.pause is '0.8', not '0.85'" in text
     assert "memory_limit" not in text

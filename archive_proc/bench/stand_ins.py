@@ -6,8 +6,8 @@ two CPU seconds. Masters feed science: every product depends on the pixels of it
     archive-proc --cookbook archive_proc.bench.stand_ins run
 
 Some environment variables serve `bench faults`: `ARCHIVE_PROC_TALLY` names a file that gets a line for every block,
-reduction and closing that is executed; `ARCHIVE_PROC_PAUSE_S` makes every block last longer. A third lets chosen steps
-misbehave (`poisons.py`).
+reduction and closing that is executed; `ARCHIVE_PROC_PAUSE_S` makes every block last longer, until a file stands that
+`ARCHIVE_PROC_PAUSE_UNTIL` names. Another lets chosen steps misbehave (`poisons.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ from archive_proc.recipes.recipe import (
 
 TALLY = "ARCHIVE_PROC_TALLY"
 PAUSE = "ARCHIVE_PROC_PAUSE_S"
+PAUSE_UNTIL = "ARCHIVE_PROC_PAUSE_UNTIL"
 VERSION = "0.0.1"
 """Of every stand-in: their processes are never taken for those of the recipes they stand in for."""
 CHANNELS = 2
@@ -66,7 +68,8 @@ def _tally(step: str, inputs: RecipeInputs, first: int) -> None:
 
 def _pause() -> None:
     seconds = float(os.environ.get(PAUSE, "0"))
-    if seconds:
+    until = os.environ.get(PAUSE_UNTIL)
+    if seconds and not (until and Path(until).exists()):
         time.sleep(seconds)
 
 

@@ -126,12 +126,16 @@ def test_workers_retire_before_the_walltime_and_are_replaced(grounds: Grounds) -
     root = grounds.copy()
     # Two minutes less 1.4, and a tenth: jobs live about half a minute, start of the worker included.
     write_site(root, "brief", walltime='"00:02:00"', retire_minutes="1.4")
-    child = grounds.start(root, "run", "--site", "brief", environment={"ARCHIVE_PROC_PAUSE_S": "1"})
+    # Blocks last until a job was replaced: however fast the machine, the run outlives its first workers.
+    replaced = root / "replaced"
+    slow = {"ARCHIVE_PROC_PAUSE_S": "4", "ARCHIVE_PROC_PAUSE_UNTIL": str(replaced)}
+    child = grounds.start(root, "run", "--site", "brief", environment=slow)
+    assert wait_for(lambda: any(one.replaces for one in events(root) if isinstance(one, JobChanged)), child)
+    replaced.touch()
     ended = child.finish()
     assert ended.status == 0, ended.err
     assert grounds.wrong(root, {}) == []
     changed = [one for one in events(root) if isinstance(one, JobChanged)]
-    assert len([one for one in changed if one.replaces]) >= 1
     assert any(one.state == "COMPLETED" for one in changed)
     # Between two tasks: nothing was lost with a worker, and nothing was done twice at once.
     assert [one.message for one in events(root) if isinstance(one, ProcessFailed)] == []

@@ -102,6 +102,15 @@ class IfsChannels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return (*(self.first_edge_um + step * at for at in range(self.count)), self.last_edge_um)
 
 
+class IfsBand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where white light ends in one mode."""
+
+    mode: str
+    edges_um: Pair
+    """Half-light points of the filter, blue and red."""
+    reference: str
+
+
 class IfsOrientation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Angles of the rectified cube within [valid_from, valid_to), DESIGN 8."""
 
@@ -140,6 +149,7 @@ class IfsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     geometry: tuple[IfsGeometry, ...]
     laser: tuple[IfsLaser, ...]
     channels: tuple[IfsChannels, ...]
+    band: tuple[IfsBand, ...]
     orientation: tuple[IfsOrientation, ...]
 
 
@@ -154,6 +164,8 @@ class IfsTables(msgspec.Struct, frozen=True, kw_only=True):
     lasers: tuple[IfsLaser, ...]
     """By wavelength."""
     channel_rows: dict[str, IfsChannels]
+    """By mode."""
+    bands: dict[str, IfsBand]
     """By mode."""
     orientations: tuple[IfsOrientation, ...]
 
@@ -179,6 +191,13 @@ class IfsTables(msgspec.Struct, frozen=True, kw_only=True):
         found = self.channel_rows.get(mode or "")
         if found is None:
             raise _unknown("channels", mode, tuple(self.channel_rows))
+        return found
+
+    def band(self, mode: str | None) -> IfsBand:
+        """Where white light ends in a mode. Raises DataFailure AP-TAB-004 for a mode without a row."""
+        found = self.bands.get(mode or "")
+        if found is None:
+            raise _unknown("band", mode, tuple(self.bands))
         return found
 
     def lasers_of(self, mode: str) -> tuple[IfsLaser, ...]:
@@ -207,6 +226,7 @@ def ifs_tables(table: IfsFile) -> IfsTables:
         geometries={row.mode: row for row in table.geometry},
         lasers=tuple(sorted(table.laser, key=lambda row: row.wavelength_um)),
         channel_rows={row.mode: row for row in table.channels},
+        bands={row.mode: row for row in table.band},
         orientations=table.orientation,
     )
 
@@ -223,7 +243,7 @@ def check_ifs(table: IfsFile, text: str) -> None:
             if seen.setdefault(comb, row.name) != row.name:
                 raise wrong_row(text, source, ("mode", at), f"{comb} belongs to mode {seen[comb]} already", "combs")
     modes = {row.name for row in table.mode}
-    for name, rows in (("geometry", table.geometry), ("channels", table.channels)):
+    for name, rows in (("geometry", table.geometry), ("channels", table.channels), ("band", table.band)):
         found = [one.mode for one in rows]
         for at, mode in enumerate(found):
             if mode not in modes:
@@ -246,6 +266,9 @@ def check_ifs(table: IfsFile, text: str) -> None:
     for at, channels in enumerate(table.channels):
         if channels.count < 1 or not 0 < channels.first_edge_um < channels.last_edge_um:
             raise wrong_row(text, source, ("channels", at), "edges must rise")
+    for at, band in enumerate(table.band):
+        if not 0 < band.edges_um[0] < band.edges_um[1]:
+            raise wrong_row(text, source, ("band", at), "edges must rise", "edges_um")
     for at, (one, following) in enumerate(pairwise(table.orientation)):
         if one.valid_to != following.valid_from:
             place = ("orientation", at + 1)

@@ -160,6 +160,7 @@ _WHOLE: dict[str, _Rows] = {
     "ifs.geometry": lambda tables: tables.ifs.geometries,
     "ifs.lasers": lambda tables: tables.ifs.lasers,
     "ifs.channels": lambda tables: tables.ifs.channel_rows,
+    "ifs.bands": lambda tables: tables.ifs.bands,
     "ifs.orientation": lambda tables: tables.ifs.orientations,
     "air": lambda tables: tables.air,
     "earth_rotation": lambda tables: tables.earth_rotation,
@@ -221,7 +222,7 @@ def _choice(tables: Tables, read: TableReadLike, frame: RawFrame | None) -> obje
     return getattr(frame, read.by)
 
 
-_BY_MODE = ("ifs.modes", "ifs.geometry", "ifs.channels")
+_BY_MODE = ("ifs.modes", "ifs.geometry", "ifs.channels", "ifs.bands")
 """Tables whose row the frame's mode picks, whatever column is named."""
 _LIMITS = "qc."
 """What the names of the limits that a recipe acts on begin with: `qc.<product type>`."""

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from archive_proc.instruments.tables import load_tables
+from archive_proc.kernels.lamp_edges import lamp_edges
 from archive_proc.kernels.lenslet_throughput import lenslet_throughput
 from archive_proc.model.flags import Flag
 from archive_proc.model.frames import Arm
@@ -25,7 +27,7 @@ from archive_proc.recipes.ifs.extraction import (
     shift_block,
 )
 from archive_proc.recipes.ifs.planes import BAD_PIXELS, DARK, FLAT
-from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE
+from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph
 from archive_proc.recipes.measuring import Figures
 from archive_proc.recipes.recipe import (
     Arrays,
@@ -99,7 +101,7 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     """The product `ifs_lenslet_flat`.
 
     Raises DataFailure AP-IFS-062 where the lamp is faint, saturated or off, AP-IFS-063 where the fit leaves too much of
-    the light unexplained.
+    the light unexplained, AP-IFS-071 where the lamp's light ends elsewhere than the filter's.
     """
     frame = inputs.frames[0]
     where = Instrument(inputs).spectrograph(0)
@@ -124,6 +126,13 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         frame.file_id,
         "look at the wavelength solution and the PSFlets of the night: `explain` the file; another solution is taken "
         "when they are refused",
+    )
+    figures.add(PRODUCT, "displacement_y", _displacement(found.lamp, where, complete), "pixel")
+    figures.expect_none_refused(
+        "AP-IFS-071",
+        frame.file_id,
+        "take flat and laser frame of one calibration set: quarantine the one that moved",
+        name="IFS_FLAT_DISPLACED",
     )
     known = np.isfinite(found.throughput)
     flags = np.where(known, 0, int(Flag.FILLED)).astype(np.uint16)
@@ -154,6 +163,18 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     return RecipeResult({PRODUCT: ProductContent(arrays, attrs)}, figures.values, _remarks(known))
 
 
+def _displacement(lamp: Float64, where: Spectrograph, complete: NDArray[np.intp]) -> float:
+    """Pixels along the dispersion from the filter's edges to the lamp's, mean of those seen; NaN where none is."""
+    edges = where.edges_um
+    ends = lamp_edges(lamp, 0.5 * (edges[1:] + edges[:-1]))
+    seen = np.isfinite(ends)
+    cut = np.array(load_tables().ifs.band(where.solution.mode).edges_um)
+    if not seen.any():
+        return float("nan")
+    found, expected = (where.solution.places(one[seen], complete)[1] for one in (ends, cut))
+    return float(np.median((found - expected).mean(axis=1)))
+
+
 def _remarks(known: NDArray[np.bool_]) -> tuple[Remark, ...]:
     if known.all():
         return ()
@@ -162,7 +183,7 @@ def _remarks(known: NDArray[np.bool_]) -> tuple[Remark, ...]:
 
 IFS_LENSLET_FLAT = Recipe(
     name="ifs_lenslet_flat",
-    version="1.13.3",
+    version="1.14.0",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_FLAT_RAW",)),
@@ -172,6 +193,7 @@ IFS_LENSLET_FLAT = Recipe(
     tables=(
         TableRead("ifs.detector"),
         TableRead("ifs.channels"),
+        TableRead("ifs.bands"),
         TableRead("qc.ifs_lenslet_flat"),
     ),
     passes=(Pass("shift", shift_block, settle_shifts), Pass("extract", flat_block, gather_flat)),

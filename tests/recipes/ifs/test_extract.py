@@ -8,6 +8,7 @@ from running import blocks, raw_inputs
 from small_ifs import CHANNELS, EDGES, GAIN, LEVEL_ADU, SIZE, SmallIfs, small_frame, small_ifs
 
 from archive_proc.errors import DataFailure
+from archive_proc.instruments.tables import load_tables
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.ifs.extract import IFS_EXTRACT, IFS_EXTRACT_FRAME
 from archive_proc.recipes.ifs.lenslet_flat import IFS_LENSLET_FLAT
@@ -76,6 +77,20 @@ def test_a_flat_of_another_grid_is_refused_by_name(ifs: SmallIfs, moved: tuple[i
     with pytest.raises(DataFailure) as refused:
         ifs.run(IFS_LENSLET_FLAT, [small_frame("2017-05-14T19:18:00.000")], raw)
     assert refused.value.code == "AP-IFS-063"
+
+
+@pytest.mark.parametrize("moved", [-3, 3])
+def test_a_flat_moved_along_the_dispersion_is_refused_though_the_fit_explains_it(ifs: SmallIfs, moved: int):
+    cut = np.array(load_tables().ifs.band("YJ").edges_um)
+    inside = np.clip((EDGES[1:] - cut[0]) / np.diff(EDGES), 0.0, 1.0) * np.clip((cut[1] - EDGES[:-1]) / 0.01, 0.0, 1.0)
+    light = ifs.image(np.broadcast_to(3000.0 * inside, (1, len(ifs.lenslets), CHANNELS)))
+    raw = ifs.raw(np.roll(light, moved, axis=1), np.random.default_rng(1))
+    with pytest.raises(DataFailure) as refused:
+        ifs.run(IFS_LENSLET_FLAT, [small_frame("2017-05-14T19:18:00.000")], raw)
+    assert refused.value.code == "AP-IFS-071"
+    (row,) = (one for one in refused.value.qc if one.metric == "displacement_y")
+    assert row.value == pytest.approx(moved, abs=0.4)
+    assert "IFS_FLAT_DISPLACED" in str(refused.value)
 
 
 def test_spectra_are_the_light_of_the_lenslets_whatever_their_throughput_and_shift(ifs: SmallIfs, science):

@@ -77,12 +77,14 @@ def prepare(
     if isinstance(recipe.main, ProductMain):
         main_product, planes, table = _product_main(process, layout, cookbook, loader, clock)
         roles: tuple[str, ...] = ()
+        levels: tuple[int, ...] = ()
     else:
         table = raw_table(spec.frames, process.excluded_planes)
         reader = RawReader(raw_roots)
         paths = [reader.path(frame) for frame in spec.frames]
         planes = RawPlanes(spec.frames, paths, table, cookbook.open_raw, clock)
         roles = tuple(entry.frame_role for entry in process.main)
+        levels = tuple(entry.level for entry in process.main)
     if not len(table):
         raise DataFailure(
             "AP-RUN-023",
@@ -97,6 +99,7 @@ def prepare(
         parameters=parameters,
         frames=spec.frames,
         frame_roles=roles,
+        frame_levels=levels,
         planes=table,
         calibrations=calibrations,
         main=main_product,

@@ -84,12 +84,19 @@ class RecipeInputs:
     planes: PlaneTable
     calibrations: Mapping[str, tuple[Calibration, ...]]
     """By role."""
+    frame_levels: tuple[int, ...] = ()
+    """Association level of each main file: above 0 it is of another acquisition. Empty: all are the subject's own."""
     main: Calibration | None = None
     """The main product without its frame-axis pixels (coordinates and attributes only), else None."""
 
     def serving(self, role: str, file: int) -> tuple[Calibration, ...]:
         """The calibrations of a role that serve one main file."""
         return tuple(one for one in self.calibrations.get(role, ()) if not one.serves or file in one.serves)
+
+    def borrowed(self) -> NDArray[np.bool_]:
+        """(n,) planes of main files of another acquisition: another OB of the night, or a pinned one."""
+        levels = np.array(self.frame_levels or (0,) * len(self.frames), np.int64)
+        return np.asarray(levels[self.planes.file] > 0)
 
     def only(self, role: str) -> Calibration | None:
         """The single calibration of a role, None where the role is empty."""

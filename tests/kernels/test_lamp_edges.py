@@ -1,4 +1,4 @@
-"""A lamp's ends are found where they are, also beyond a slope and beside light that piles up; else they are not named."""
+"""A lamp's ends are found on a slope and beside light that piles up; an end that is not seen is not named."""
 
 import numpy as np
 import pytest

@@ -71,6 +71,7 @@ def raw_inputs(
     calibrations: Mapping[str, Sequence[Calibration]] | None = None,
     unusable: Mapping[tuple[int, int], str] | None = None,
     parameters: Mapping[str, Any] | None = None,
+    levels: Sequence[int] = (),
 ) -> RecipeInputs:
     """Inputs of a recipe whose main input is raw frames in order of time."""
     return RecipeInputs(
@@ -80,6 +81,7 @@ def raw_inputs(
         frame_roles=tuple(roles) or ("CALIB",) * len(frames),
         planes=plane_table(frames, unusable),
         calibrations={role: tuple(given) for role, given in (calibrations or {}).items()},
+        frame_levels=tuple(levels),
     )
 
 

@@ -117,6 +117,28 @@ def test_without_center_motion_is_tracked_and_the_place_is_a_guess(shared: Path)
     assert np.isnan(ran.products["psf"]["flux"]).all()
 
 
+def test_a_center_or_flux_of_another_acquisition_is_not_the_stars(shared: Path):
+    sample = prepared(shared / "samples" / "irdis" / "DB_H23")
+    own, inputs = sample.tracks()
+    lent, _ = sample.tracks_anew(
+        ("OBJECT", "CENTER", "FLUX"), levels=tuple(int(one != "OBJECT") for one in inputs.frame_roles)
+    )
+    science = own.products["center"]["frame_type"] == "OBJECT"
+    center = lent.products["center"]
+    assert set(center["centering_method"][science].ravel()) == {"borrowed"}
+    assert (np.hypot(center["star_x_error"], center["star_y_error"])[science] * 12.25 > 11.0).all()
+    moved = center["star_x"][science] - own.products["center"]["star_x"][science]
+    assert np.ptp(moved, axis=0).max() < 0.01
+    assert {"AP-IRD-059", "AP-IRD-060"} <= codes(lent)
+    assert not {"AP-IRD-059", "AP-IRD-060"} & codes(own)
+    for product in ("center", "psf"):
+        assert lent.result.products[product].attrs["of_another_acquisition"] is True
+        assert own.result.products[product].attrs["of_another_acquisition"] is False
+        metric = (product, "planes_of_another_acquisition")
+        assert all(one.value > 0 for one in lent.result.qc if (one.product_type, one.metric) == metric)
+        assert metric in {(one.product_type, one.metric) for one in lent.result.qc}
+
+
 @pytest.mark.parametrize("excluded", [(0, 0), (2, 1)], ids=["center", "object"])
 def test_what_is_in_an_excluded_plane_changes_no_other_row(shared: Path, excluded: tuple[int, int]):
     sample = prepared(shared / "samples" / "irdis" / "DB_H23")

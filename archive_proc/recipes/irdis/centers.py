@@ -18,6 +18,9 @@ Float64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Roles = NDArray[np.str_]
 
+BORROWED = 0.9
+"""Pixels per axis, 11 mas: how far apart two acquisitions of one night put their stars. Assumed, from what is known of
+one acquisition: its OBJECT planes stray by 8-12 mas from its CENTER (notes/irdis 4.3)."""
 GUESS_ERROR = 4.0
 """Pixels: the star moves by this much over the years (notes/irdis 1)."""
 JITTER = 0.35
@@ -69,7 +72,8 @@ def track(
 
     rows: what `looks` summed up, joined in plane order; times: (n,) MJD; scenes: one a file. CENTER planes have their
     own fit, both halves tied together; OBJECT planes follow their speckles, tied to the CENTERs, else dither and
-    interpolation in time; FLUX planes their own star. Without any CENTER the table's first guess and its error.
+    interpolation in time; FLUX planes their own star. A CENTER of another acquisition says where its own star stood: it
+    ties nothing, and is taken where there is no other. Without any CENTER the table's first guess and its error.
     """
     roles = roles_of(inputs)
     n = roles.size
@@ -84,13 +88,19 @@ def track(
     xy[flux & ~found], error[flux & ~found] = np.nan, np.nan
     method[flux & ~found] = "none"
     spots = (roles == "CENTER") & found
-    trusted = spots & inputs.planes.usable
-    pooled = _pooled_errors(rows["center_error"], trusted)
-    centers, center_error = _tie_halves(rows["center"], pooled, spots, trusted)
+    measured = spots & inputs.planes.usable
+    trusted, lent = measured & ~inputs.borrowed(), measured & inputs.borrowed()
+    anchors = trusted if trusted.any() else lent
+    pooled = _pooled_errors(rows["center_error"], anchors)
+    centers, center_error = _tie_halves(rows["center"], pooled, spots, anchors)
     behind = ~flux
-    if trusted.any():
-        carried, carried_error = _transport(centers - dither[:, None, :], center_error, times, trusted)
-        _put(xy, error, method, behind, carried + dither[:, None, :], carried_error, "dither")
+    if anchors.any():
+        carried, carried_error = _transport(centers - dither[:, None, :], center_error, times, anchors)
+        word = "dither"
+        if not trusted.any():
+            word, carried_error = "borrowed", np.hypot(carried_error, BORROWED)
+            remarks.append(_borrowed(inputs, lent, scenes))
+        _put(xy, error, method, behind, carried + dither[:, None, :], carried_error, word)
     else:
         remarks.append(_no_center(roles))
     if common is not None and science_role(inputs) == "OBJECT":
@@ -107,6 +117,13 @@ def _put(
     xy: Float64, error: Float64, method: NDArray[np.str_], where: Mask, new: Float64, new_error: Float64, word: str
 ) -> None:
     xy[where], error[where], method[where] = new[where], new_error[where], word
+
+
+def _borrowed(inputs: RecipeInputs, lent: Mask, scenes: list[Scene]) -> Remark:
+    files = dict.fromkeys(inputs.frames[int(one)].file_id for one in inputs.planes.file[lent])
+    away = np.hypot(BORROWED, JITTER) * scenes[0].optics[0].pixel_scale_mas
+    what = f"centres are its star's, good to {away:.0f} mas per axis"
+    return Remark("AP-IRD-059", f"the only CENTER is of another acquisition ({', '.join(files)}): {what}")
 
 
 def _no_center(roles: Roles) -> Remark:

@@ -89,6 +89,11 @@ def psf_content(inputs: RecipeInputs, rows: Arrays, choice: FluxChoice) -> tuple
     chosen = choice.chosen[planes]
     shape = (2, PSF_SIZE, PSF_SIZE)
     flux, variance = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+    borrowed = inputs.borrowed()[planes] & chosen
+    if borrowed.any():
+        files = dict.fromkeys(inputs.frames[int(one)].file_id for one in inputs.planes.file[planes[borrowed]])
+        what = f"the only FLUX is of another acquisition ({', '.join(files)}): a shape, no zero point of contrasts"
+        remarks.append(Remark("AP-IRD-060", what))
     if chosen.any():
         flux, variance = combine_stars(stars[chosen], weights[chosen])
     else:
@@ -108,6 +113,7 @@ def psf_content(inputs: RecipeInputs, rows: Arrays, choice: FluxChoice) -> tuple
                 for plane in planes
             ],
             "planes_combined": [bool(one) for one in chosen],
+            "of_another_acquisition": bool(borrowed.any()),
             "star_pixel": PSF_SIZE // 2,
             "aperture_radius_px": APERTURE,
             "nd_filter": next(

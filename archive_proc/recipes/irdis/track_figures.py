@@ -38,6 +38,7 @@ def track_figures(
     _background(found, rows)
     _photometry(found, inputs, rows, photometry, choice)
     if "FLUX" in inputs.frame_roles:
+        found.add("psf", "planes_of_another_acquisition", float((inputs.borrowed() & choice.chosen).sum()))
         _psf(found, choice, psf, scenes[0])
     return found.values
 
@@ -58,6 +59,8 @@ def _centers(found: Figures, inputs: RecipeInputs, rows: Arrays, centers: Center
         dither = np.array([scenes[int(inputs.planes.file[plane])].dither for plane in spots])
         still = np.stack([centers.x[spots, 0], centers.y[spots, 0]], axis=1) - dither
         found.add("center", "drift", float(np.hypot(*np.ptp(still, axis=0))) * float(scale[0]), "mas")
+    lent = inputs.borrowed() & (centers.method[:, 0] == "waffle")
+    found.add("center", "planes_of_another_acquisition", float(lent.sum()))
     waffles = (roles == "CENTER") & inputs.planes.usable
     if waffles.any():
         lost = waffles & ~np.isfinite(rows["center"]).all(axis=(1, 2))

@@ -80,7 +80,11 @@ def close(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
             "centering_method": centers.method.astype(object),
             **rows_in_time,
         },
-        {"science_role": science_role(inputs), **_waffle_attributes(shared)},
+        {
+            "science_role": science_role(inputs),
+            "of_another_acquisition": bool((inputs.borrowed() & (roles_of(inputs) == "CENTER")).any()),
+            **_waffle_attributes(shared),
+        },
     )
     fluxes = ProductContent(
         {
@@ -170,7 +174,7 @@ def _remarks(inputs: RecipeInputs, rows: Arrays) -> tuple[Remark, ...]:
 
 IRDIS_TRACKS = Recipe(
     name="irdis_tracks",
-    version="1.5.0",
+    version="1.6.0",
     arm=Arm.IRDIS,
     subject_kind="observation",
     main=RawMain(roles=("OBJECT", "CENTER", "FLUX")),

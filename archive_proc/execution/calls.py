@@ -77,13 +77,6 @@ class Bundle:
     memory_gb: float = 0.0
     """Of the larger worker that it needs; 0: a normal one will do."""
 
-    @property
-    def key(self) -> str:
-        """A name for the scheduler, unlike any other's."""
-        first = self.calls[0]
-        more = f"+{len(self.calls) - 1}" if len(self.calls) > 1 else ""
-        return f"{first.process_id}-{first.attempt}-{first.task.label}{more}-{self.number}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureFacts:

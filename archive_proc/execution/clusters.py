@@ -77,7 +77,7 @@ class DaskLocal(DaskBackend):
             )
         )
         client = distributed.Client(self._cluster, set_as_default=False)  # type: ignore[no-untyped-call]  # as above
-        self._client = self._open.enter_context(client)
+        self._connect(client)
         self._client.register_plugin(WorkerSetup(expected(self._memory_bytes)))
         self._client.wait_for_workers(1, timeout=START_TIMEOUT_S)
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import distributed
 
 from archive_proc.errors import PreconditionError
+from archive_proc.execution.answers import Answers, key_of
 from archive_proc.execution.backends import AWAITED, Finished, JobEnd, JobNews
 from archive_proc.execution.calls import Bundle
 from archive_proc.execution.liveness import Writer
@@ -22,7 +24,9 @@ from archive_proc.execution.packing import packed, reports_of, run_packed
 from archive_proc.execution.worker_config import WRONG_CONFIG
 
 _RESULT_TIMEOUT_S = 10.0
-"""For fetching 1 kB. An answer that died with its worker would be waited for until Dask has run the task again."""
+"""For Dask's word why there was no answer."""
+CHECK_EVERY_S = 5.0
+"""While nothing ends, for tasks of which only the client knows."""
 
 
 class DaskBackend:
@@ -34,55 +38,89 @@ class DaskBackend:
     def __init__(self) -> None:
         # Any: dask ships no types.
         self._client: Any = None
-        self._futures: dict[int, Any] = {}
-        """By the bundle's number."""
-        self._done: queue.SimpleQueue[tuple[Bundle, Any]] = queue.SimpleQueue()
+        self._answers = Answers()
+        self._unsent: list[tuple[Bundle, float]] = []
+        self._flying: dict[int, tuple[Bundle, Any]] = {}
+        """By the bundle's number, with Dask's future."""
+        self._checked = 0.0
         self._open = contextlib.ExitStack()
 
-    def submit(self, bundle: Bundle, priority: float) -> None:
-        """Send ids to a worker. A key of its own each time: Dask must never merge two attempts."""
-        what = packed(bundle)
-        future = self._client.submit(run_packed, what, key=bundle.key, pure=False, retries=0, priority=priority)
-        self._watch(bundle, future)
+    # Any: Dask's client.
+    def _connect(self, client: Any) -> None:
+        """Work with this client, whose scheduler is in this process."""
+        self._client = self._open.enter_context(client)
+        self._answers = Answers()
+        self._scheduler().add_plugin(self._answers)
 
-    def _watch(self, bundle: Bundle, future: Any) -> None:
-        self._futures[bundle.number] = future
-        future.add_done_callback(lambda done, bundle=bundle: self._done.put((bundle, done)))
+    def submit(self, bundle: Bundle, priority: float) -> None:
+        """Keep it for the next `wait_any`: what is sent together costs the scheduler a third."""
+        self._unsent.append((bundle, priority))
+
+    def _send(self) -> None:
+        """Send ids to workers, in order; the order of what is sent together is that of its largest priority."""
+        if not self._unsent:
+            return
+        unsent, self._unsent = self._unsent, []
+        unsent.sort(key=lambda one: -one[1])
+        bundles = [bundle for bundle, _ in unsent]
+        futures = self._client.map(
+            self._task,
+            [packed(one) for one in bundles],
+            key=[key_of(one.number) for one in bundles],
+            pure=False,
+            retries=0,
+            priority=unsent[0][1],
+        )
+        self._flying.update({one.number: (one, future) for one, future in zip(bundles, futures, strict=True)})
+
+    # Any: what Dask takes as a task.
+    @property
+    def _task(self) -> Callable[[bytes], Any]:
+        """What a worker does with a packed bundle."""
+        return run_packed
 
     def wait_any(self, timeout_s: float) -> list[Finished]:
-        """What ended; futures are released at once, so that no result lives on a worker.
+        """What ended; futures are released at once.
 
         Raises PreconditionError (AP-RUN-046) when a worker is not set up as the run wants.
         """
-        ended: list[tuple[Bundle, Any]] = []
+        self._send()
+        heard: list[tuple[int, bytes | None]] = []
         with contextlib.suppress(queue.Empty):
-            ended.append(self._done.get(timeout=timeout_s))
+            heard.append(self._answers.heard.get(timeout=timeout_s))
             while True:
-                ended.append(self._done.get_nowait())
-        if not ended:
+                heard.append(self._answers.heard.get_nowait())
+        if not heard:
             self._look_after()
-        mine = [(bundle, future) for bundle, future in ended if self._futures.pop(bundle.number, None) is not None]
-        told = self._fetched([future for _, future in mine])
-        return [self._finished(bundle, future, told) for bundle, future in mine]
+            heard = self._unheard()
+        return [
+            self._finished(*flying, content)
+            for number, content in heard
+            if (flying := self._flying.pop(number, None)) is not None
+        ]
 
-    def _fetched(self, futures: list[Any]) -> dict[str, Any]:
-        """Key -> answer, fetched together: a round trip costs more than what it brings. The rest is asked for alone."""
-        good = [one for one in futures if one.status == "finished"]
-        if len(good) < 2:
-            return {}
-        try:
-            answers = self._client.sync(self._client._gather, good, callback_timeout=_RESULT_TIMEOUT_S)
-        # Exception: as below; a worker died meanwhile.
-        except Exception:
-            return {}
-        return {one.key: answer for one, answer in zip(good, answers, strict=True)}
+    def _unheard(self) -> list[tuple[int, bytes | None]]:
+        """Tasks that the client alone knows to have ended: what the scheduler could not even read."""
+        if time.monotonic() < self._checked + CHECK_EVERY_S:
+            return []
+        self._checked = time.monotonic()
+        ended = [number for number, (_, future) in self._flying.items() if future.status != "pending"]
+        heard: list[tuple[int, bytes | None]] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                heard.append(self._answers.heard.get_nowait())
+        # Whoever did answer has been heard: the scheduler told us before it told its client.
+        return heard + [(number, None) for number in ended]
 
     def _look_after(self) -> None:
         """Nothing ended for a while: time to see whether workers are missing."""
 
-    def _finished(self, bundle: Bundle, future: Any, told: Mapping[str, Any]) -> Finished:
+    # Any: Dask's future.
+    def _finished(self, bundle: Bundle, future: Any, content: bytes | None) -> Finished:
         try:
-            content = told[future.key] if future.key in told else future.result(timeout=_RESULT_TIMEOUT_S)
+            if content is None:
+                future.result(timeout=_RESULT_TIMEOUT_S)
+                return Finished(bundle, None, "ended without an answer")
             reports = reports_of(content)
         except ImportError as problem:
             raise PreconditionError(
@@ -104,7 +142,9 @@ class DaskBackend:
 
     def cancel(self, bundles: Iterable[Bundle]) -> None:
         """Cancel and forget."""
-        gone = [future for one in bundles if (future := self._futures.pop(one.number, None)) is not None]
+        numbers = {one.number for one in bundles}
+        self._unsent = [one for one in self._unsent if one[0].number not in numbers]
+        gone = [flying[1] for one in numbers if (flying := self._flying.pop(one, None)) is not None]
         if gone and self._client is not None:
             self._client.cancel(gone)
 
@@ -145,6 +185,7 @@ class DaskBackend:
 
     def stop(self) -> None:
         """Close workers and scheduler."""
-        self._futures.clear()
+        self._unsent.clear()
+        self._flying.clear()
         self._open.close()
         self._client = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from archive_proc.execution.answers import tell
 from archive_proc.execution.calls import Bundle, TaskReport
 from archive_proc.execution.worker_config import run_checked
 
@@ -27,6 +28,7 @@ def reports_of(content: bytes) -> tuple[TaskReport, ...]:
     return _REPORTS.decode(content)
 
 
-def run_packed(content: bytes) -> bytes:
-    """What a worker is called with, and answers."""
-    return packed(run_checked(bundle_of(content)))
+def run_packed(content: bytes) -> None:
+    """What a worker is called with. It answers by itself: nothing stays on the worker."""
+    bundle = bundle_of(content)
+    tell(bundle.number, packed(run_checked(bundle)))

@@ -18,13 +18,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dask
 import distributed
 
-from archive_proc.execution.calls import Bundle, TaskCall, TaskReport
+from archive_proc.execution.answers import tell
+from archive_proc.execution.calls import TaskCall, TaskReport
 from archive_proc.execution.clusters import START_TIMEOUT_S, DaskLocal
 from archive_proc.execution.dask_backend import DaskBackend
 from archive_proc.execution.environment import environment
@@ -73,13 +75,14 @@ class DaskPlayed(DaskLocal):
         players = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         self._open.callback(_end, players)
         client = distributed.Client(self._cluster, set_as_default=False)  # type: ignore[no-untyped-call]  # as above
-        self._client = self._open.enter_context(client)
+        self._connect(client)
         self._client.wait_for_workers(self.workers, timeout=START_TIMEOUT_S + self.workers)
 
-    def submit(self, bundle: Bundle, priority: float) -> None:
-        """Send it to a player."""
-        what = (packed(bundle), self._speed, self._seal)
-        self._watch(bundle, self._client.submit(play, *what, key=bundle.key, pure=False, retries=0, priority=priority))
+    # Any: as every Dask back end.
+    @property
+    def _task(self) -> Callable[[bytes], Any]:
+        """What a player does."""
+        return partial(play, speed=self._speed, seal=self._seal)
 
 
 class PlainFutures:
@@ -100,7 +103,7 @@ def _sleep(seconds: float) -> None:
     time.sleep(seconds)
 
 
-async def play(content: bytes, speed: float, seal: bool) -> bytes:
+async def play(content: bytes, speed: float, seal: bool) -> None:
     """Take as long as predicted, divided by `speed`, and say that it is done."""
     bundle, begun = bundle_of(content), dt.datetime.now(dt.UTC)
     await asyncio.sleep(bundle.seconds / speed)
@@ -110,7 +113,7 @@ async def play(content: bytes, speed: float, seal: bool) -> bytes:
         (begun + dt.timedelta(seconds=each * at)).isoformat(timespec="milliseconds") for at in range(len(bundle.calls))
     ]
     each_call = zip(bundle.calls, starts, strict=True)
-    return packed(tuple(_played(layout, call, start, each, seal) for call, start in each_call))
+    tell(bundle.number, packed(tuple(_played(layout, call, start, each, seal) for call, start in each_call)))
 
 
 def _played(layout: Layout, call: TaskCall, start: str, seconds: float, seal: bool) -> TaskReport:

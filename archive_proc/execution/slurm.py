@@ -112,7 +112,7 @@ class DaskSlurm(DaskBackend):
         self._open.callback(self._close, cluster)
         (self._directory / WORKER_SCRIPT).write_text(cluster.job_script())
         client = distributed.Client(cluster, set_as_default=False)
-        self._client = self._open.enter_context(client)
+        self._connect(client)
         limit = int(self._site.memory_per_worker_gb * 1e9)
         self._client.register_plugin(WorkerSetup(expected(limit), *lifetime_s(slurm)))
         self._keeper = JobKeeper(cluster, slurm, self._jobs, self._directory)

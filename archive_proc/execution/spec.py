@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -15,7 +14,7 @@ from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import PlanId, ProcessId, RunId
 from archive_proc.model.processes import Process
 from archive_proc.storage.layout import Layout
-from archive_proc.storage.records import frames_bytes, frames_of, process_of, process_tree
+from archive_proc.storage.records import frames_bytes, frames_of, process_bytes, process_of
 
 SPEC_NAME = "spec.json"
 
@@ -73,8 +72,7 @@ class AttemptDir:
 
 
 class _Row(msgspec.Struct):
-    # Any: a process is typed by `process_of`.
-    process: dict[str, Any]
+    process: msgspec.Raw
     frames: msgspec.Raw
     pixel_digests: dict[str, str]
     run_id: str
@@ -87,7 +85,7 @@ class _Row(msgspec.Struct):
 def write_spec(directory: AttemptDir, spec: AttemptSpec) -> None:
     """Write `spec.json` by one rename."""
     row = _Row(
-        process_tree(spec.process),
+        msgspec.Raw(process_bytes(spec.process)),
         msgspec.Raw(frames_bytes(spec.frames)),
         dict(spec.pixel_digests),
         spec.run_id,
@@ -106,7 +104,7 @@ def read_spec(directory: AttemptDir) -> AttemptSpec:
     """Read it back. Raises OSError or msgspec.MsgspecError where there is none: an attempt without spec is void."""
     row = msgspec.json.decode((directory.path / SPEC_NAME).read_bytes(), type=_Row)
     return AttemptSpec(
-        process=process_of(row.process),
+        process=process_of(msgspec.json.decode(row.process)),
         frames=frames_of(row.frames),
         pixel_digests=row.pixel_digests,
         run_id=RunId(row.run_id),

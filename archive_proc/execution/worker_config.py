@@ -46,6 +46,7 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.terminate": 0.95,
     "distributed.worker.profile.enabled": False,
     "distributed.comm.retry.count": 3,
+    "distributed.admin.low-level-log-length": 50,  # of each topic and worker; answers are up to 100 kB
     "distributed.admin.tick.limit": "30s",  # silence about long GIL holders; we measure ourselves
     "distributed.nanny.pre-spawn-environ": dict(WORKER_ENVIRONMENT),
 }

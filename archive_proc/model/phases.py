@@ -59,6 +59,8 @@ class PhaseCost:
         return PhaseCost(self.wall_s + other.wall_s, self.cpu_s + other.cpu_s)
 
 
+_NAMES = tuple(phase.value for phase in Phase)
+
 Phases = Mapping[str, PhaseCost]
 """By name of phase; one that did not occur has no entry."""
 
@@ -69,9 +71,13 @@ def summed(one: Phases, other: Phases) -> dict[str, PhaseCost]:
     >>> summed({"read": PhaseCost(1.0, 0.5)}, {"read": PhaseCost(2.0, 1.0)})
     {'read': PhaseCost(wall_s=3.0, cpu_s=1.5)}
     """
+    names = [name for name in _NAMES if name in one or name in other]
+    if len(names) < len(one) or len(names) < len(other):
+        names += sorted({*one, *other} - set(names))
+    if not one or not other:
+        some = one or other
+        return {name: some[name] for name in names}
     none = PhaseCost()
-    names = [phase.value for phase in Phase if phase.value in one or phase.value in other]
-    names += sorted({*one, *other} - set(names))
     return {name: one.get(name, none).plus(other.get(name, none)) for name in names}
 
 

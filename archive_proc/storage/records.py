@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,18 @@ def process_tree(process: Process) -> dict[str, Any]:
     tree = finite(msgspec.to_builtins(process))
     assert isinstance(tree, dict)
     return tree
+
+
+def process_bytes(process: Process) -> bytes:
+    """JSON of a process, the text of its tree. Most have no number that is none, and then no tree is needed."""
+    plain = all(_plain(one) for one in process.parameters.values()) and all(_plain(one.dt_days) for one in process.inputs)
+    return msgspec.json.encode(process if plain else process_tree(process))
+
+
+def _plain(value: Parameter) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, tuple) or all(map(_plain, value))
 
 
 def process_of(tree: _Tree) -> Process:

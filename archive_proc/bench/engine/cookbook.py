@@ -45,6 +45,8 @@ class Parameters:
     """Wall time of the whole process, slept."""
     values: int = 16
     """float32 values of its product."""
+    number: int = 0
+    """Tells those apart that are alike in everything else."""
 
 
 @dataclass(frozen=True, slots=True)

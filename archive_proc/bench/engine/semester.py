@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from archive_proc.bench.engine.cookbook import COOKBOOK, PRODUCT, VERSION
 from archive_proc.model.frames import Arm, RawFrame
-from archive_proc.model.ids import FileId, ProcessId, digest32, product_id, sha256_hex
-from archive_proc.model.ids import PlanId as PlanIdType
+from archive_proc.model.ids import FileId, ProcessId, product_id, sha256_hex
 from archive_proc.model.processes import (
     Plan,
     PlannedProcess,
@@ -22,6 +21,7 @@ from archive_proc.model.processes import (
     Reason,
     Subject,
 )
+from archive_proc.planning.keys import ingredients, plan_id, process_id
 
 ROOT = "bench"
 RAW_NAME = "nothing.fits"
@@ -92,36 +92,36 @@ class _Maker:
     ) -> ProcessId:
         """A planned process with the measured cost of its recipe, or of `seconds`."""
         planes = sum(one.naxis3 or 0 for one in frames)
-        process_id = ProcessId(digest32("stand-in", recipe, len(self.rows)))
         made = [product_id(one, PRODUCT) for one in needs]
         inputs = (
             *(ProcessInput("main", "file", one.file_id, one.content_id, frame_role="OBJECT") for one in frames),
             *(ProcessInput("calibration", "product", one, one) for one in made),
         )
-        process = Process(
-            process_id=process_id,
+        blank = Process(
+            process_id=ProcessId(""),
             recipe=recipe,
             recipe_version=VERSION,
             preset="default",
             subject=subject,
-            parameters={"seconds": seconds or 0.0, "values": 16},
+            parameters={"seconds": seconds or 0.0, "values": 16, "number": len(self.rows)},
             tables_digest="0" * 64,
             inputs=inputs,
             product_types=(PRODUCT,),
             night=night.isoformat(),
             period_date=97,
         )
+        made_id = process_id(ingredients(blank))
+        process = replace(blank, process_id=made_id)
         cost = _COSTS[recipe]
         cpu_s = seconds if seconds is not None else cost.cpu_s + cost.cpu_s_per_plane * planes
         predicted = Prediction(cpu_s, cost.memory_gb, sum(one.declared_bytes for one in frames), 1000, 8, planes)
         self.rows.append(PlannedProcess(process, Reason.NEW, "new", predicted))
-        return process_id
+        return made_id
 
     def plan(self) -> Plan:
         """All of them."""
         rows = tuple(sorted(self.rows, key=lambda one: one.process.process_id))
-        plan_id = PlanIdType(digest32([one.process.process_id for one in rows]))
-        return Plan(plan_id, rows, (), "2016-10-01", "1", "default", "stand-ins")
+        return Plan(plan_id(one.process for one in rows), rows, (), "2016-10-01", "1", "default", "stand-ins")
 
 
 def semester_plan(n: int, seed: int = 1) -> tuple[Plan, Mapping[FileId, RawFrame]]:

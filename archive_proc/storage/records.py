@@ -30,7 +30,9 @@ def process_tree(process: Process) -> dict[str, Any]:
 
 def process_bytes(process: Process) -> bytes:
     """JSON of a process, the text of its tree. Most have no number that is none, and then no tree is needed."""
-    plain = all(_plain(one) for one in process.parameters.values()) and all(_plain(one.dt_days) for one in process.inputs)
+    plain = all(_plain(one) for one in process.parameters.values()) and all(
+        _plain(one.dt_days) for one in process.inputs
+    )
     return msgspec.json.encode(process if plain else process_tree(process))
 
 

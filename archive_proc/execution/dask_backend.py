@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import distributed
+import msgspec
 
 from archive_proc.errors import PreconditionError
 from archive_proc.execution.answers import Answers, key_of
@@ -21,7 +22,7 @@ from archive_proc.execution.backends import AWAITED, Finished, JobEnd, JobNews
 from archive_proc.execution.calls import Bundle
 from archive_proc.execution.liveness import Writer
 from archive_proc.execution.packing import packed, reports_of, run_packed
-from archive_proc.execution.worker_config import WRONG_CONFIG
+from archive_proc.execution.worker_config import OTHER_CODE, WRONG_CONFIG
 
 _RESULT_TIMEOUT_S = 10.0
 """For Dask's word why there was no answer."""
@@ -82,7 +83,7 @@ class DaskBackend:
     def wait_any(self, timeout_s: float) -> list[Finished]:
         """What ended; futures are released at once.
 
-        Raises PreconditionError (AP-RUN-046) when a worker is not set up as the run wants.
+        Raises PreconditionError where a worker is not set up as the run wants (AP-RUN-046) or has other code (-050).
         """
         self._send()
         heard: list[tuple[int, bytes | None]] = []
@@ -129,6 +130,13 @@ class DaskBackend:
                 subject="worker",
                 remedy="set slurm.python of the site to one that has archive_proc installed, as the driver's has",
             ) from problem
+        except msgspec.MsgspecError as problem:
+            raise PreconditionError(
+                OTHER_CODE,
+                f"driver and workers do not understand each other: {problem}",
+                subject="worker",
+                remedy="give driver and nodes one installation of archive_proc (slurm.python of the site)",
+            ) from problem
         # Exception: KilledWorker, CancelledError, lost connections, time-outs of several libraries; all mean
         # that the worker gave no answer. run_bundle itself never raises.
         except (Exception, distributed.client.FutureCancelledError) as problem:
@@ -136,7 +144,7 @@ class DaskBackend:
         finally:
             future.release()
         for facts in (one.failure for one in reports):
-            if facts is not None and facts.code == WRONG_CONFIG:
+            if facts is not None and facts.code in (WRONG_CONFIG, OTHER_CODE):
                 raise PreconditionError(facts.code, facts.message, subject="worker", remedy=facts.remedy)
         return Finished(bundle, reports)
 

@@ -227,7 +227,7 @@ def job_ended(end: JobEnd) -> FailureFacts | None:
         cause, remedy = Cause.INFRA, "if it comes again, raise walltime or retire_minutes, or lower chunk_gb"
     elif end.state == "COMPLETED":
         cause = Cause.INFRA
-        remedy = "the worker retired, or heeded SLURM's warning before the walltime: retire_minutes longer than a chunk"
+        remedy = "the worker heeded SLURM's warning before the walltime: make retire_minutes longer than a chunk"
     elif end.state in OUTSIDE:
         cause, remedy = Cause.INFRA, "it is tried again; nothing to do"
     else:

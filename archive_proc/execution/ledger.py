@@ -138,7 +138,8 @@ class Ledger:
         """A final failure: a row, and its descendants blocked."""
         process_id = failed.process_id
         self.failures[process_id] = failed
-        self.journal.append(failed, durable=True)
+        # One that stands is on disk already, in the journal of its run: a semester may have thousands.
+        self.journal.append(failed, durable=failed.earlier_run is None)
         self.journal.append(self._changed(process_id, failed.state, attempt=failed.attempt))
         blocked = self.schedule.fail(process_id, failed.state)
         self.progress.settle(process_id, failed.state, 0.0)

@@ -10,8 +10,10 @@ import contextlib
 import os
 import signal
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import dask
@@ -23,8 +25,12 @@ from archive_proc.execution.liveness import host_name
 from archive_proc.execution.threads import THREAD_VARIABLES
 from archive_proc.execution.worker import run_bundle
 from archive_proc.model.processes import Cause
+from archive_proc.version import PACKAGE, __version__
 
 WRONG_CONFIG = "AP-RUN-046"
+OTHER_CODE = "AP-RUN-050"
+CODE = "archive_proc"
+"""Of what a worker finds: version and digest of the package's code."""
 MEMORY_TOLERANCE = 0.01
 """Dask passes limits as text of three digits."""
 WORKER_ENVIRONMENT: Mapping[str, str] = {
@@ -59,6 +65,7 @@ def expected(memory_bytes: int) -> dict[str, str]:
         **{name: str(SETTINGS[name]) for name in _OF_WORKERS},
         **WORKER_ENVIRONMENT,
         "memory_limit": str(memory_bytes),
+        CODE: code_id(),
     }
 
 
@@ -68,6 +75,7 @@ def found(memory_bytes: int) -> dict[str, str]:
         **{name: str(dask.config.get(name, None)) for name in _OF_WORKERS},
         **{name: os.environ.get(name, "") for name in WORKER_ENVIRONMENT},
         "memory_limit": str(memory_bytes),
+        CODE: code_id(),
     }
 
 
@@ -80,13 +88,22 @@ def difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> str:
     return "; ".join(f"{name} is {here.get(name, '')!r}, not {wanted[name]!r}" for name in wrong)
 
 
+@cache
+def code_id() -> str:
+    """The package as it lies on disk: `0.1.0 5f3c21aa`. Two checkouts may bear one version and compute differently."""
+    digest = 0
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest = zlib.crc32(path.read_bytes(), digest)
+    return f"{__version__} {digest:08x}"
+
+
 JOB_BEGAN = "ARCHIVE_PROC_JOB_BEGAN"
 """Variable of a worker's job: when it began, Unix seconds by the node's clock. A restarted worker is as old as it."""
 RETIRED_PAUSE_S = 0.2
 CLOSE_AFTER_S = 0.5
 """Between a retiring worker's last report and its end, so that the report arrives."""
 # State of the worker process, on purpose: what it found when it started, and itself once it is to end.
-_REFUSAL: Final[list[str]] = []
+_REFUSAL: Final[list[FailureFacts]] = []
 _RETIRING: Final[list[Any]] = []
 
 
@@ -110,7 +127,7 @@ class WorkerSetup(distributed.WorkerPlugin):
     def setup(self, worker: Any) -> None:
         """Note that the process is ready, what it found, and whether that is what the run wants."""
         here = found(worker.memory_manager.memory_limit or 0)
-        _REFUSAL[:] = [text for text in [difference(self.wanted, here)] if text]
+        _REFUSAL[:] = [facts for facts in [refusal(self.wanted, here)] if facts is not None]
         note_ready(here)
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -119,6 +136,27 @@ class WorkerSetup(distributed.WorkerPlugin):
             age = now - float(os.environ.get(JOB_BEGAN, now))
             stagger = int.from_bytes(os.urandom(2)) / 2**15 - 1.0
             worker.loop.call_later(max(1.0, self.lifetime_s + stagger * self.stagger_s - age), _retire, worker)
+
+
+def refusal(wanted: Mapping[str, str], here: Mapping[str, str]) -> FailureFacts | None:
+    """Why a worker that finds this does no task of a run that wants that; None where it may."""
+    if here.get(CODE) != wanted.get(CODE):
+        return FailureFacts(
+            cause=Cause.CONFIG,
+            code=OTHER_CODE,
+            signature=OTHER_CODE,
+            message=f"a worker on {host_name()} has archive_proc {here.get(CODE)}, the driver {wanted.get(CODE)}",
+            remedy="give driver and nodes one installation (slurm.python of the site), and leave it alone during a run",
+        )
+    if text := difference(wanted, here):
+        return FailureFacts(
+            cause=Cause.CONFIG,
+            code=WRONG_CONFIG,
+            signature=WRONG_CONFIG,
+            message=f"a worker on {host_name()} is not set up as this run wants: {text}",
+            remedy="look for DASK_ variables and module lines in the site's prologue that undo dask.yaml of the run",
+        )
+    return None
 
 
 # Any: dask's worker.
@@ -140,29 +178,17 @@ def run_checked(bundle: Bundle) -> tuple[TaskReport, ...]:
     """
     if _RETIRING:
         time.sleep(RETIRED_PAUSE_S)  # or the driver would send them here again and again until it is gone
-        return tuple(
-            TaskReport(
-                process_id=call.process_id,
-                attempt=call.attempt,
-                task=call.task,
-                host=host_name(),
-                pid=os.getpid(),
-                stopped=True,
-            )
-            for call in bundle.calls
-        )
-    if not _REFUSAL:
-        reports = run_bundle(bundle)
-        for worker in _RETIRING:  # while it worked
-            worker.loop.add_callback(_close_soon, worker)
-        return reports
-    facts = FailureFacts(
-        cause=Cause.CONFIG,
-        code=WRONG_CONFIG,
-        signature=WRONG_CONFIG,
-        message=f"a worker on {host_name()} is not set up as this run wants: {_REFUSAL[0]}",
-        remedy="look for DASK_ variables and module lines in the site's prologue that undo dask.yaml of the run",
-    )
+        return _unexecuted(bundle, None)
+    if _REFUSAL:
+        return _unexecuted(bundle, _REFUSAL[0])
+    reports = run_bundle(bundle)
+    for worker in _RETIRING:  # while it worked
+        worker.loop.add_callback(_close_soon, worker)
+    return reports
+
+
+def _unexecuted(bundle: Bundle, failure: FailureFacts | None) -> tuple[TaskReport, ...]:
+    """Reports of tasks that were not begun: to be sent again, or why none ever is here."""
     return tuple(
         TaskReport(
             process_id=call.process_id,
@@ -170,7 +196,8 @@ def run_checked(bundle: Bundle) -> tuple[TaskReport, ...]:
             task=call.task,
             host=host_name(),
             pid=os.getpid(),
-            failure=facts,
+            stopped=failure is None,
+            failure=failure,
         )
         for call in bundle.calls
     )

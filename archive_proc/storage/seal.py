@@ -145,7 +145,7 @@ def commit(out: Path, destination: Path, seal: Seal) -> Committed:
     fsync_tree(out)
     destination.parent.mkdir(parents=True, exist_ok=True)
     if out.exists() and read_seal(out) != seal:
-        # Dask gives a worker that retires no time to end its task: another executes it while this one still goes on.
+        # A worker that SLURM ends has no time to end its task: another executes it while this one still goes on.
         raise _unsealed(SEAL_NAME, "is not the one that was written")
     try:
         out.rename(destination)

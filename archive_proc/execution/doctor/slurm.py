@@ -142,14 +142,15 @@ def worker_jobs(site: SiteProfile) -> Iterator[Finding]:
     )
     lifetime, stagger = lifetime_s(slurm)
     wall = walltime_seconds(slurm.walltime) or 0
-    said = f"workers end after {lifetime / 60:.0f} min, give or take {stagger / 60:.0f}, of {wall / 60:.0f}"
+    said = f"workers take tasks for {lifetime / 60:.0f} min, give or take {stagger / 60:.0f}, of {wall / 60:.0f}"
     yield judged(
         "site",
         "lifetime",
         "AP-DOC-025",
         said if lifetime else f"workers run into the walltime of {slurm.walltime}",
         warn=not lifetime or lifetime + stagger > wall,
-        remedy="retire_minutes of at least the longest chunk and 5 min: what runs at the walltime is lost",
+        remedy="retire_minutes of at least the longest chunk and 5 min: a worker ends once its last task is done, and what runs at the "
+        "walltime is lost",
     )
     yield from network(site)
 

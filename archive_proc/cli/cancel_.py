@@ -24,8 +24,8 @@ def command(context: click.Context, run: str | None, wait: bool) -> None:
     """Ask the driver of RUN (the latest) to stop: running tasks end, nothing new starts, all that is sealed is kept.
 
     The driver may work on another host: it is asked through the run's directory, and looks there several times a
-    second (a shared file system may show it what is new only after half a minute). A detached driver that has not begun
-    is taken out of the queue.
+    second (a shared file system may show it what is new only after half a minute). One that still plans stops before
+    its first task; a detached driver that has not begun is taken out of the queue.
     """
     from archive_proc.flow.status_text import status_line
 
@@ -33,10 +33,10 @@ def command(context: click.Context, run: str | None, wait: bool) -> None:
     try:
         status = archive.status(run)
     except NotFoundError:
-        if run is not None or not _take_back(archive):
+        if run is not None or not (_stop_driver(archive, wait) or _take_back(archive)):
             raise
         return
-    if not status.is_running and run is None and _take_back(archive):
+    if not status.is_running and run is None and (_stop_driver(archive, wait) or _take_back(archive)):
         return
     if not status.is_running:
         click.echo(f"run:{status.run_id} is not running ({status.state}); nothing to cancel")
@@ -48,6 +48,21 @@ def command(context: click.Context, run: str | None, wait: bool) -> None:
     while (status := archive.status(status.run_id)).is_running:
         time.sleep(_LOOK_S)
     click.echo(f"run:{status.run_id} {status_line(status)}")
+
+
+def _stop_driver(archive: Archive, wait: bool) -> bool:
+    """Ask a driver to stop that plans, or is between two rounds: no run tells of it. Whether there was one."""
+    asked = archive.stop_driver()
+    if asked is None:
+        return False
+    where = f"pid {asked.writer.pid} on {asked.writer.host}, `{asked.purpose}`"
+    if not wait:
+        click.echo(f"the driver ({where}) was asked to stop; it does before its next task")
+        return True
+    while (now := archive.driver()) is not None and now.token == asked.token:
+        time.sleep(_LOOK_S)
+    click.echo(f"the driver ({where}) has stopped")
+    return True
 
 
 def _take_back(archive: Archive) -> bool:

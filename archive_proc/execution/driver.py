@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from archive_proc.errors import ArchiveProcError
 from archive_proc.execution.adoption import sweep_sealed
 from archive_proc.execution.attempting import Attempts
-from archive_proc.execution.backends import Backend, Finished
+from archive_proc.execution.backends import AWAITED, Backend, Finished
 from archive_proc.execution.bundling import Bundler
 from archive_proc.execution.calls import Bundle, Task, TaskCall, TaskReport
 from archive_proc.execution.failures import facts_of
 from archive_proc.execution.ledger import Ledger
-from archive_proc.execution.liveness import host_name
+from archive_proc.execution.liveness import alive, host_name
 from archive_proc.execution.lock import Lease
 from archive_proc.execution.memory_sizes import fitting_gb
 from archive_proc.execution.meters import read_mark
@@ -95,7 +95,8 @@ class Driver:
         self.attempts.look_around()
         for process_id in self._schedule.ready():
             self._push(process_id)
-        if len(self.bundler.queue):
+        self.stopper.look()
+        if len(self.bundler.queue) and not self.stopper.stopping:
             self.backend.start()
 
     def _block_without_inputs(self, process_id: ProcessId) -> None:
@@ -156,12 +157,24 @@ class Driver:
 
     def _forget_unbegun(self) -> None:
         """Once running tasks had their time to end, what waits for workers that may never come is taken back."""
-        if self._flying and self.stopper.now and not self.backend.census().get("busy"):
+        if self._flying and self.stopper.now and not self._executes():
             self.backend.cancel(self._flying.values())
             for bundle in self._flying.values():
                 for call in bundle.calls:
                     self._works[call.process_id].in_flight.discard(call.task)
             self._flying.clear()
+
+    def _executes(self) -> bool:
+        """Whether a worker is at work: also one that is paused for its memory, or about to retire."""
+        census = self.backend.census()
+        if census.get("busy") or not set(census) - {AWAITED}:
+            return bool(census.get("busy"))
+        begun = (
+            read_mark(self.attempts.directory(self._works[call.process_id]), call.task)[0]
+            for bundle in self._flying.values()
+            for call in bundle.calls
+        )
+        return any(mark is not None and alive(mark.writer) is not False for mark in begun)
 
     def _tell_width(self) -> None:
         """Near the end the back end may give workers back; before it, this costs nothing."""

@@ -93,7 +93,7 @@ def _run(
     warnings = preflight(layout, site, wanted, needed, options.raw_roots)
     schedule = Schedule(plan.processes)
     stop_file = layout.run_dir(run_id) / STOP_NAME
-    with Stopper(stop_file, options.stop_grace_s) as stopper:
+    with Stopper(stop_file, options.stop_grace_s, lease.stop_file) as stopper:
         backend = options.backend or backend_for(site, lambda: stopper.now, wanted, layout.run_dir(run_id))
         write_run(
             layout,
@@ -237,7 +237,7 @@ def backend_for(
         def jobs(size_gb: float) -> Backend:
             slurm = msgspec.structs.replace(site.slurm or SlurmProfile(), workers_per_job=1, job_memory_gb=0.0)
             larger = msgspec.structs.replace(site, memory_per_worker_gb=size_gb, slurm=slurm)
-            return DaskSlurm(larger, directory / f"workers-{size_gb:g}-gb", 1)
+            return DaskSlurm(larger, directory / f"workers-{size_gb:g}-gb", 1, beside=True)
 
         return WithLarger(DaskSlurm(site, directory, min(site.workers, useful)), jobs)
     from archive_proc.execution.clusters import DaskLocal

@@ -29,6 +29,8 @@ from archive_proc.storage.layout import Layout
 
 HEARTBEAT_S = 30.0
 STALE_AFTER_S = 600.0
+RUNS = "run "
+"""How the purpose of a lease begins whose holder plans and runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,11 @@ class Lease:
         """What was written."""
         return self._holder
 
+    @property
+    def stop_file(self) -> Path:
+        """Once it exists, whoever holds the lease is asked to stop: there may be no run yet whose file would tell."""
+        return _stop_file(self._path, self._holder)
+
     def _keep(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             with contextlib.suppress(OSError):
@@ -94,6 +101,7 @@ class Lease:
         self._stop.set()
         self._beat.join()
         _beside(self._path, self._holder).unlink(missing_ok=True)
+        self.stop_file.unlink(missing_ok=True)
         current = read_holder(self._path)
         if current is not None and current.token == self._holder.token:
             self._path.unlink(missing_ok=True)
@@ -130,8 +138,9 @@ def acquire(layout: Layout, purpose: str) -> Lease:
             raise _locked(found or holder) from None
         finally:
             fresh.unlink(missing_ok=True)
-        for left in path.parent.glob(f"{path.name}.*.tmp"):  # by drivers killed while they took or renewed the lease
-            left.unlink(missing_ok=True)
+        for ending in ("tmp", "stop"):  # of drivers killed while they took or renewed the lease, or were to stop
+            for left in path.parent.glob(f"{path.name}.*.{ending}"):
+                left.unlink(missing_ok=True)
     return Lease(path, holder)
 
 
@@ -139,6 +148,15 @@ def holder_of(layout: Layout) -> Holder | None:
     """The living holder of the lease, None when nobody holds it."""
     current = read_holder(layout.driver_lock)
     return None if current is None or stale(layout.driver_lock, current) else current
+
+
+def ask_to_stop(layout: Layout) -> Holder | None:
+    """Ask the living driver that works on runs, or plans one, to stop; who it is, None where there is none."""
+    holder = holder_of(layout)
+    if holder is None or not holder.purpose.startswith(RUNS):
+        return None
+    _stop_file(layout.driver_lock, holder).touch()
+    return holder
 
 
 def driver_of(layout: Layout, host: str, pid: int) -> Holder | None:
@@ -213,6 +231,10 @@ def _write(path: Path, holder: Holder) -> None:
 
 def _beside(path: Path, holder: Holder) -> Path:
     return path.with_name(f"{path.name}.{holder.token}.tmp")
+
+
+def _stop_file(path: Path, holder: Holder) -> Path:
+    return path.with_name(f"{path.name}.{holder.token}.stop")
 
 
 def _now() -> dt.datetime:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import shutil
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from archive_proc.execution.calls import Bundle
 from archive_proc.execution.dask_backend import DaskBackend
 from archive_proc.execution.jobqueue import SLURMJob
 from archive_proc.execution.liveness import Writer
-from archive_proc.execution.slurm_jobs import JobCluster, JobKeeper, JobRegister, TellingScheduler, cancel_left
+from archive_proc.execution.slurm_jobs import JobCluster, JobKeeper, TellingScheduler
+from archive_proc.execution.slurm_left import JobRegister, archive_mark, cancel_left
 from archive_proc.execution.slurm_queries import answer
 from archive_proc.execution.slurm_scripts import (
     CONFIG_NAME,
@@ -59,12 +61,18 @@ class DaskSlurm(DaskBackend):
 
     name = "slurm"
 
-    def __init__(self, site: SiteProfile, directory: Path, workers: int) -> None:
+    def __init__(self, site: SiteProfile, directory: Path, workers: int, *, beside: bool = False) -> None:
+        """`beside`: another one of this driver has begun before, and its own directory lies around this one's."""
         super().__init__()
         slurm = slurm_of(site)
         self._site = site
         self._directory = directory.resolve()
         """The run's: configuration, keys and logs of its jobs lie there."""
+        self._runs = self._directory.parents[beside]
+        self._beside = beside
+        self._driver = uuid.uuid4().hex[:12]
+        """Keys and register are this driver's alone, though another may continue its run."""
+        self._register = JobRegister(self._directory, self._driver)
         self._jobs = n_jobs(site, workers)
         self.workers = self._jobs * slurm.workers_per_job
         self._cluster: JobCluster | None = None
@@ -86,20 +94,21 @@ class DaskSlurm(DaskBackend):
 
     def _start(self) -> None:
         slurm = slurm_of(self._site)
-        cancel_left(self._directory.parent)
+        if not self._beside:
+            cancel_left(self._runs)
         logs = self._directory / LOGS
         logs.mkdir(parents=True, exist_ok=True)
         config = write_config(self._directory)
         keys = self._directory / KEY_DIRECTORY
         security: dict[str, Any] = {}  # Any: dask ships no types
         if encrypted(self._site):
-            self._open.callback(forget_keys, keys)
-            security = {"security": temporary_keys(keys), "protocol": "tls://"}
+            self._open.callback(forget_keys, keys, self._driver)
+            security = {"security": temporary_keys(keys, self._driver), "protocol": "tls://"}
         patience = f"{max(120.0, 2 * slurm.queue_wait_minutes):.0f} minutes"
         self._open.enter_context(dask.config.set({**SETTINGS, "distributed.scheduler.no-workers-timeout": patience}))
         try:
             cluster = JobCluster(
-                **cluster_arguments(self._site, config, logs),
+                **cluster_arguments(self._site, config, logs, archive_mark(self._runs)),
                 **security,
                 # No dashboard; what remains of the scheduler's HTTP server takes any free port of loopback.
                 scheduler_options={"dashboard_address": "127.0.0.1:0", "dashboard": False},
@@ -115,7 +124,7 @@ class DaskSlurm(DaskBackend):
         self._connect(client)
         limit = int(self._site.memory_per_worker_gb * 1e9)
         self._client.register_plugin(WorkerSetup(expected(limit), *lifetime_s(slurm)))
-        self._keeper = JobKeeper(cluster, slurm, self._jobs, self._directory)
+        self._keeper = JobKeeper(cluster, slurm, self._jobs, self._directory, self._register)
         self._open.callback(self._keeper.stop)
         self._keeper.start()
 
@@ -126,7 +135,7 @@ class DaskSlurm(DaskBackend):
         with contextlib.suppress(TimeoutError, OSError, RuntimeError):
             cluster.close(timeout=30)
         if not numbers or answer(["scancel", "--quiet", *numbers]) is not None:
-            JobRegister(self._directory).forget()
+            self._register.forget()
 
     def submit(self, bundle: Bundle, priority: float) -> None:
         """As every Dask back end."""
@@ -194,7 +203,7 @@ def worker_script(site: SiteProfile, directory: Path) -> str:
     job = SLURMJob(
         scheduler="tcp://<address of the driver>",
         name="job1",
-        **cluster_arguments(site, directory / CONFIG_NAME, directory / LOGS),
+        **cluster_arguments(site, directory / CONFIG_NAME, directory / LOGS, archive_mark(directory.parent)),
     )
     return str(job.job_script())
 

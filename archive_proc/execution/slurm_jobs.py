@@ -23,8 +23,9 @@ from distributed.scheduler import Scheduler
 from archive_proc.errors import ArchiveProcError, PreconditionError, TemporaryError
 from archive_proc.execution.backends import JobEnd, JobNews
 from archive_proc.execution.jobqueue import SLURMCluster
+from archive_proc.execution.slurm_left import JobRegister
 from archive_proc.execution.slurm_queries import JobQuery, answer
-from archive_proc.execution.slurm_scripts import LOGS, job_name
+from archive_proc.execution.slurm_scripts import LOGS
 from archive_proc.execution.slurm_text import ENDING, GONE, WAITING, may_heal, refusal, words
 from archive_proc.settings import SlurmProfile
 
@@ -34,8 +35,6 @@ RESTART_S = 120.0
 START_S = 600.0
 """The same for its first worker: imports from a busy parallel file system take minutes."""
 JOIN_S = 60.0
-JOBS_NAME = "jobs.txt"
-"""In the run's directory, while its jobs may be there."""
 UNSAID_S = 120.0
 """SLURM has so long to say how a job ended; a node that does not answer keeps it COMPLETING for hours."""
 BACK_OFF_S = 2.0
@@ -142,42 +141,16 @@ class _Job:
     """Time of the first answer that did not list it."""
 
 
-class JobRegister:
-    """Numbers of a run's jobs, on disk: those of a killed driver may still wait in the queue."""
-
-    def __init__(self, run: Path) -> None:
-        self._path = run / JOBS_NAME
-
-    def write(self, job: str) -> None:
-        """Note a submitted job."""
-        with self._path.open("a") as stream:
-            stream.write(f"{job}\n")
-
-    def forget(self) -> None:
-        """All jobs were cancelled."""
-        self._path.unlink(missing_ok=True)
-
-
-def cancel_left(runs: Path) -> None:
-    """Cancel what drivers that were killed left waiting; for a driver that holds the archive's lease.
-
-    Running ones end by themselves: their scheduler is gone. By number and name, because SLURM gives numbers again.
-    """
-    for register in runs.glob(f"*/{JOBS_NAME}"):
-        jobs = [one for one in register.read_text().split() if one.isdecimal()]
-        if jobs and answer(["scancel", "--quiet", "--state=PENDING", f"--name={job_name('worker')}", *jobs]) is None:
-            continue  # SLURM is away: the next driver tries again
-        register.unlink(missing_ok=True)
-
-
 class JobKeeper:
     """Keeps a cluster at the number of jobs wanted, in a thread."""
 
-    def __init__(self, cluster: JobCluster, slurm: SlurmProfile, wanted: int, directory: Path) -> None:
+    def __init__(
+        self, cluster: JobCluster, slurm: SlurmProfile, wanted: int, directory: Path, register: JobRegister
+    ) -> None:
         self._cluster = cluster
         self._slurm = slurm
         self._logs = directory / LOGS
-        self._register = JobRegister(directory)
+        self._register = register
         self.query = JobQuery(slurm.query_seconds)
         self.largest = wanted
         self.wanted = wanted
@@ -305,7 +278,8 @@ class JobKeeper:
             if not job.seen and self.query.asked_at == first:
                 return  # just submitted, it may not be listed yet: the next answer tells
         elif state.state in WAITING:
-            if job.seen:  # its twin would come back when nobody waits for it
+            # Its twin would come back when nobody waits for it, or never: a node that cannot start it leaves it held.
+            if job.seen or state.restarts:
                 self._drop(name, job, cancel=True)
                 self._over(job.number, _requeued(job.number))
             return

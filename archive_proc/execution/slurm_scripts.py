@@ -115,8 +115,8 @@ def _asked(slurm: SlurmProfile) -> list[str]:
     ]
 
 
-def cluster_arguments(site: SiteProfile, config: Path, logs: Path) -> dict[str, Any]:
-    """Keyword arguments of `SLURMCluster` and `SLURMJob`, those about security apart."""
+def cluster_arguments(site: SiteProfile, config: Path, logs: Path, mark: str) -> dict[str, Any]:
+    """Keyword arguments of `SLURMCluster` and `SLURMJob`, those about security apart; `mark` tells whose jobs they are."""
     slurm = slurm_of(site)
     given: dict[str, Any] = {  # Any: keyword arguments of several types
         "cores": slurm.workers_per_job,
@@ -138,6 +138,7 @@ def cluster_arguments(site: SiteProfile, config: Path, logs: Path) -> dict[str, 
             *_asked(slurm),
             f"--output={_pattern(logs / 'worker-%j.log')}",
             f"--signal=B:TERM@{warning_s(slurm.walltime)}",
+            f"--comment={mark}",
             *slurm.directives,
         ],
         "job_script_prologue": prologue(slurm, config),

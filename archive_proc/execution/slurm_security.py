@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ KEY_DIRECTORY = "keys"
 
 
 # Any: dask ships no types.
-def temporary_keys(directory: Path) -> Any:
+def temporary_keys(directory: Path, driver: str) -> Any:
     """A key and a certificate for this run alone, written where the workers' jobs find them.
 
-    Keys that a killed driver left are replaced: no scheduler accepts them any more. Raises PreconditionError
+    Keys that other drivers left are removed: no scheduler accepts them any more. Raises PreconditionError
     (AP-RUN-040) without the extra `slurm`.
     """
     try:
@@ -31,12 +32,12 @@ def temporary_keys(directory: Path) -> Any:
             remedy="pip install '.[slurm]'",
         ) from None
     forget_keys(directory)
-    directory.mkdir(mode=0o700, parents=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
     paths: dict[str, str] = {}
     for role in ("ca_file", "cert", "key"):
         text = made.get_tls_config_for_role("worker")[role]
-        path = directory / f"{role}.pem"
+        path = directory / f"{driver}-{role}.pem"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as stream:
             stream.write(text)
@@ -48,9 +49,10 @@ def temporary_keys(directory: Path) -> Any:
     )
 
 
-def forget_keys(directory: Path) -> None:
-    """Remove the keys of a run."""
+def forget_keys(directory: Path, driver: str = "") -> None:
+    """Remove a driver's keys, or everybody's; one that was taken for dead leaves those of its successor alone."""
     if directory.is_dir():
-        for one in directory.iterdir():
+        for one in directory.glob(f"{driver}*"):
             one.unlink(missing_ok=True)
-        directory.rmdir()
+        with contextlib.suppress(OSError):  # somebody else's are left
+            directory.rmdir()

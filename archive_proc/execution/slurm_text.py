@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from archive_proc.execution.backends import JobEnd
 
-QUEUE_FORMAT = "JobID:|,State:|,Reason:|,exit_code:|,NodeList:|"
+QUEUE_FORMAT = "JobID:|,State:|,Reason:|,exit_code:|,NodeList:|,RestartCnt:|"
 """Of `squeue -O`: one line a job, fields of any length. Its exit code is a wait status, the signal in the low bits."""
 ACCOUNT_FORMAT = "JobIDRaw,State,ExitCode"
 """Of `sacct -P`: its exit code is `status:signal`."""
+MARK_FORMAT = "JobID:|,Comment:|"
+"""Of `squeue -O`: whose a job is."""
 
 WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
 RUNNING = frozenset({"RUNNING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"})
@@ -48,6 +50,8 @@ class JobState:
     """Why it waits, or why it ended; empty for None."""
     signal: int = 0
     nodes: str = ""
+    restarts: int = 0
+    """Times it was put back into the queue."""
 
     @property
     def over(self) -> bool:
@@ -63,8 +67,10 @@ class JobState:
 def parse_queue(text: str) -> dict[str, JobState]:
     """Jobs by number, from `squeue -h -t all -O QUEUE_FORMAT`. Lines that are none are left out.
 
-    >>> parse_queue("5|FAILED|JobLaunchFailure|9|node2|")["5"].signal
+    >>> parse_queue("5|FAILED|JobLaunchFailure|9|node2|0|")["5"].signal
     9
+    >>> parse_queue("7|PENDING|job requeued in held state|0||1|")["7"].restarts
+    1
     """
     found: dict[str, JobState] = {}
     for line in text.splitlines():
@@ -73,7 +79,8 @@ def parse_queue(text: str) -> dict[str, JobState]:
             continue
         job, state, reason, code, nodes = fields[:5]
         signal = int(code) & _SIGNAL_BITS if code.isdecimal() else 0
-        found[job] = JobState(job, state.split()[0] if state else "", _said(reason), signal, nodes)
+        restarts = int(fields[5]) if len(fields) > 5 and fields[5].isdecimal() else 0
+        found[job] = JobState(job, state.split()[0] if state else "", _said(reason), signal, nodes, restarts)
     return found
 
 
@@ -92,6 +99,16 @@ def parse_accounts(text: str) -> dict[str, JobState]:
         signal = fields[2].rpartition(":")[2]
         found[fields[0]] = JobState(fields[0], word.rstrip("+"), by, int(signal) if signal.isdecimal() else 0)
     return found
+
+
+def parse_marked(text: str, mark: str) -> set[str]:
+    """Numbers of the jobs with this comment, from `squeue -h -O MARK_FORMAT`.
+
+    >>> parse_marked("6|archive-proc-5f3c|\\n7|somebody's|", "archive-proc-5f3c")
+    {'6'}
+    """
+    found = [[one.strip() for one in line.split("|")] for line in text.splitlines()]
+    return {one[0] for one in found if len(one) > 1 and one[0].isdecimal() and one[1] == mark}
 
 
 def _said(reason: str) -> str:

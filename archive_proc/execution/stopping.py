@@ -22,10 +22,12 @@ ROOT_GONE = "a raw root is gone: mount it again"
 class Stopper:
     """Why and since when a run is stopping. As a context manager it answers the signals (main thread only)."""
 
-    def __init__(self, stop_file: Path, grace_s: float) -> None:
+    def __init__(self, stop_file: Path, grace_s: float, driver_file: Path | None = None) -> None:
+        """`stop_file` asks this run to stop, `driver_file` whatever its driver does; workers see the first only."""
         self.reason = ""
         self._since = 0.0
         self._file = stop_file
+        self._asks = [stop_file, *([driver_file] if driver_file is not None else [])]
         self._grace_s = grace_s
         # Any: what signal.signal gives back.
         self._before: dict[signal.Signals, Any] = {}
@@ -39,7 +41,7 @@ class Stopper:
 
     def look(self) -> None:
         """Somebody else may have asked by making the stop file (`archive-proc cancel`): workers see it, too."""
-        if not self.reason and self._file.exists():
+        if not self.reason and any(one.exists() for one in self._asks):
             self.ask("cancelled")
 
     @property

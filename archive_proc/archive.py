@@ -358,7 +358,7 @@ class Archive:
         return run_id
 
     def stop_driver(self) -> Holder | None:
-        """Ask the driver that works here to stop, though no run may tell of it yet; who it is, None where none lives."""
+        """Ask the driver that works here to stop, though no run may tell of it yet; who it is, None for nobody."""
         from archive_proc.execution.lock import ask_to_stop
 
         with answering(self.root):

@@ -116,7 +116,7 @@ def _asked(slurm: SlurmProfile) -> list[str]:
 
 
 def cluster_arguments(site: SiteProfile, config: Path, logs: Path, mark: str) -> dict[str, Any]:
-    """Keyword arguments of `SLURMCluster` and `SLURMJob`, those about security apart; `mark` tells whose jobs they are."""
+    """Keyword arguments of `SLURMCluster` and `SLURMJob`, those about security apart; `mark` tells whose."""
     slurm = slurm_of(site)
     given: dict[str, Any] = {  # Any: keyword arguments of several types
         "cores": slurm.workers_per_job,

@@ -102,9 +102,9 @@ def parse_accounts(text: str) -> dict[str, JobState]:
 
 
 def parse_marked(text: str, mark: str) -> set[str]:
-    """Numbers of the jobs with this comment, from `squeue -h -O MARK_FORMAT`.
+    r"""Numbers of the jobs with this comment, from `squeue -h -O MARK_FORMAT`.
 
-    >>> parse_marked("6|archive-proc-5f3c|\\n7|somebody's|", "archive-proc-5f3c")
+    >>> parse_marked("6|archive-proc-5f3c|\n7|somebody's|", "archive-proc-5f3c")
     {'6'}
     """
     found = [[one.strip() for one in line.split("|")] for line in text.splitlines()]

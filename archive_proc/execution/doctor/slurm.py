@@ -149,8 +149,8 @@ def worker_jobs(site: SiteProfile) -> Iterator[Finding]:
         "AP-DOC-025",
         said if lifetime else f"workers run into the walltime of {slurm.walltime}",
         warn=not lifetime or lifetime + stagger > wall,
-        remedy="retire_minutes of at least the longest chunk and 5 min: a worker ends once its last task is done, and what runs at the "
-        "walltime is lost",
+        remedy="retire_minutes of at least the longest chunk and 5 min: a worker ends once its last task is done, and "
+        "what runs at the walltime is lost",
     )
     yield from network(site)
 

@@ -12,7 +12,7 @@ from toy_night import Night, night, plan_of, process, product_input, raw_input, 
 
 from archive_proc.errors import LockedError, MisuseError, PreconditionError
 from archive_proc.execution.executor import execute
-from archive_proc.execution.lock import acquire, read_holder
+from archive_proc.execution.lock import acquire, ask_to_stop, read_holder
 from archive_proc.execution.outcome import EarlierFailure, RunOutcome
 from archive_proc.flow.running import standing_failures
 from archive_proc.model.events import ProcessChanged, ProcessFailed, RunEnded
@@ -233,6 +233,19 @@ def test_a_second_driver_is_refused_with_the_holder_named(tmp_path: Path) -> Non
         with pytest.raises(LockedError, match=r"AP-RUN-001.*run 1") as refused:
             run(tonight)
         assert refused.value.exit_status == 6
+    assert run(tonight).exit_status == 0
+
+
+def test_a_driver_that_is_asked_to_stop_while_it_plans_begins_nothing(tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    assert ask_to_stop(tonight.layout) is None
+    with acquire(tonight.layout, "ingest"):
+        assert ask_to_stop(tonight.layout) is None, "it ends by itself, and half an intake helps nobody"
+    with acquire(tonight.layout, "run everything") as lease:
+        assert ask_to_stop(tonight.layout) == lease.holder
+        outcome = execute(tonight.plan, tonight.layout, tonight.frames, site(), tonight.options(), lease)
+    assert (outcome.stopped, set(outcome.counts)) == ("cancelled", {State.CANCELLED})
+    assert [one.name for one in tonight.layout.driver_lock.parent.iterdir()] == ["driver.taking"]
     assert run(tonight).exit_status == 0
 
 

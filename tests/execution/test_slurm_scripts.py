@@ -18,6 +18,7 @@ import yaml
 from archive_proc.errors import MisuseError, PreconditionError
 from archive_proc.execution import slurm_scripts
 from archive_proc.execution.slurm import DaskSlurm, worker_script
+from archive_proc.execution.slurm_left import archive_mark
 from archive_proc.execution.slurm_scripts import config_text, driver_script, encrypted, lifetime_s, n_jobs, slurm_of
 from archive_proc.execution.slurm_security import forget_keys, temporary_keys
 from archive_proc.execution.threads import THREAD_VARIABLES
@@ -47,6 +48,9 @@ def test_a_worker_job_is_what_the_profile_says(tmp_path: Path) -> None:
     assert "--cpus-per-task=16" in asked
     assert f'--output="{directory}/logs/worker-%j.log"' in asked
     assert asked[-1] == "--exclusive"
+    # Whose they are, should the driver die before it has noted their numbers.
+    assert f"--comment={archive_mark(directory.parent)}" in asked
+    assert archive_mark(directory.parent) != archive_mark(tmp_path / "another" / "runs")
     # SLURM grants more than the nannies' limits together.
     (granted,) = [int(one.removeprefix("--mem=").removesuffix("M")) for one in asked if one.startswith("--mem=")]
     assert granted * 2**20 > 1.1 * 16 * 3.2e9
@@ -181,7 +185,7 @@ def test_what_is_not_installed_is_named_before_anything_starts(tmp_path: Path, m
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setitem(sys.modules, "cryptography", None)
     with pytest.raises(PreconditionError, match="AP-RUN-040 site: cryptography"):
-        temporary_keys(tmp_path / "keys")
+        temporary_keys(tmp_path / "keys", "me")
     monkeypatch.setitem(sys.modules, "dask_jobqueue.slurm", None)
     for name in ("slurm", "jobqueue"):
         monkeypatch.delitem(sys.modules, f"archive_proc.execution.{name}")
@@ -189,16 +193,20 @@ def test_what_is_not_installed_is_named_before_anything_starts(tmp_path: Path, m
         importlib.import_module("archive_proc.execution.slurm")
 
 
-def test_keys_are_for_one_user_and_one_run(tmp_path: Path) -> None:
+def test_keys_are_for_one_user_and_one_driver(tmp_path: Path) -> None:
     directory = tmp_path / "runs" / "1" / "keys"
-    before = temporary_keys(directory)
-    first = {one.name: one.read_bytes() for one in directory.iterdir()}
-    # The driver was killed, and continues the same run: new keys, which the old scheduler's workers do not have.
-    after = temporary_keys(directory)
+    before = temporary_keys(directory, "first")
+    first = {one.name for one in directory.iterdir()}
+    # The driver was killed, or taken for dead, and another continues the same run: new keys, which the old scheduler's
+    # workers do not have.
+    after = temporary_keys(directory, "second")
+    assert len(first) == 3
+    assert not first & {one.name for one in directory.iterdir()}
+    forget_keys(directory, "first")
+    assert len(list(directory.iterdir())) == 3, "the first one ends late: it takes nobody's keys but its own"
     assert {stat.S_IMODE(one.stat().st_mode) for one in directory.iterdir()} == {0o600}
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert all((directory / name).read_bytes() != text for name, text in first.items())
     assert before.require_encryption
     assert after.require_encryption
-    forget_keys(directory)
+    forget_keys(directory, "second")
     assert not directory.exists()

@@ -259,6 +259,10 @@ def test_another_driver_of_the_archive_does_not_make_a_dead_run_live(tmp_path: P
     long_run(archive, 1000, pid=2)
     hold(archive)
     assert archive.status().state == "dead"
+    # What it works for has no run yet: `cancel` reaches it all the same.
+    answer = CliRunner().invoke(program, ["--archive", str(archive.root), "cancel"])
+    assert answer.output == "the driver (pid 1 on far, `run x`) was asked to stop; it does before its next task\n"
+    assert [one.name for one in archive.layout.driver_lock.parent.glob("*.stop")] == ["driver.json.t.stop"]
 
 
 def test_watch_follows_a_run_to_its_end_and_prints_lines_off_a_terminal(

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from archive_proc.association.explain import Explanation
     from archive_proc.catalog.selection import Selection
     from archive_proc.execution.doctor.finding import Finding
-    from archive_proc.execution.lock import Holder
     from archive_proc.execution.outcome import RunOutcome
     from archive_proc.flow.campaign import Campaign
     from archive_proc.flow.intake import Intake
@@ -356,19 +355,6 @@ class Archive:
         with answering(self.root):
             cancel(self.layout, run_id)
         return run_id
-
-    def stop_driver(self) -> Holder | None:
-        """Ask the driver that works here to stop, though no run may tell of it yet; who it is, None for nobody."""
-        from archive_proc.execution.lock import ask_to_stop
-
-        with answering(self.root):
-            return ask_to_stop(self.layout)
-
-    def driver(self) -> Holder | None:
-        """Who holds the archive now."""
-        from archive_proc.execution.lock import holder_of
-
-        return holder_of(self.layout)
 
     def status(self, run: str | None = None) -> RunStatus:
         """Where a run (the latest) stands."""

@@ -6,8 +6,8 @@ two CPU seconds. Masters feed science: every product depends on the pixels of it
     archive-proc --cookbook archive_proc.bench.stand_ins run
 
 Some environment variables serve `bench faults`: `ARCHIVE_PROC_TALLY` names a file that gets a line for every block,
-reduction and closing that is executed; `ARCHIVE_PROC_PAUSE_S` makes every block last longer, until a file stands that
-`ARCHIVE_PROC_PAUSE_UNTIL` names. Another lets chosen steps misbehave (`poisons.py`).
+reduction and closing that is executed; `ARCHIVE_PROC_PAUSE_S` makes every block last longer; its pause ends, and there
+is none any more, once a file stands that `ARCHIVE_PROC_PAUSE_UNTIL` names. Another lets chosen steps misbehave (`poisons.py`).
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from archive_proc.recipes.recipe import (
 TALLY = "ARCHIVE_PROC_TALLY"
 PAUSE = "ARCHIVE_PROC_PAUSE_S"
 PAUSE_UNTIL = "ARCHIVE_PROC_PAUSE_UNTIL"
+_LOOK_S = 0.05
 VERSION = "0.0.1"
 """Of every stand-in: their processes are never taken for those of the recipes they stand in for."""
 CHANNELS = 2
@@ -69,8 +70,12 @@ def _tally(step: str, inputs: RecipeInputs, first: int) -> None:
 def _pause() -> None:
     seconds = float(os.environ.get(PAUSE, "0"))
     until = os.environ.get(PAUSE_UNTIL)
-    if seconds and not (until and Path(until).exists()):
+    if not until:
         time.sleep(seconds)
+        return
+    over = time.monotonic() + seconds
+    while time.monotonic() < over and not Path(until).exists():
+        time.sleep(min(seconds, _LOOK_S))
 
 
 def _pixels(pixels: Arrays) -> Array:

@@ -52,14 +52,16 @@ def command(context: click.Context, run: str | None, wait: bool) -> None:
 
 def _stop_driver(archive: Archive, wait: bool) -> bool:
     """Ask a driver to stop that plans, or is between two rounds: no run tells of it. Whether there was one."""
-    asked = archive.stop_driver()
+    from archive_proc.execution.lock import ask_to_stop, holder_of
+
+    asked = ask_to_stop(archive.layout)
     if asked is None:
         return False
     where = f"pid {asked.writer.pid} on {asked.writer.host}, `{asked.purpose}`"
     if not wait:
         click.echo(f"the driver ({where}) was asked to stop; it does before its next task")
         return True
-    while (now := archive.driver()) is not None and now.token == asked.token:
+    while (now := holder_of(archive.layout)) is not None and now.token == asked.token:
         time.sleep(_LOOK_S)
     click.echo(f"the driver ({where}) has stopped")
     return True

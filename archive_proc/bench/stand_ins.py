@@ -7,7 +7,8 @@ two CPU seconds. Masters feed science: every product depends on the pixels of it
 
 Some environment variables serve `bench faults`: `ARCHIVE_PROC_TALLY` names a file that gets a line for every block,
 reduction and closing that is executed; `ARCHIVE_PROC_PAUSE_S` makes every block last longer; its pause ends, and there
-is none any more, once a file stands that `ARCHIVE_PROC_PAUSE_UNTIL` names. Another lets chosen steps misbehave (`poisons.py`).
+is none any more, once a file stands that `ARCHIVE_PROC_PAUSE_UNTIL` names. Another lets chosen steps misbehave
+(`poisons.py`).
 """
 
 from __future__ import annotations

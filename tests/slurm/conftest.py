@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from archive_proc.bench.faults.grounds import Grounds, stand_in_grounds
+from archive_proc.bench.faults.on_slurm.cluster import NODES, SCRIPTS, free_ports
 
 HERE = Path(__file__).parent
 # Helpers of these tests, and toy recipes that worker processes import by name.
@@ -24,28 +24,12 @@ for place in (HERE, HERE.parent / "execution"):
 
 from slurm_site import queue, write_site  # noqa: E402
 
-SCRIPTS = HERE.parents[1] / "cluster" / "slurm-local"
-NODES = 3
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == HERE:
             item.add_marker(pytest.mark.slurm)
             item.add_marker(pytest.mark.xdist_group("slurm"))
-
-
-def free_ports(number: int) -> int:
-    """The first of so many free ports in a row."""
-    for first in range(20000 + os.getpid() % 9000, 60000, number):
-        try:
-            for port in range(first, first + number):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
-    raise OSError("no free ports")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from archive_proc.bench.faults.children import Child
 from archive_proc.bench.faults.grounds import Grounds, seals
 from archive_proc.execution.meters import Mark
 from archive_proc.execution.slurm_queries import listed
-from archive_proc.model.events import Event, JobChanged, ProcessFailed, RunEnded, WorkerReady
+from archive_proc.model.events import Event, JobChanged, ProcessFailed, RunEnded, RunStarted, WorkerReady
 from archive_proc.storage.journal import iter_journals, read_journal
 from archive_proc.storage.layout import Layout
 
@@ -54,27 +53,41 @@ def marked(root: Path) -> list[Mark]:
     return found
 
 
-def test_a_cancelled_job_is_replaced_and_costs_only_what_was_in_flight(grounds: Grounds) -> None:
-    root = grounds.copy()
-    child = grounds.start(root, "run", "--site", "slurm:jobs")
-    assert wait_for(lambda: any(one.writer.job for one in marked(root)), child)
-    time.sleep(random.Random(5).uniform(0, 1))
-    jobs = [one.writer.job for one in marked(root)]
-    assert jobs
-    assert listed(jobs[0]) is True
+def held(file: Path) -> dict[str, str]:
+    """A run whose blocks do not end before this file stands: what is to be seen of it can be, however fast it is."""
+    return {"ARCHIVE_PROC_PAUSE_S": str(PATIENCE_S), "ARCHIVE_PROC_PAUSE_UNTIL": str(file)}
+
+
+def test_jobs_that_are_cancelled_or_requeued_are_replaced_and_cost_only_what_was_in_flight(
+    grounds: Grounds, tmp_path: Path
+) -> None:
+    root, free = grounds.copy(), tmp_path / "free"
+    child = grounds.start(root, "run", "--site", "slurm:jobs", environment=held(free))
+    assert wait_for(lambda: len({one.writer.job for one in marked(root)} - {""}) == 2, child)
+    first, second = sorted({one.writer.job for one in marked(root)})
+    assert listed(first) is True
     assert listed("99999999") is False
-    subprocess.run(["scancel", jobs[0]], check=True)
+    subprocess.run(["scancel", first], check=True)
+    # Ours forbid it; an administrator may all the same, and a twin would come back.
+    subprocess.run(["scontrol", "update", f"JobId={second}", "Requeue=1"], check=True)
+    subprocess.run(["scontrol", "requeue", second], check=True)
+    assert wait_for(lambda: second not in queue(), child), "its twin is taken out of the queue"
+    free.touch()
     ended = child.finish()
     assert ended.status == 0, ended.err
     assert grounds.wrong(root, {}) == []
-    assert grounds.beyond(root) <= WINDOW
+    assert grounds.beyond(root) <= 2 * WINDOW
     happened = events(root)
     changed = [one for one in happened if isinstance(one, JobChanged)]
-    assert [one.job for one in changed if one.state == "CANCELLED" and "not needed" not in one.reason] == [jobs[0]]
-    assert [one.replaces for one in changed if one.replaces] == [jobs[0]]
-    assert f"job {jobs[0]} ended and was replaced" in ended.err
+    gone = {one.job: one.reason for one in changed if one.state == "CANCELLED" and "not needed" not in one.reason}
+    assert gone.keys() == {first, second}
+    assert gone[second] == "it was requeued, and another took its place"
+    assert {one.replaces for one in changed if one.replaces} == {first, second}
+    for job in (first, second):
+        assert f"job {job} ended and was replaced" in ended.err
     # The task that was executing there says why it had to be done again; it was no fault of its process.
     tried = [one for one in happened if isinstance(one, ProcessFailed)]
+    assert tried
     assert all(not one.final and one.code == "AP-RUN-045" and "CANCELLED" in one.message for one in tried)
     assert {one.job for one in happened if isinstance(one, WorkerReady)} <= {one.job for one in changed}
 
@@ -93,8 +106,8 @@ def test_a_killed_driver_is_continued_and_its_jobs_end_by_themselves(grounds: Gr
     assert grounds.beyond(root) <= WINDOW
 
 
-def test_a_detached_driver_keeps_others_out_stops_gracefully_and_is_continued(grounds: Grounds) -> None:
-    root = grounds.copy()
+def test_a_detached_driver_keeps_others_out_stops_gracefully_and_is_continued(grounds: Grounds, tmp_path: Path) -> None:
+    root, free = grounds.copy(), tmp_path / "free"
     written = grounds.call(root, "run", "--site", "slurm:jobs", "--no-submit")
     assert written.status == 0, written.err
     assert "nothing was submitted" in written.out
@@ -103,7 +116,7 @@ def test_a_detached_driver_keeps_others_out_stops_gracefully_and_is_continued(gr
     (script,) = root.glob("jobs/*/driver.sh")
     assert f"--archive {root}" in script.read_text()
     assert script.read_text().rstrip().endswith("run --site slurm:jobs")
-    detached = grounds.call(root, "run", "--site", "slurm:jobs", "--detach")
+    detached = grounds.call(root, "run", "--site", "slurm:jobs", "--detach", environment=held(free))
     assert detached.status == 0, detached.err
     job = detached.out.split()[1]
     assert wait_for(lambda: bool(marked(root)))
@@ -112,14 +125,19 @@ def test_a_detached_driver_keeps_others_out_stops_gracefully_and_is_continued(gr
         assert second.status == 6, second.err
         assert "AP-RUN-001" in second.err
     subprocess.run(["scancel", "--batch", "--signal=TERM", job], check=True)
+    # Its grace is over: tasks end once their block does, and begin no other.
+    assert wait_for(lambda: any(root.glob("runs/*/stop")))
+    free.touch()
     assert wait_for(lambda: any(isinstance(one, RunEnded) for one in events(root)))
     (end,) = [one for one in events(root) if isinstance(one, RunEnded)]
     assert end.stopped == "SIGTERM"
     assert wait_for(lambda: not queue())
     before = seals(root)
-    last = grounds.run(root, "jobs")
+    last = grounds.call(root, "resume")
     assert last.status == 0, last.err
     assert grounds.wrong(root, before) == []
+    begun = [one for one in events(root) if isinstance(one, RunStarted)]
+    assert [(one.site, one.backend) for one in begun] == 2 * [("jobs", "slurm")], "where the run did, the same run"
 
 
 def test_workers_retire_before_the_walltime_and_are_replaced(grounds: Grounds) -> None:
@@ -141,13 +159,19 @@ def test_workers_retire_before_the_walltime_and_are_replaced(grounds: Grounds) -
     assert [one.message for one in events(root) if isinstance(one, ProcessFailed)] == []
 
 
-def test_a_driver_whose_workers_never_came_stops_and_the_next_one_cancels_what_a_killed_one_left(
-    grounds: Grounds,
+def test_a_driver_whose_workers_never_came_stops_and_the_next_one_cancels_what_killed_ones_left(
+    grounds: Grounds, tmp_path: Path
 ) -> None:
     root = grounds.copy()
     write_site(root, "later", more='directives = ["--begin=now+1hour"]')
+    # The first dies before sbatch has told it the number of its job: nothing on disk knows it.
+    sbatch = script(tmp_path, "sbatch", f'{shutil.which("sbatch")} "$@" >/dev/null\nkill -KILL $PPID\n')
+    assert grounds.start(root, "run", "--site", "later", environment=sbatch).finish().status == -signal.SIGKILL
+    (unknown,) = queue()
+    assert list(root.glob("runs/*/jobs-*.txt")) == []
     killed = grounds.start(root, "run", "--site", "later")
-    assert wait_for(lambda: len(queue()) == 2, killed)
+    assert wait_for(lambda: len(queue()) == 2 and unknown not in queue(), killed)
+    assert wait_for(lambda: any(root.glob("runs/*/jobs-*.txt")), killed)
     left = set(queue())
     os.kill(killed.pid, signal.SIGKILL)
     killed.finish()
@@ -160,6 +184,14 @@ def test_a_driver_whose_workers_never_came_stops_and_the_next_one_cancels_what_a
     assert wait_for(lambda: not queue())
     (end,) = [one for one in events(root) if isinstance(one, RunEnded)]
     assert end.counts == {"cancelled": sum(end.counts.values())}
+
+
+def script(place: Path, name: str, text: str) -> dict[str, str]:
+    """The environment in which a command is this script."""
+    path = place / name
+    path.write_text(f"#!/usr/bin/env bash\n{text}")
+    path.chmod(0o755)
+    return {"PATH": f"{place}{os.pathsep}{os.environ['PATH']}"}
 
 
 def test_a_detached_driver_that_waits_in_the_queue_is_told_of_and_can_be_taken_back(grounds: Grounds) -> None:
@@ -190,18 +222,14 @@ def listed_as(job: str) -> str:
 def test_a_site_that_takes_fewer_jobs_than_the_run_wants_does_the_run(grounds: Grounds, tmp_path: Path) -> None:
     root = grounds.copy()
     # What a limit of submitted jobs says (recorded), which needs a database to be set up: after the first job.
-    sbatch, real = tmp_path / "sbatch", shutil.which("sbatch")
-    sbatch.write_text(f"""#!/usr/bin/env bash
-mkdir "{tmp_path}/taken" 2>/dev/null && exec {real} "$@"
+    one_job = f"""\
+mkdir "{tmp_path}/taken" 2>/dev/null && exec {shutil.which("sbatch")} "$@"
 echo "sbatch: error: QOSMaxSubmitJobPerUserLimit" >&2
 echo "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size \
 and/or time limits)" >&2
 exit 1
-""")
-    sbatch.chmod(0o755)
-    ended = grounds.start(
-        root, "run", "--site", "slurm:jobs", environment={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    ).finish()
+"""
+    ended = grounds.start(root, "run", "--site", "slurm:jobs", environment=script(tmp_path, "sbatch", one_job)).finish()
     assert ended.status == 0, ended.err
     assert grounds.wrong(root, {}) == []
     submitted = [one for one in events(root) if isinstance(one, JobChanged) and one.state == "submitted"]

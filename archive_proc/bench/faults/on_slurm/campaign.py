@@ -28,7 +28,7 @@ ROUNDS: Sequence[Round] = (
         spoils=("calibration unreadable", "raw file corrupt"),
         pause_s=SLOW_S,
     ),
-    Round(brief=True, pause_s=0.5, strikes=("kill worker", "kill nanny"), spoils=("task segfaults", "task raises")),
+    Round(brief=True, pause_s=0.5, strikes=("kill worker", "job frozen"), spoils=("task segfaults", "task raises")),
     Round(
         strikes=("scancel", "kill worker", "kill worker", "kill driver", "requeue", "requeue"),
         spoils=("memory over the nanny's limit", "memory over the job's --mem", "task hangs"),

@@ -10,12 +10,14 @@ from archive_proc.bench.faults.grounds import Grounds, array_digests, seals, tas
 from archive_proc.bench.faults.on_slurm.cluster import Cluster
 from archive_proc.bench.faults.on_slurm.known import Night, lines_without
 from archive_proc.bench.faults.on_slurm.spoiling import Done, Spoiled
+from archive_proc.bench.faults.on_slurm.strikes import FREEZE
 from archive_proc.model.events import JobChanged, ProcessChanged, ProcessFailed
 from archive_proc.model.processes import State
 from archive_proc.storage.journal import iter_journals, read_journal
 from archive_proc.storage.layout import Layout
 
 SITE = "faults-serial"
+WALLTIME = "walltime ends"
 LEAVE_S = 120.0
 """Workers of a killed driver find out by themselves."""
 
@@ -91,11 +93,31 @@ def after_the_run(grounds: Grounds, root: Path, spoiled: Spoiled) -> list[str]:
     return wrong + grounds.wrong(root, before)
 
 
-def ended_by_walltime(root: Path) -> list[tuple[str, str]]:
-    """(job, how SLURM calls its end) of jobs that came to the end of their time: nobody cancelled them."""
-    return [
-        (f"job {event.job}", event.state)
+def ends_of_jobs(root: Path) -> dict[str, str]:
+    """Job -> how SLURM calls its end, of those that nobody cancelled."""
+    return {
+        event.job: event.state
         for _, path in iter_journals(Layout(root).runs)
         for event in read_journal(path).events
         if isinstance(event, JobChanged) and event.state not in ("submitted", "CANCELLED")
+    }
+
+
+def came_to_their_time(ends: Mapping[str, str], faults: Iterable[Done]) -> list[Done]:
+    """Ends by walltime that are faults of their own: workers heed SLURM's warning, so their jobs end in good order.
+
+    One that was frozen on purpose has to be ended by SLURM, and that has to be on record.
+    """
+    frozen = set()
+    for one in faults:
+        if one.kind == FREEZE:
+            job = one.what.split()[1]
+            frozen.add(job)
+            one.found = ends.get(job, "nothing on record")
+            if one.found != "TIMEOUT":
+                one.wrong.append("TIMEOUT is not on record")
+    return [
+        Done(WALLTIME, f"job {job}", found=state)
+        for job, state in ends.items()
+        if state in ("COMPLETED", "TIMEOUT") and job not in frozen
     ]

@@ -18,7 +18,8 @@ from archive_proc.bench.faults.grounds import Grounds
 from archive_proc.bench.faults.on_slurm.cluster import Cluster
 from archive_proc.bench.faults.on_slurm.judging import (
     after_the_run,
-    ended_by_walltime,
+    came_to_their_time,
+    ends_of_jobs,
     exactly_these_failed,
     no_job_left,
     tasks_beyond_need,
@@ -28,11 +29,11 @@ from archive_proc.bench.faults.on_slurm.sites import BRIEF, ORDINARY, WINDOW, wr
 from archive_proc.bench.faults.on_slurm.spoiling import Done, Spoiled, spoil
 from archive_proc.bench.faults.on_slurm.strikes import KILL_DRIVER, STRIKES, Scene
 from archive_proc.bench.faults.room import fill, needed_bytes, small_disk
+from archive_proc.bench.stand_ins import PAUSE_UNTIL
 
 WHOLE = "whole run"
 """Kind of the case that is no fault of its own: a run's tasks beyond need."""
 FULL_DISK = "disk fills up"
-WALLTIME = "walltime ends"
 AGAIN = 75
 """Exit status after which the same command is given again."""
 TRIES = 4
@@ -80,10 +81,16 @@ class _Play:
     general: list[str] = field(default_factory=list)
     """Broken promises that belong to no single fault."""
 
+    @property
+    def struck_file(self) -> Path:
+        """Blocks last longer until it is there: every strike has its moment, and nobody waits afterwards."""
+        return self.root.with_name(f"{self.root.name}.struck")
+
     def start(self) -> Child:
         """The one command."""
         words = ("--quiet", "run", "--site", BRIEF if self.one.brief else ORDINARY)
-        return self.stage.grounds.start(self.root, *words, environment=self.stage.cluster.environment)
+        given = {**self.stage.cluster.environment, PAUSE_UNTIL: str(self.struck_file)}
+        return self.stage.grounds.start(self.root, *words, environment=given)
 
     def finish(self, child: Child) -> Ended:
         """Its end; one that hangs is killed, and told of."""
@@ -131,6 +138,8 @@ class _Play:
                     if ended.status != -signal.SIGKILL:
                         self.faults.pop()  # it had just ended
                     scene.child = self.start()
+        if not self.one.brief:  # there, time itself strikes
+            self.struck_file.touch()
         ended = self.finish(scene.child)
         for _ in range(TRIES):
             if ended.status != AGAIN:
@@ -156,7 +165,7 @@ class _Play:
         """A case a fault; what cannot be laid at the door of one of them is held against all."""
         stage, root, bad = self.stage, self.root, self.spoiled.processes
         if self.one.brief:
-            self.faults += [Done(WALLTIME, what, found=state) for what, state in ended_by_walltime(root)]
+            self.faults += came_to_their_time(ends_of_jobs(root), self.faults)
         wanted = 3 if bad else 0
         if ended.status != wanted:
             said = (ended.err or ended.out).strip()[-400:]
@@ -197,6 +206,7 @@ def run_round(stage: Stage, one: Round, rng: random.Random) -> Iterator[Case]:
         before = stage.cluster.queue()
         yield from play.judge(play.strike(), before)
         spoiled.poisons.unlink()
+        play.struck_file.unlink(missing_ok=True)
         shutil.rmtree(raw)
         grounds.remove(root)
 

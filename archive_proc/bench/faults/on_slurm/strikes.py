@@ -1,4 +1,4 @@
-"""What ends by force while a run goes on: jobs, workers, nannies, the driver, SLURM's controller."""
+"""What ends by force, or freezes, while a run goes on: jobs, workers, nannies, the driver, SLURM's controller."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from archive_proc.storage.layout import Layout
 
 PATIENCE_S = 240.0
 """For somebody to strike at: on a busy machine a replaced worker needs a minute until it works."""
-KILL_DRIVER, CONTROLLER_AWAY = "kill driver", "slurmctld away"
+KILL_DRIVER, CONTROLLER_AWAY, FREEZE = "kill driver", "slurmctld away", "job frozen"
 MOST_KILLS = 2
 """A process whose worker dies under it for a third time is poison, and rightly so: no process is struck that often."""
 
@@ -115,6 +115,21 @@ def _kill_nanny(scene: Scene) -> str:
     return ""
 
 
+def _freeze(scene: Scene) -> str:
+    """Stop a worker and its nanny: deaf to SLURM's warning, their job comes to the very end of its walltime."""
+    one = _victim(scene)
+    if one is None:
+        return ""
+    with contextlib.suppress(psutil.Error):
+        worker = psutil.Process(one.pid)
+        nanny = worker.parent()
+        if nanny is not None and "dask_worker" in " ".join(nanny.cmdline()):
+            nanny.suspend()
+            worker.suspend()
+            return f"job {one.job} at {one.task}"
+    return ""
+
+
 def _killed(pid: int) -> bool:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
@@ -160,6 +175,7 @@ STRIKES: Mapping[str, Callable[[Scene], str]] = {
     "kill worker": _kill_worker,
     "kill nanny": _kill_nanny,
     "requeue": _requeue,
+    FREEZE: _freeze,
     KILL_DRIVER: _kill_driver,
     CONTROLLER_AWAY: _controller_away,
 }

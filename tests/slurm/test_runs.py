@@ -164,13 +164,14 @@ def test_a_driver_whose_workers_never_came_stops_and_the_next_one_cancels_what_k
 ) -> None:
     root = grounds.copy()
     write_site(root, "later", more='directives = ["--begin=now+1hour"]')
-    # The first dies before sbatch has told it the number of its job: nothing on disk knows it.
+    # The first dies before sbatch has told it a number: nothing on disk knows its jobs.
     sbatch = script(tmp_path, "sbatch", f'{shutil.which("sbatch")} "$@" >/dev/null\nkill -KILL $PPID\n')
     assert grounds.start(root, "run", "--site", "later", environment=sbatch).finish().status == -signal.SIGKILL
-    (unknown,) = queue()
+    assert wait_for(lambda: bool(queue()))
+    unknown = set(queue())
     assert list(root.glob("runs/*/jobs-*.txt")) == []
     killed = grounds.start(root, "run", "--site", "later")
-    assert wait_for(lambda: len(queue()) == 2 and unknown not in queue(), killed)
+    assert wait_for(lambda: len(queue()) == 2 and not unknown & set(queue()), killed)
     assert wait_for(lambda: any(root.glob("runs/*/jobs-*.txt")), killed)
     left = set(queue())
     os.kill(killed.pid, signal.SIGKILL)

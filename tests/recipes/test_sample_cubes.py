@@ -17,8 +17,6 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from archive_proc.recipes.irdis.centered import IRDIS_CENTERED
 from archive_proc.recipes.irdis.science import IRDIS_SCIENCE
 
-pytestmark = pytest.mark.xdist_group("irdis samples")
-
 N = 1024
 Y, X = np.mgrid[:N, :N]
 

@@ -18,8 +18,6 @@ from archive_proc.kernels.calibrate import split_halves
 from archive_proc.recipes.cookbook import COOKBOOK, recipe
 from archive_proc.recipes.irdis.backgrounds import background_for
 
-pytestmark = pytest.mark.xdist_group("irdis samples")
-
 
 @pytest.fixture(params=["DB_H23", "DB_K12"])
 def sample(request: pytest.FixtureRequest, shared: Path) -> Sample:

@@ -60,6 +60,7 @@ class PhaseCost:
 
 
 _NAMES = tuple(phase.value for phase in Phase)
+_KNOWN = frozenset(_NAMES)
 
 Phases = Mapping[str, PhaseCost]
 """By name of phase; one that did not occur has no entry."""
@@ -72,8 +73,8 @@ def summed(one: Phases, other: Phases) -> dict[str, PhaseCost]:
     {'read': PhaseCost(wall_s=3.0, cpu_s=1.5)}
     """
     names = [name for name in _NAMES if name in one or name in other]
-    if len(names) < len(one) or len(names) < len(other):
-        names += sorted({*one, *other} - set(names))
+    if not (one.keys() <= _KNOWN and other.keys() <= _KNOWN):
+        names += sorted({*one, *other} - _KNOWN)
     if not one or not other:
         some = one or other
         return {name: some[name] for name in names}

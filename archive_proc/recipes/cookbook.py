@@ -13,6 +13,7 @@ from archive_proc.recipes.ifs.centered import IFS_CENTERED
 from archive_proc.recipes.ifs.detector_flat import IFS_DETECTOR_FLAT
 from archive_proc.recipes.ifs.extract import IFS_EXTRACT, IFS_EXTRACT_FRAME
 from archive_proc.recipes.ifs.lenslet_flat import IFS_LENSLET_FLAT
+from archive_proc.recipes.ifs.place import IFS_PLACE
 from archive_proc.recipes.ifs.positions import IFS_SPECTRA_POSITIONS
 from archive_proc.recipes.ifs.science import IFS_SCIENCE
 from archive_proc.recipes.ifs.tracks import IFS_TRACKS
@@ -41,6 +42,7 @@ COOKBOOK: tuple[Recipe, ...] = (
     IFS_SCIENCE,
     IFS_CENTERED,
     IFS_LENSLET_FLAT,
+    IFS_PLACE,
     IFS_EXTRACT,
     IFS_EXTRACT_FRAME,
 )

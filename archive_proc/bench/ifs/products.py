@@ -36,6 +36,8 @@ CALIBRATIONS = (
 """Recipes of one calibration set."""
 EXTRACTION = ("ifs_extract", "ifs_extract_frame")
 CUBES = ("ifs_tracks", "ifs_science", "ifs_centered")
+PLACE = "ifs_place"
+"""Beside the extraction: part of what a plane costs from raw to centred."""
 
 
 # Any: a dataset of xarray, or a mapping of arrays of several dtypes.
@@ -236,12 +238,12 @@ def made_from(archive: Archive, recipe: str, file_id: str) -> ProcessRecord | No
 def cost_of(records: Sequence[ProcessRecord]) -> Cost:
     """From the records of the processes that were sealed."""
     extracted = [one for one in records if one.process.recipe in EXTRACTION]
-    cubes = [one for one in records if one.process.recipe in CUBES]
+    cubes = [one for one in records if one.process.recipe in (PLACE, *CUBES)]
     calibrations = [one for one in records if one.process.recipe in CALIBRATIONS]
     main = [one for one in extracted if one.process.recipe == EXTRACTION[0]]
     planes = sum(one.planes for one in main)
     made = bool([one for one in cubes if one.process.recipe == CUBES[-1]])
-    every = [one for one in records if one.process.recipe in (*EXTRACTION, *CUBES, *CALIBRATIONS)]
+    every = [one for one in records if one.process.recipe in (*EXTRACTION, PLACE, *CUBES, *CALIBRATIONS)]
     spent = sum(one.cpu_s for one in main)
     return Cost(
         extraction_s=spent / planes if planes else None,

@@ -28,7 +28,7 @@ from archive_proc.recipes.ifs.extraction import (
 from archive_proc.recipes.ifs.plane_coordinates import ANGLE_CONVENTION, plane_coordinates
 from archive_proc.recipes.ifs.planes import BACKGROUND, BAD_PIXELS, FLAT
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph
-from archive_proc.recipes.ifs.through_air import SHIFT_STEP_PX
+from archive_proc.recipes.ifs.through_air import PLACE, SHIFT_STEP_PX
 from archive_proc.recipes.ifs.unread import EMPTY
 from archive_proc.recipes.irdis.coordinates import strings
 from archive_proc.recipes.measuring import Figures
@@ -272,9 +272,10 @@ def _attributes(inputs: RecipeInputs, where: Spectrograph, shared: Arrays) -> Ma
         "shift_convention": (
             "shift_x is measured in each file by variable projection, templates stand at the nearest "
             f"{SHIFT_STEP_PX} px; "
-            "shift_y is read off the water bands of the air, one value a process, and templates are moved by it; where "
-            "no air is seen it is zero and shift_y_error what flexure since the calibrations may have done. The error "
-            "is the doubt of the wavelength scale (about 11 nm per pixel in YJ, 20 in YJH)"
+            "shift_y is read off the water bands of the air in these files and in others of the night (ifs_place), one "
+            "value a process, and templates are moved by it; where none shows the air it is zero and shift_y_error "
+            "what flexure since the calibrations may have done. The error is the doubt of the wavelength scale (about "
+            "11 nm per pixel in YJ, 20 in YJH)"
         ),
         "lenslet_flat": inputs.only(LENSLET_FLAT.role) is not None,
         "mu": inputs.parameters.mu,
@@ -334,11 +335,11 @@ _COST = Cost(
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.13.3",
+    version="1.14.0",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
-    inputs=(BACKGROUND, FLAT, BAD_PIXELS, WAVE, PSFLETS, LENSLET_FLAT),
+    inputs=(BACKGROUND, FLAT, BAD_PIXELS, WAVE, PSFLETS, LENSLET_FLAT, PLACE),
     outputs=(PRODUCT,),
     parameters=ExtractionParameters,
     tables=_TABLES,
@@ -360,7 +361,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.13.3",
+    version="1.14.0",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),
@@ -372,6 +373,7 @@ IFS_EXTRACT_FRAME = Recipe(
         WAVE,
         PSFLETS,
         LENSLET_FLAT,
+        PLACE,
     ),
     outputs=(PRODUCT,),
     parameters=ExtractionParameters,

@@ -3,8 +3,9 @@
 The table's water is fitted to the summed light of each file on the sky (`kernels.air`). Where it explains the light, it
 becomes the shape of the prior, one for all files: spectra of a sequence share one resolution. The same fit places the
 bands against the wavelength solution, which a laser at 1.124 um holds right there: the shift along the dispersion, that
-free spectra hide (notes/ifs 6.5). Light that shows no air, as a brown dwarf's does not, lends the prior its own shape,
-which hundreds of lenslets share (`kernels.common_light`). Lamps and lasers keep a flat prior.
+free spectra hide (notes/ifs 6.5). Other files of the night say theirs too (`ifs_place`), and all are weighed together
+(`kernels.flexure`). Light that shows no air, as a brown dwarf's does not, lends the prior its own shape, which hundreds
+of lenslets share (`kernels.common_light`). Lamps and lasers keep a flat prior.
 """
 
 from __future__ import annotations
@@ -18,23 +19,19 @@ from numpy.typing import NDArray
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.air import Air, Window, fit_air
 from archive_proc.kernels.common_light import Summed, as_prior, common_spectrum
+from archive_proc.kernels.flexure import DRIFT_D, DRIFT_PX, Doubt, Sighting, place_at
 from archive_proc.model.frames import RawFrame
-from archive_proc.recipes.ifs.spectrograph import WAVE, Spectrograph, spectrograph
-from archive_proc.recipes.recipe import Arrays, RecipeInputs
+from archive_proc.recipes.ifs.spectrograph import WAVE, Spectrograph, products_of, spectrograph
+from archive_proc.recipes.recipe import Arrays, InputRole, RecipeInputs
 
 Float64 = NDArray[np.float64]
 
 LEAST_GAIN = 5.0
 """By which the water must lessen the residual, or there is none to be seen."""
-PLACE_WORST_PX = 0.05
-"""Where the best file's place has a larger error from the fit, none is used. Poorer ones count by their errors: were
-they left out, a hair's breadth would decide which of two alike files counts."""
+PLACE = InputRole("place", ("ifs_place",), required=False)
+"""What files near in time say of their place along the dispersion."""
 DOUBT_PX = 0.05
-"""Of the place along the dispersion, where nothing measures it, right after the calibrations."""
-DRIFT_PX = 0.12
-"""What the night adds to that doubt: nobody has published how far the spectra move; 0.2 px is taken for the most."""
-DRIFT_D = 0.3
-"""Time, d, within which the drift is complete: it is one of temperature, day to night."""
+"""Of the place along the dispersion, where nothing measures it, right after the calibrations; drift comes on top."""
 TYPICAL_AIRMASS = 1.2
 SHIFT_STEP_PX = 0.02
 """Templates stand at whole multiples of this: at most half of it from the measured shift, which costs nothing (6.5)."""
@@ -54,18 +51,44 @@ class Seen:
 
 def settle_air(summaries: Sequence[Arrays], inputs: RecipeInputs) -> Arrays:
     """`settled` of all files on the sky; `summaries` as `extraction.shift_block` leaves them."""
-    found = []
-    if inputs.parameters.air:
-        for one in summaries:
-            for row, file in enumerate(one["file"]):
-                light, frame = one["light"][row], inputs.frames[int(file)]
-                if on_sky(frame) and light.size and np.any(light > 0):
-                    seen = _look(light, one["resolution"], spectrograph(inputs, int(file)), frame)
-                    found += [] if seen is None else [seen]
+    found = seen_in(summaries, inputs) if inputs.parameters.air else {}
+    sightings = [
+        Sighting(middle_of(inputs.frames[file]), one.y, one.y_error, "own") for file, one in sorted(found.items())
+    ]
+    # Who says that spectra stand where the wavelength solution puts them is not told otherwise.
+    if inputs.parameters.measure_shift:
+        sightings += sightings_of_others(inputs)
     airmass = float(np.median([airmass_of(frame) for frame in inputs.frames])) if inputs.frames else np.nan
     floor = load_tables().air.band_of(spectrograph(inputs, 0).solution.mode).place_error_px
-    answer = settled(found, airmass, _doubt(inputs), floor)
+    place = place_at(_middle(inputs), sightings, Doubt(_doubt(inputs), floor))
+    answer = settled(list(found.values()), airmass, place)
     return {**answer, "common": np.empty(0) if found else _common(summaries, inputs)}
+
+
+def seen_in(summaries: Sequence[Arrays], inputs: RecipeInputs) -> dict[int, Seen]:
+    """What each file on the sky says whose light shows the air: of the part of it that shows its place best."""
+    found: dict[int, Seen] = {}
+    for one in summaries:
+        for row, number in enumerate(one["file"]):
+            light, file = one["light"][row], int(number)
+            if not (on_sky(inputs.frames[file]) and light.size and np.any(light > 0)):
+                continue
+            seen = _look(light, one["resolution"], spectrograph(inputs, file), inputs.frames[file])
+            if seen is not None and (file not in found or seen.y_error < found[file].y_error):
+                found[file] = seen
+    return found
+
+
+def sightings_of_others(inputs: RecipeInputs) -> list[Sighting]:
+    """What files beside the main ones say, as far as they were held against the same wavelength solution."""
+    own = {frame.file_id for frame in inputs.frames}
+    solutions = set(products_of(inputs, 0, (WAVE.role,)))
+    return [
+        Sighting(float(arrays["time"][row]), float(arrays["shift_y"][row]), float(arrays["shift_y_error"][row]), of)
+        for of, arrays in ((one.product_id, one.arrays) for one in inputs.calibrations.get(PLACE.role, ()))
+        for row, name in enumerate(arrays["file_id"])
+        if str(name) not in own and str(arrays["solution"][row]) in solutions and np.isfinite(arrays["shift_y"][row])
+    ]
 
 
 def _common(summaries: Sequence[Arrays], inputs: RecipeInputs) -> Float64:
@@ -83,26 +106,12 @@ def _common(summaries: Sequence[Arrays], inputs: RecipeInputs) -> Float64:
     return np.empty(0) if shape is None else as_prior(shape, np.diff(spectrograph(inputs, 0).edges_um))
 
 
-def settled(found: Sequence[Seen], airmass: float, doubt_px: float, floor_px: float) -> Arrays:
+def settled(found: Sequence[Seen], airmass: float, place: tuple[float, float]) -> Arrays:
     """One answer for all planes: no file may have a resolution of its own.
 
     `air` (3,) strength of the water, its error, and airmass, NaN where none was seen; `shift_y` and `shift_y_error`
-    (1,) px; `shift_y_used` (1,), the step that templates stand at. `doubt_px`: how far the spectra may have moved since
-    the calibrations; that they have not is a measurement too, with this error. `floor_px`: error of the bands' place
-    that the fit does not show.
+    (1,) px: `place` and its error; `shift_y_used` (1,), the step that templates stand at.
     """
-    place, error = 0.0, doubt_px
-    able = [one for one in found if one.y_error < doubt_px]
-    best = min((one.y_error for one in able), default=np.inf)
-    if best < min(PLACE_WORST_PX, doubt_px):
-        y, own = np.array([one.y for one in able]), np.array([one.y_error for one in able])
-        weight = 1.0 / (own**2 + floor_px**2)
-        place = float(np.sum(weight * y) / weight.sum())
-        scatter = float(np.sqrt(np.sum(weight * (y - place) ** 2) / weight.sum()))
-        # Files share what the table and the speckles do to them: their mean is no better than the best of them.
-        seen = best**2 + floor_px**2 + scatter**2
-        place *= doubt_px**2 / (doubt_px**2 + seen)
-        error = float(np.sqrt(seen * doubt_px**2 / (doubt_px**2 + seen)))
     air = np.full(3, np.nan)
     if found:
         strength, strength_error = (
@@ -111,10 +120,10 @@ def settled(found: Sequence[Seen], airmass: float, doubt_px: float, floor_px: fl
         air = np.array([strength, strength_error, airmass])
     return {
         "air": air,
-        "shift_y": np.array([place]),
-        "shift_y_error": np.array([error]),
+        "shift_y": np.array([place[0]]),
+        "shift_y_error": np.array([place[1]]),
         "common": np.empty(0),
-        "shift_y_used": np.array([np.round(place / SHIFT_STEP_PX) * SHIFT_STEP_PX]),
+        "shift_y_used": np.array([np.round(place[0] / SHIFT_STEP_PX) * SHIFT_STEP_PX]),
     }
 
 
@@ -154,6 +163,16 @@ def airmass_of(frame: RawFrame) -> float:
     """Of the frame's middle; a typical one where the header has none."""
     known = [one for one in (frame.airmass_start, frame.airmass_end) if one is not None and one >= 1.0]
     return float(np.mean(known)) if known else TYPICAL_AIRMASS
+
+
+def middle_of(frame: RawFrame) -> float:
+    """Middle of a file, MJD."""
+    return 0.5 * (frame.mjd_obs + frame.mjd_end)
+
+
+def _middle(inputs: RecipeInputs) -> float:
+    """Of all main files."""
+    return float(np.mean([middle_of(frame) for frame in inputs.frames])) if inputs.frames else 0.0
 
 
 def _doubt(inputs: RecipeInputs) -> float:

@@ -1,0 +1,82 @@
+"""`ifs_place`: what the light of some files says of their place along the dispersion, for others near in time.
+
+The shift pass of the extraction and nothing else. A brown dwarf's light, or that of few lenslets, cannot be held
+against the air's bands; the instrument moves slowly, so that a star before or after it says where its spectra stand
+(`kernels.flexure` weighs them). A file in which no air is seen is no failure here: it says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from archive_proc.model.frames import Arm
+from archive_proc.recipes.ifs.extraction import ExtractionParameters, shift_block
+from archive_proc.recipes.ifs.planes import BACKGROUND, BAD_PIXELS, FLAT
+from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, products_of
+from archive_proc.recipes.ifs.through_air import middle_of, seen_in
+from archive_proc.recipes.irdis.coordinates import strings
+from archive_proc.recipes.measuring import Figures
+from archive_proc.recipes.recipe import (
+    Arrays,
+    Cost,
+    Pass,
+    ProductContent,
+    RawMain,
+    Recipe,
+    RecipeInputs,
+    RecipeResult,
+    TableRead,
+)
+
+PRODUCT = "ifs_place"
+
+
+def gather_places(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
+    """`shift_y`, `shift_y_error` px and `strength`, one a file, NaN where its light shows no air."""
+    found = seen_in(summaries, inputs)
+    rows = np.full((len(inputs.frames), 3), np.nan)
+    for file, one in found.items():
+        rows[file] = one.y, one.y_error, one.strength
+    return dict(zip(("shift_y", "shift_y_error", "strength"), rows.T, strict=True))
+
+
+def close_place(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
+    """One row a file: its time, its place against which wavelength solution."""
+    arrays: Arrays = {
+        "file_id": strings(frame.file_id for frame in inputs.frames),
+        "time": np.array([middle_of(frame) for frame in inputs.frames]),
+        "solution": strings(products_of(inputs, file, (WAVE.role,))[0] for file in range(len(inputs.frames))),
+        "shift_y": shared["shift_y"],
+        "shift_y_error": shared["shift_y_error"],
+        "air_strength": shared["strength"],
+    }
+    seen = np.isfinite(arrays["shift_y"])
+    figures = Figures(inputs)
+    figures.add(PRODUCT, "files_with_air", float(seen.sum()))
+    figures.add(PRODUCT, "shift_y", float(np.median(arrays["shift_y"][seen])) if seen.any() else np.nan, "pixel")
+    attrs = {
+        "place_convention": (
+            "shift_y: detector y of the spectra minus that of the wavelength solution, by the air's water bands in "
+            "the light of this file alone, with the error of that fit; the band's own place is known to some "
+            "hundredths of a pixel beside it. NaN: its light shows no air"
+        )
+    }
+    return RecipeResult({PRODUCT: ProductContent(arrays, attrs)}, figures.values)
+
+
+IFS_PLACE = Recipe(
+    name="ifs_place",
+    version="1.0.0",
+    arm=Arm.IFS,
+    subject_kind="group",
+    main=RawMain(frame_types=("IFS_SCIENCE_DR_RAW", "IFS_STAR_CENTER_WAFFLE_RAW")),
+    inputs=(BACKGROUND, FLAT, BAD_PIXELS, WAVE, PSFLETS),
+    outputs=(PRODUCT,),
+    parameters=ExtractionParameters,
+    tables=(TableRead("ifs.detector"), TableRead("ifs.channels"), TableRead("air")),
+    passes=(Pass("shift", shift_block, gather_places),),
+    close=close_place,
+    cost=Cost(cpu_s=1.0, cpu_s_per_plane=0.1, memory_gb=0.8, bytes_out=10_000, bytes_out_per_plane=0),
+)

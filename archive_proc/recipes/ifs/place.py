@@ -54,7 +54,6 @@ def close_place(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     }
     seen = np.isfinite(arrays["shift_y"])
     figures = Figures(inputs)
-    figures.add(PRODUCT, "files_with_air", float(seen.sum()))
     figures.add(PRODUCT, "shift_y", float(np.median(arrays["shift_y"][seen])) if seen.any() else np.nan, "pixel")
     attrs = {
         "place_convention": (

@@ -42,10 +42,10 @@ class SmallIfs:
     def lenslets(self) -> Lenslets:
         return self.solution.lenslets
 
-    def image(self, flux: NDArray[Any], dx: float = 0.0) -> NDArray[np.float32]:
+    def image(self, flux: NDArray[Any], dx: float = 0.0, dy: float = 0.0) -> NDArray[np.float32]:
         """(p, SIZE, SIZE) electrons of flux (p, lenslets, channels) before the lenslets' throughput."""
         places, wavelengths = self.solution.channel_steps(EDGES)
-        places[0] += dx
+        places += np.array([dx, dy])[:, None, None, None]
         where = (self.lenslets.x, self.lenslets.y)
         templates = build_templates(self.psflets, where, places, wavelengths, np.ones(wavelengths.shape))
         seen = np.asarray(flux * self.throughput[:, None], np.float32)

@@ -1,0 +1,77 @@
+"""A star says where spectra stand along the dispersion; light that cannot say takes it from there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_ifs import CHANNELS, EDGES, SmallIfs, small_frame, small_ifs
+
+from archive_proc.recipes.ifs.extract import IFS_EXTRACT
+from archive_proc.recipes.ifs.place import IFS_PLACE
+from archive_proc.recipes.ifs.through_air import air_shape
+from archive_proc.recipes.recipe import Calibration
+
+MIDDLE = 0.5 * (EDGES[1:] + EDGES[:-1])
+STAR = 4000.0 * np.exp(-(((MIDDLE - 1.1) / 0.22) ** 4)) * air_shape(2.0, 1.2, EDGES)
+DWARF = 4000.0 * (
+    np.exp(-(((MIDDLE - 1.06) / 0.03) ** 2)) + np.exp(-(((MIDDLE - 1.27) / 0.03) ** 2)) + 0.02 * STAR / STAR.max()
+)
+MOVED = 0.12
+
+
+@pytest.fixture(scope="module")
+def ifs() -> SmallIfs:
+    return small_ifs()
+
+
+@pytest.fixture(scope="module")
+def place(ifs: SmallIfs) -> Calibration:
+    """What a star's file, moved by MOVED, and one of a brown dwarf say."""
+    rng = np.random.default_rng(6)
+    pattern = rng.uniform(0.6, 1.4, (1, len(ifs.lenslets), 1))
+    raw = ifs.raw(ifs.image(pattern * np.stack([STAR, DWARF])[:, None, :], 0.0, MOVED), rng)
+    frames = [small_frame("2017-05-15T04:50:00.000", dpr_catg="SCIENCE"), small_frame("2017-05-15T04:52:00.000")]
+    return ifs.run(IFS_PLACE, frames, raw, roles=("OBJECT", "OBJECT")).calibration("ifs_place")
+
+
+def test_a_star_sees_how_far_its_spectra_moved_and_a_brown_dwarf_says_nothing(ifs: SmallIfs, place: Calibration):
+    star, dwarf = place.arrays["shift_y"]
+    assert star == pytest.approx(MOVED, abs=0.03)
+    assert place.arrays["shift_y_error"][0] < 0.05
+    assert place.arrays["air_strength"][0] == pytest.approx(2.0, abs=0.3)
+    assert np.isnan(dwarf)
+    assert [str(one) for one in place.arrays["solution"]] == ["ifs_wavelength_solution-small"] * 2
+
+
+def test_a_brown_dwarf_stands_where_the_star_before_it_stood(ifs: SmallIfs, place: Calibration):
+    rng = np.random.default_rng(7)
+    truth = np.broadcast_to(DWARF, (1, len(ifs.lenslets), CHANNELS))
+    raw = ifs.raw(ifs.image(truth, 0.0, MOVED), rng)
+    frame = small_frame("2017-05-15T05:05:00.000", dpr_catg="SCIENCE")
+    found = {}
+    for name, known in (("alone", ()), ("told", (place,)), ("of another solution", (_elsewhere(place),))):
+        more = {"place": known, **_wave(ifs)}
+        found[name] = ifs.run(IFS_EXTRACT, [frame], raw, more, roles=("OBJECT",)).products["ifs_spectra"]
+    assert (found["alone"]["shift_y"] == 0).all()
+    assert (found["of another solution"]["shift_y"] == 0).all()
+    assert found["told"]["shift_y"] == pytest.approx(MOVED, abs=0.04)
+    assert (found["told"]["shift_y_error"] < 0.4 * found["alone"]["shift_y_error"]).all()
+    bright = 0.2 * DWARF.max() < DWARF
+    shape = {
+        name: one["flux"][0].mean(axis=0) / one["flux"][0].mean() / DWARF * DWARF.mean() for name, one in found.items()
+    }
+    off = {name: float(np.std(one[bright])) for name, one in shape.items()}
+    assert off["told"] < 0.5 * off["alone"]
+
+
+def _wave(ifs: SmallIfs) -> dict[str, tuple[Calibration, ...]]:
+    """Lasers of the afternoon: seven hours before."""
+    (one,) = ifs.calibrations["wave"]
+    return {"wave": (replace(one, attrs={**one.attrs, "mjd_obs": 57887.9}),)}
+
+
+def _elsewhere(place: Calibration) -> Calibration:
+    another = np.array(["another"] * 2, dtype=np.dtypes.StringDType())
+    return replace(place, arrays={**place.arrays, "solution": another})

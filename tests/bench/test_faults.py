@@ -13,11 +13,13 @@ import pytest
 from archive_proc.bench import kill_points, shifted_clock
 from archive_proc.bench.faults import clocks, formats, journals, kills, raw_files, rivals, room, shards
 from archive_proc.bench.faults.case import Case, report, table
-from archive_proc.bench.faults.grounds import Grounds, stand_in_grounds
+from archive_proc.bench.faults.grounds import Grounds, seals, stand_in_grounds
 from archive_proc.bench.figures import report_json
 from archive_proc.bench.kill_points import POINTS, KillPoint
+from archive_proc.bench.poisons import POISONS
 from archive_proc.errors import PreconditionError
 from archive_proc.flow import running
+from archive_proc.storage.layout import Layout
 
 SITE = "faults-serial"
 
@@ -52,6 +54,25 @@ def test_a_kill_at_a_named_point_costs_no_product_and_no_seal(
     names = ("record", "rename", "symlink")
     monkeypatch.setattr(kills, "POINTS", {name: POINTS[name] for name in names})
     assert len(held(kills.kills_at_points(grounds, rng, 1))) == len(names)
+
+
+def test_a_failure_stands_until_it_is_tried_again_on_purpose_also_of_a_saved_plan(
+    grounds: Grounds, tmp_path: Path
+) -> None:
+    root, poisons = grounds.copy(), tmp_path / "poisons"
+    step, subject, _ = next(one for one in grounds.steps if one.startswith("irdis_science/write")).split()
+    poisons.write_text(f"{step} {subject} raise 0\n")
+    words = ("--quiet", "run", "--site", SITE)
+    assert grounds.call(root, *words, environment={POISONS: str(poisons)}).status == 3
+    (plan,) = (one.stem for one in Layout(root).plans.glob("*.json"))
+    before = seals(root)
+    # What made it fail is gone, and nobody told us: its failure stands, and is told with the run it comes from.
+    stands = grounds.call(root, *words, f"plan:{plan}")
+    assert stands.status == 3
+    assert "AP-RUN-012" in stands.out + stands.err
+    assert seals(root) == before
+    assert grounds.call(root, *words, f"plan:{plan}", "--retry").status == 0
+    assert grounds.wrong(root, before) == []
 
 
 def test_a_point_that_is_never_reached_is_no_promise_kept(

@@ -2,7 +2,7 @@
 
 `behave` decides: "" well; "data", "code", "memory" raise; "kill" ends its worker by SIGKILL, "crash" by SIGSEGV;
 "flaky:PATH" fails like a lost disk until PATH has two lines; "eat:MB" holds so much
-memory for a while; "slow:S" sleeps S seconds a block.
+memory for a while; "slow:S" sleeps S seconds a block; "held:PATH" waits in every block until PATH is there.
 """
 
 from __future__ import annotations
@@ -125,6 +125,10 @@ def misbehave(behave: str) -> None:
             del held
         case "slow":
             time.sleep(float(rest))
+        case "held":
+            until = time.monotonic() + 60.0
+            while not Path(rest).exists() and time.monotonic() < until:
+                time.sleep(0.02)
 
 
 def mean_stripe(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
@@ -184,7 +188,7 @@ def halves(raw: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def write(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
-    if inputs.parameters.behave.startswith("slow"):
+    if inputs.parameters.behave.startswith(("slow", "held")):
         misbehave(inputs.parameters.behave)
     dark = inputs.only("dark")
     level = dark.arrays["level"] if dark is not None else np.float32(0)

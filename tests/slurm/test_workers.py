@@ -18,6 +18,7 @@ from toy_night import night
 
 from archive_proc.errors import ArchiveProcError, PreconditionError, TemporaryError
 from archive_proc.execution.executor import execute
+from archive_proc.execution.meters import Mark
 from archive_proc.execution.worker_config import difference, expected
 from archive_proc.model.events import RunEnded, WorkerReady
 from archive_proc.settings import SiteProfile, parse_site
@@ -44,15 +45,17 @@ def test_workers_of_a_clean_environment_are_set_up_encrypted_and_listen_on_loopb
     # What sbatch would hand on from a careless shell.
     monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE", "0.5")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    tonight = night(tmp_path / "a night", science=(200,), behave="slow:0.1")
+    # Blocks last until both workers were looked at, however fast the machine is.
+    free = tmp_path / "free"
+    tonight = night(tmp_path / "a night", science=(200,), behave=f"held:{free}")
     seen: dict[str, object] = {}
 
     def look() -> None:
         """While the run goes on: its keys, its sockets, and a stranger without a key."""
         (run,) = tonight.layout.runs.iterdir()
-        workers = [one for one in psutil.process_iter() if _is_ours(one, run)]
-        if "refused" in seen or not (run / "worker.sh").exists() or len(workers) < 2:
+        if "refused" in seen or len(_at_work(tonight.layout.pending)) < 2:
             return
+        workers = [one for one in psutil.process_iter() if _is_ours(one, run)]
         found = re.search(r"tls://127\.0\.0\.1:(\d+)", (run / "worker.sh").read_text())
         assert found is not None
         seen["refused"] = _plain_is_refused(int(found[1]))
@@ -65,6 +68,7 @@ def test_workers_of_a_clean_environment_are_set_up_encrypted_and_listen_on_loopb
             for one in process.net_connections("inet")
             if one.status == psutil.CONN_LISTEN
         }
+        free.touch()
 
     # The jobs get nothing of this process's environment but where to find Python's modules and SLURM.
     profile = site(tls="always", directives=("--export=PATH,PYTHONPATH,SLURM_CONF",))
@@ -83,6 +87,15 @@ def test_workers_of_a_clean_environment_are_set_up_encrypted_and_listen_on_loopb
     assert all(one.job for one in ready)
     (run,) = tonight.layout.runs.iterdir()
     assert not (run / "keys").exists()
+
+
+def _at_work(pending: Path) -> set[int]:
+    """Pids of workers that execute a task now."""
+    found = set()
+    for path in pending.glob("*/marks/*.json"):
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            found.add(msgspec.json.decode(path.read_bytes(), type=Mark).writer.pid)
+    return found
 
 
 def _is_ours(process: psutil.Process, run: Path) -> bool:

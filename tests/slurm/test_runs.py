@@ -197,22 +197,9 @@ def script(place: Path, name: str, text: str) -> dict[str, str]:
 
 def test_a_detached_driver_that_waits_in_the_queue_is_told_of_and_can_be_taken_back(grounds: Grounds) -> None:
     root = grounds.copy()
-    everything = [
-        "sbatch",
-        "--parsable",
-        "--exclusive",
-        "-N",
-        "3",
-        "-t",
-        "15",
-        "-o",
-        "/dev/null",
-        "--wrap",
-        "sleep 900",
-    ]
-    (blocker,) = subprocess.run(
-        ["sbatch", "--parsable", *whole], capture_output=True, text=True, check=True
-    ).stdout.split()
+    whole = ["--exclusive", "-N", "3", "-t", "15", "-o", "/dev/null", "--wrap", "sleep 900"]
+    submitted = subprocess.run(["sbatch", "--parsable", *whole], capture_output=True, text=True, check=True)
+    blocker = submitted.stdout.strip()
     assert wait_for(lambda: listed_as(blocker) == "RUNNING")
     try:
         job = grounds.call(root, "run", "--site", "slurm:jobs", "--detach").out.split()[1]

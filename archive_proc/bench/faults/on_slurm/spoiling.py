@@ -43,10 +43,13 @@ class Spoil:
 
 
 UNREADABLE, CORRUPT = "calibration unreadable", "raw file corrupt"
+RAISES = "task raises"
+GENTLE = frozenset({UNREADABLE, CORRUPT, RAISES})
+"""Nobody dies of these: no task in flight is lost."""
 SPOILS: Mapping[str, Spoil] = {
     UNREADABLE: Spoil(Expected(Cause.INFRA, ("AP-ING-033",))),
     CORRUPT: Spoil(Expected(Cause.DATA, ("AP-ING-032", "AP-ING-030"))),
-    "task raises": Spoil(Expected(Cause.CODE, ("AP-RUN-012",)), "raise"),
+    RAISES: Spoil(Expected(Cause.CODE, ("AP-RUN-012",)), "raise"),
     "task segfaults": Spoil(Expected(Cause.CODE, ("AP-RUN-017",)), "segfault"),
     "memory over the nanny's limit": Spoil(Expected(Cause.MEMORY, ("AP-RUN-017",)), "memory"),
     "memory over the job's --mem": Spoil(Expected(Cause.MEMORY, ("AP-RUN-017", "AP-RUN-045")), "job-memory"),

@@ -37,7 +37,7 @@ FULL_DISK = "disk fills up"
 AGAIN = 75
 """Exit status after which the same command is given again."""
 TRIES = 4
-TIMES = 3
+TIMES = 2
 """Jobs whose time ends under a run on the brief partition, at least."""
 STRUCK = 0.8
 """Everything is struck in this first part of the work: later there may be nobody to strike at."""
@@ -52,7 +52,7 @@ class Round:
     spoils: tuple[str, ...] = ()
     """Before it begins."""
     brief: bool = False
-    """On the partition whose jobs live one minute."""
+    """On the partition whose jobs live two minutes at most."""
     down_s: float = 60.0
     """How long the controller stays away."""
     pause_s: float = 0.3

@@ -46,7 +46,7 @@ def write_sites(root: Path, poisons: Path) -> None:
     prologue = '"' + export.replace("\\", "\\\\").replace('"', '\\"') + '"'
     for name, partition, walltime, retire in (
         (ORDINARY, "work", "00:20:00", "2.0"),
-        (BRIEF, "brief", "00:01:00", "0.0"),
+        (BRIEF, "brief", "00:02:00", "0.0"),
     ):
         text = _SITE.format(
             name=name,

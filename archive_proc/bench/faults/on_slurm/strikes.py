@@ -116,7 +116,7 @@ def _kill_nanny(scene: Scene) -> str:
 
 
 def _freeze(scene: Scene) -> str:
-    """Stop a worker and its nanny: deaf to SLURM's warning, their job comes to the very end of its walltime."""
+    """Stop a worker and its nanny: deaf to SLURM's warning, until it wakes them at the walltime to end them."""
     one = _victim(scene)
     if one is None:
         return ""

@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from archive_proc.kernels.loops.rows import ROW
+from archive_proc.kernels.loops.rows import ROW, count_rows, largest_in_rows, mix_rows
 from archive_proc.kernels.loops.spots import spline_weights
 from archive_proc.kernels.psflets import NODES, PsfletModel
 
@@ -29,6 +29,7 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
 
 WIDE = 15
 """Columns of a template; one window for all channels of a lenslet."""
@@ -44,6 +45,9 @@ _HALF_NODES = NODES // 2
 _PAD = 4
 """Empty nodes at the ends of every other row or column."""
 _HALF = _HALF_NODES + _PAD
+_LINE_ROWS = _HALF_NODES + 2 * _PAD
+"""Of every other row of nodes, brought to columns of pixels."""
+_SIZE = HIGH * ROW
 _EVERY = 6
 """Channels from one made PSFlet to the next."""
 _TOGETHER = 256
@@ -86,37 +90,37 @@ def empty_templates(lenslets: int, channels: int) -> Templates:
 
 @njit(cache=True, fastmath=_FAST)
 def _line_up(
-    colours: Float32, lens: int, colour: float, t: float, image: Float32, lines: Float32
+    colours: Float32,
+    lens: int,
+    powers: Float32,
+    t: float,
+    room: tuple[Int64, Float32, Int64, Float32],
+    lines: Float32,
+    at: int,
 ) -> None:  # pragma: no cover
-    """One lenslet's coefficients at one wavelength, brought to columns of pixels: lines (2, rows, ROW).
+    """One lenslet's coefficients at one wavelength, brought to columns of pixels: `lines` from `at` on.
 
-    colours (powers, n, nodes x 2 x _HALF): even and odd columns; `t` place of the window's first pixel, nodes.
-    lines[0] holds even rows of nodes, lines[1] odd ones, `_PAD` empty ones before and behind; image (..) is room.
+    colours (powers x n x nodes x 2 x _HALF) without axes: even and odd columns; `powers` of the colour coordinate; `t`
+    place of the window's first pixel, nodes. Even rows of nodes first, odd ones behind, `_PAD` empty ones before and
+    behind either. `room`: places of the powers, an image, room for four places and weights.
     """
-    half = _HALF
-    for p in range(colours.shape[0]):
-        u = np.float32(colour**p)
-        source = colours[p, lens]
-        if p == 0:
-            for c in range(source.size):
-                image[c] = source[c]
-        else:
-            for c in range(source.size):
-                image[c] += u * source[c]
+    starts, image, four, shares = room
+    rows = image.size // ROW
+    mix_rows(colours[lens * image.size :], starts, powers, powers.size, ROW, image, 0, rows)
     node = int(np.floor(t))
     b0, b1, b2, b3 = spline_weights(t - node)
-    w0, w1, w2, w3 = np.float32(b0), np.float32(b1), np.float32(b2), np.float32(b3)
+    shares[0], shares[1], shares[2], shares[3] = b0, b1, b2, b3
     node = max(node - 1, 0)
     c0 = node // 2
-    one = c0 if node % 2 == 0 else half + c0
-    two = half + c0 if node % 2 == 0 else c0 + 1
-    for r in range(image.size // (2 * half)):
-        row = image[2 * half * r : 2 * half * (r + 1)]
-        line = lines[r % 2, _PAD + r // 2]
-        first, second, third, fourth = row[one:], row[two:], row[one + 1 :], row[two + 1 :]
-        for i in range(line.size):
-            line[i] = w0 * first[i] + w1 * second[i] + w2 * third[i] + w3 * fourth[i]
-        line[WIDE] = 0.0
+    one = c0 if node % 2 == 0 else _HALF + c0
+    two = _HALF + c0 if node % 2 == 0 else c0 + 1
+    for odd in range(2):
+        first = 2 * _HALF * odd
+        four[0], four[1], four[2], four[3] = first + one, first + two, first + one + 1, first + two + 1
+        to = at + (odd * _LINE_ROWS + _PAD) * ROW
+        mix_rows(image, four, shares, 4, 4 * _HALF, lines, to, _HALF_NODES)
+        for r in range(_HALF_NODES):
+            lines[to + r * ROW + WIDE] = 0.0
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -138,22 +142,25 @@ def _fill(
 
     colours (powers, n, ..): coefficients of powers of the colour coordinate (`_line_up`); colour (m,): that
     coordinate at the channels; `nodes`, `near`, `share` of `_between`; weight (m, 3, s) of the steps of the channel
-    before, of its own and of the one behind; x (n, m), y (n, m, s) positions. Loops run to lengths read off arrays: one
-    of known length is unrolled before it is vectorised.
+    before, of its own and of the one behind; x (n, m), y (n, m, s) positions.
     """
     n, m = y0.shape
     steps = weight.shape[2]
-    image = np.empty(colours.shape[2], np.float32)
-    lines = np.zeros((nodes.size, 2, _HALF_NODES + 2 * _PAD, ROW), np.float32)
-    line = np.empty(lines[0].size, np.float32)
+    every = colours.reshape(-1)
+    size = _LINE_ROWS * 2 * ROW
+    lines, line = np.zeros(nodes.size * size, np.float32), np.empty(size, np.float32)
     firsts, fours = np.empty((m, steps), np.int64), np.empty((m, steps, 4))
-    along = np.empty(_SPAN, np.float32)
-    out, tallest = np.empty(HIGH * ROW, np.float32), np.empty(ROW, np.float32)
-    rows = (_HALF_NODES + 2 * _PAD) * ROW
-    # Reshaped here, once: it is a call that costs as much as a template's sums.
-    flat = lines.reshape(nodes.size, -1)
+    along, along_at = np.empty(_SPAN, np.float32), np.empty(_SPAN, np.int64)
+    out, three = np.empty(_SIZE, np.float32), np.empty(3, np.int64)
+    powers = np.empty((nodes.size, colours.shape[0]), np.float32)
+    starts = np.empty(colours.shape[0], np.int64)
+    for p in range(starts.size):
+        starts[p] = p * n * colours.shape[2]
+        for q in range(nodes.size):
+            powers[q, p] = colour[nodes[q]] ** p
+    room = (starts, np.empty(colours.shape[2], np.float32), np.empty(4, np.int64), np.empty(4, np.float32))
+    kept = counts.reshape(-1)
     for lens in range(n):
-        kept_of = counts[lens].reshape(m, -1)
         # A step lies between the same nodes for every channel it has a share in: windows begin on whole pixels.
         for j in range(m):
             for s in range(steps):
@@ -161,13 +168,11 @@ def _fill(
                 firsts[j, s] = int(np.floor(t))
                 fours[j, s, 0], fours[j, s, 1], fours[j, s, 2], fours[j, s, 3] = spline_weights(t - firsts[j, s])
         for q in range(nodes.size):
-            k = nodes[q]
-            _line_up(colours, lens, colour[k], (_START + x0[lens] - x[lens, k]) * 2.0, image, lines[q])
+            t = (_START + x0[lens] - x[lens, nodes[q]]) * 2.0
+            _line_up(every, lens, powers[q], t, room, lines, q * size)
         for k in range(m):
-            one, two, three = flat[near[k, 0]], flat[near[k, 1]], flat[near[k, 2]]
-            s0, s1, s2 = share[k, 0], share[k, 1], share[k, 2]
-            for c in range(line.size):
-                line[c] = s0 * one[c] + s1 * two[c] + s2 * three[c]
+            three[0], three[1], three[2] = near[k, 0] * size, near[k, 1] * size, near[k, 2] * size
+            mix_rows(lines, three, share[k], 3, ROW, line, 0, 2 * _LINE_ROWS)
             along[:] = 0.0
             shift = 2 * y0[lens, k]
             lowest = NODES
@@ -177,7 +182,7 @@ def _fill(
                     if weight[k, j - k + 1, s] != 0.0:
                         lowest = min(lowest, firsts[j, s] + shift - 1)
             lowest = max(lowest, -2 * _PAD)
-            last = 0
+            last = -1
             for j in range(before, behind):
                 for s in range(steps):
                     w = weight[k, j - k + 1, s]
@@ -189,34 +194,19 @@ def _fill(
                         if 0 <= place < _SPAN:
                             along[place] += np.float32(w * fours[j, s, c])
                             last = max(last, place)
-            out[:] = 0.0
+            used = 0
             for p in range(last + 1):
                 r = lowest + p + 2 * _PAD
-                start = (r % 2) * rows + (r // 2) * ROW
-                if r // 2 + HIGH <= _HALF_NODES + 2 * _PAD:
-                    amount, source = along[p], line[start : start + out.size]
-                    for i in range(source.size):
-                        out[i] += amount * source[i]
-            # Column by column first: the largest of one long row would be looked for number by number.
-            tallest[:] = 0.0
-            for start in range(0, out.size, ROW):
-                row = out[start : start + ROW]
-                for i in range(tallest.size):
-                    tallest[i] = max(tallest[i], abs(row[i]))
-            largest = np.float32(0.0)
-            for i in range(tallest.size):
-                largest = max(largest, tallest[i])
+                if r // 2 + HIGH <= _LINE_ROWS:
+                    along[used], along_at[used] = along[p], ((r % 2) * _LINE_ROWS + r // 2) * ROW
+                    used += 1
+            mix_rows(line, along_at, along, used, ROW, out, 0, HIGH)
+            largest = largest_in_rows(out, 0, HIGH)
             if largest <= 0:
                 counts[lens, k] = 0
                 scale[lens, k] = 0.0
                 continue
-            factor = np.float32(FULL_SCALE) / largest
-            counted = np.int32(0)
-            kept = kept_of[k]
-            for i in range(out.size):
-                rounded = np.int32(np.rint(out[i] * factor))
-                kept[i] = rounded
-                counted += rounded
+            counted = count_rows(out, 0, np.float32(FULL_SCALE) / largest, kept, (lens * m + k) * _SIZE, HIGH)
             scale[lens, k] = 1.0 / counted if counted > 0 else 0.0
 
 

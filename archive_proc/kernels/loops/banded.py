@@ -10,6 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from archive_proc.kernels.loops.lanes import BESIDE, LANES, settle_lanes
+
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
@@ -21,31 +23,6 @@ HOLD = 1e-5
 channel."""
 _FAST = {"reassoc", "contract"}
 # Sums may be re-ordered and fused; NaN and infinity keep their meaning, which a blanket fastmath would take away.
-
-
-@njit(cache=True, fastmath=_FAST)
-def cholesky(normal: Float64, strength: float, prior: Float64, hold: Float64, out: Float64) -> None:  # pragma: no cover
-    """Banded Cholesky factor of one lenslet's N + strength D2' D2 + diag(hold): out (m, band), as `normal`."""
-    m, band = normal.shape
-    out[:] = normal
-    for k in range(m - 2):
-        c0, c1, c2 = 1.0 / prior[k], -2.0 / prior[k + 1], 1.0 / prior[k + 2]
-        out[k, 0] += strength * c0 * c0
-        out[k, 1] += strength * c0 * c1
-        out[k, 2] += strength * c0 * c2
-        out[k + 1, 0] += strength * c1 * c1
-        out[k + 1, 1] += strength * c1 * c2
-        out[k + 2, 0] += strength * c2 * c2
-    for k in range(m):
-        pivot = np.sqrt(max(out[k, 0] + hold[k], 1e-30))
-        out[k, 0] = pivot
-        last = min(band, m - k)
-        for d in range(1, last):
-            out[k, d] /= pivot
-        for d in range(1, last):
-            f, from_, to = out[k, d], out[k, d:last], out[k + d]
-            for e in range(from_.size):
-                to[e] -= f * from_[e]
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -104,37 +81,98 @@ def inverse_of(factor: Float64, out: Float64) -> None:  # pragma: no cover
 
 
 @njit(cache=True, fastmath=_FAST)
-def _sandwich(
-    inverse: Float64, strength: float, prior: Float64, hold: Float64, bent: Float64, out: Float32
-) -> None:  # pragma: no cover
-    """A^-1 N A^-1 of one lenslet as A^-1 - A^-1 (A - N) A^-1, A - N = strength D2' D2 + diag(hold): out (lags, m).
+def _factors(root: Float64, pivot: Float64, one: Float64, m: int, band: int) -> None:  # pragma: no cover
+    """Banded Cholesky factors of the lanes' matrices in place, and one over their pivots: pivot (m, lanes).
 
-    `bent` (m, m) is room.
+    root (m, band + BESIDE - 1, lanes), zero from `band` on, a multiple of BESIDE: [k, d] = A[k + d, k]. `one`: ones.
     """
-    m = inverse.shape[0]
-    held = False
+    row = (band + BESIDE - 1) * LANES
     for k in range(m):
-        held = held or hold[k] > 0
-    for k in range(m - 2):
-        c0, c1, c2 = 1.0 / prior[k], -2.0 / prior[k + 1], 1.0 / prior[k + 2]
-        one, two, three, to = inverse[k], inverse[k + 1], inverse[k + 2], bent[k]
+        own = k * row
+        before = own - row + LANES
+        for d in range(0, band, BESIDE):
+            here = own + d * LANES
+            count = min(k, band - 1 - d)
+            settle_lanes(
+                root, before, LANES - row, root, before + d * LANES, LANES - row, LANES, count,
+                root, here, LANES, one, 0,
+            )  # fmt: skip
+            if d == 0:
+                for i in range(LANES):
+                    root[own + i] = max(root[own + i], 1e-30)
+                    pivot[k * LANES + i] = 1.0 / np.sqrt(root[own + i])
+            settle_lanes(root, 0, 0, root, 0, 0, 0, 0, root, here, LANES, pivot, k * LANES)
+
+
+@njit(cache=True, fastmath=_FAST)
+def _inverses(
+    root: Float64, pivot: Float64, one: Float64, m: int, band: int, inverse: Float64
+) -> None:  # pragma: no cover
+    """Inverses of the lanes' matrices from `_factors`: inverse (m + BESIDE - 1, m, lanes), column by column."""
+    row, column = (band + BESIDE - 1) * LANES, m * LANES
+    for c in range(0, m, BESIDE):
+        inverse[c * column : (c + BESIDE) * column] = 0.0
+        for k in range(c, min(c + BESIDE, m)):
+            start = k * column + k * LANES
+            inverse[start : start + LANES] = 1.0
+        for k in range(c, m):
+            count, here = min(k - c, band - 1), c * column + k * LANES
+            settle_lanes(
+                root, (k - 1) * row + LANES, LANES - row, inverse, here - LANES, -LANES, column, count,
+                inverse, here, column, pivot, k * LANES,
+            )  # fmt: skip
+        for k in range(m - 1, c - 1, -1):
+            count, here = min(m - 1 - k, band - 1), c * column + k * LANES
+            settle_lanes(
+                root, k * row + LANES, LANES, inverse, here + LANES, LANES, column, count,
+                inverse, here, column, pivot, k * LANES,
+            )  # fmt: skip
+    for c in range(m):
+        for k in range(c):
+            to, from_ = c * column + k * LANES, k * column + c * LANES
+            for i in range(LANES):
+                inverse[to + i] = inverse[from_ + i]
+
+
+@njit(cache=True, fastmath=_FAST)
+def _sandwiches(
+    inverse: Float64, terms: Float64, hold: Float64, one: Float64, m: int, bent: Float64, out: Float64
+) -> None:  # pragma: no cover
+    """A^-1 N A^-1 of the lanes as A^-1 - A^-1 (A - N) A^-1, A - N = T' T + diag(hold): out (m, lags, lanes).
+
+    T of three terms (3, m - 2, lanes) a row: those of the prior times the root of its strength. hold (m, lanes); bent
+    (m + lags, m, lanes), zero from column m on, is room; lags a multiple of BESIDE.
+    """
+    column, inner = m * LANES, (m - 2) * LANES
+    lags = out.size // column
+    first, second, third = terms[:inner], terms[inner : 2 * inner], terms[2 * inner : 3 * inner]
+    held = False
+    for i in range(m * LANES):
+        held = held or hold[i] > 0
+    for c in range(m):
+        from_, next_, last = inverse[c * column :], inverse[c * column + LANES :], inverse[c * column + 2 * LANES :]
+        to = bent[c * column :]
+        for i in range(first.size):
+            to[i] = first[i] * from_[i] + second[i] * next_[i] + third[i] * last[i]
+    for turn in range(2 if held else 1):
+        if turn == 1:
+            for c in range(m):
+                from_, to = inverse[c * column :], bent[c * column :]
+                for i in range(hold.size):
+                    to[i] = np.sqrt(hold[i]) * from_[i]
         for c in range(m):
-            to[c] = c0 * one[c] + c1 * two[c] + c2 * three[c]
-    total = np.empty(m)
-    for d in range(out.shape[0]):
-        total[:] = 0.0
-        for j in range(m - 2):
-            one, two = bent[j, : m - d], bent[j, d:]
-            for k in range(one.size):
-                total[k] += one[k] * two[k]
-        for k in range(m - d):
-            total[k] = inverse[k, k + d] - strength * total[k]
-        if held:
-            for j in range(m):
-                for k in range(m - d):
-                    total[k] -= hold[j] * inverse[j, k] * inverse[j, k + d]
-        for k in range(m):
-            out[d, k] = total[k] if k < m - d else np.nan
+            own = c * column
+            for lag in range(0, lags, BESIDE):
+                here = (c * lags + lag) * LANES
+                if turn == 0:
+                    for other in range(lag, lag + BESIDE):
+                        for i in range(LANES):
+                            known = inverse[own + (c + other) * LANES + i] if c + other < m else np.nan
+                            out[(c * lags + other) * LANES + i] = known
+                settle_lanes(
+                    bent, own, LANES, bent, own + lag * column, LANES, column, m if turn else m - 2,
+                    out, here, LANES, one, 0,
+                )  # fmt: skip
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -157,19 +195,54 @@ def factorise(
     lags, m) A^-1 N A^-1, for weights 1 / variance, NaN past the last channel.
     """
     n, m, band = normal.shape
-    root, firm = np.empty((m, band)), np.empty(m)
-    inverse, bent = np.empty((m, m)), np.empty((m, m))
-    for lens in range(n):
-        mean = firmness(normal[lens], seen[lens], typical, prior, firm)
-        strength[lens] = given[lens] if given[lens] > 0 else mu * mean
-        cholesky(normal[lens], strength[lens], prior, firm, root)
-        inverse_of(root, inverse)
-        _sandwich(inverse, strength[lens], prior, firm, bent, covariance[lens])
-        for k in range(m):
-            hold[lens, k] = firm[k]
-            factor[lens, k, 0] = 1.0 / root[k, 0]
-            for d in range(1, band):
-                factor[lens, k, d] = root[k, d]
+    lags = covariance.shape[1]
+    wide, row = -(-lags // BESIDE) * BESIDE, (band + BESIDE - 1) * LANES
+    root, pivot, one = np.zeros(m * row), np.empty(m * LANES), np.ones(LANES)
+    inverse, bent = np.empty((m + BESIDE) * m * LANES), np.zeros((m + wide) * m * LANES)
+    terms, held, sums = np.empty(3 * (m - 2) * LANES), np.empty(m * LANES), np.empty(m * wide * LANES)
+    firm, curved = np.empty(m), np.empty((m, 3))
+    for k in range(m - 2):
+        c0, c1, c2 = 1.0 / prior[k], -2.0 / prior[k + 1], 1.0 / prior[k + 2]
+        curved[k, 0], curved[k, 1], curved[k, 2] = c0, c1, c2
+    for start in range(0, n, LANES):
+        for i in range(LANES):
+            # The last lenslets share their lanes with copies of the very last.
+            lens = min(start + i, n - 1)
+            own = normal[lens]
+            mean = firmness(own, seen[lens], typical, prior, firm)
+            times = given[lens] if given[lens] > 0 else mu * mean
+            strength[lens] = times
+            for k in range(m):
+                at = k * row + i
+                for d in range(band):
+                    root[at + d * LANES] = own[k, d]
+                for d in range(band, band + BESIDE - 1):
+                    root[at + d * LANES] = 0.0
+                root[at] += firm[k]
+                held[k * LANES + i] = hold[lens, k] = firm[k]
+            amplitude = np.sqrt(times)
+            for k in range(m - 2):
+                c0, c1, c2 = curved[k]
+                at = k * row + i
+                root[at] += times * c0 * c0
+                root[at + LANES] += times * c0 * c1
+                root[at + 2 * LANES] += times * c0 * c2
+                root[at + row] += times * c1 * c1
+                root[at + row + LANES] += times * c1 * c2
+                root[at + 2 * row] += times * c2 * c2
+                for term in range(3):
+                    terms[(term * (m - 2) + k) * LANES + i] = amplitude * curved[k, term]
+        _factors(root, pivot, one, m, band)
+        _inverses(root, pivot, one, m, band, inverse)
+        _sandwiches(inverse, terms, held, one, m, bent, sums)
+        for i in range(min(LANES, n - start)):
+            lens = start + i
+            for k in range(m):
+                factor[lens, k, 0] = pivot[k * LANES + i]
+                for d in range(1, band):
+                    factor[lens, k, d] = root[k * row + d * LANES + i]
+                for lag in range(lags):
+                    covariance[lens, lag, k] = sums[(k * wide + lag) * LANES + i]
 
 
 @njit(cache=True, fastmath=_FAST)

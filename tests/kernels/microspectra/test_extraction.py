@@ -11,7 +11,7 @@ import small_spectrograph
 from archive_proc.kernels.common_light import common_spectrum, no_equations, summed
 from archive_proc.kernels.extraction import BAND, normal_blocks, seen_shares, subtract_model
 from archive_proc.kernels.joint_fit import LAGS, REACH, FitSettings, fit_spectra, joint_equations, region_resolution
-from archive_proc.kernels.loops.banded import HOLD, UNSEEN, cholesky, firmness
+from archive_proc.kernels.loops.banded import HOLD, UNSEEN, factorise
 from archive_proc.kernels.microspectra import build_templates
 from archive_proc.kernels.psflets import WINDOW, stamp
 
@@ -202,19 +202,20 @@ def test_the_claimed_variance_is_the_sandwich(solved):
 def test_a_lenslet_that_only_its_wings_show_has_finite_factors():
     """Cut to the band, the matrix of channels that all see the same wing is no longer positive definite."""
     channels = 39
-    whole, unseen = np.zeros((channels, BAND)), np.zeros((channels, BAND))
-    whole[:, 0] = 1.0
-    everything = np.ones(channels, np.float32)
+    normal = np.zeros((2, channels, BAND))
+    normal[0, :, 0] = 1.0
     for d in range(BAND):
-        unseen[: channels - d, d] = 1e-4
-    hold, factor = np.empty(channels), np.empty((channels, BAND))
-    even = np.ones(channels)
-    assert firmness(whole, everything, 1.0, even, hold) == pytest.approx(1.0)
-    assert (hold == 0).all()
-    strength = 0.1 * firmness(unseen, 1e-4 * everything, 1.0, even, hold)
-    cholesky(unseen, strength, even, hold, factor)
+        normal[1, : channels - d, d] = 1e-4
+    seen = np.ones((2, channels), np.float32)
+    seen[1] = 1e-4
+    factor, covariance = np.empty((2, channels, BAND), np.float32), np.empty((2, LAGS, channels), np.float32)
+    strength, hold = np.empty(2), np.empty((2, channels), np.float32)
+    factorise(normal, seen, 0.1, 1.0, np.ones(channels), np.zeros(2), factor, strength, hold, covariance)
+    assert strength == pytest.approx([0.1, 1e-5])
+    assert (hold[0] == 0).all()
     assert np.isfinite(factor).all()
-    assert np.abs(factor).max() < 1.0
+    assert np.abs(factor[1, :, 1:]).max() < 1.0
+    assert np.isfinite(covariance[:, 0]).all()
 
 
 def test_a_star_whose_photons_are_its_noise_keeps_its_light(scene):

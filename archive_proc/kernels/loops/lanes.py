@@ -59,7 +59,9 @@ def settle_lanes(
             raise TypingError(f"lanes of float64 in C order are asked for, not {array}")
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        one, at_one, next_one, two, at_two, next_two, beside_two, count, out, at_out, beside_out, times, at_times = given
+        one, at_one, next_one, two, at_two, next_two, beside_two, count, out, at_out, beside_out, times, at_times = (
+            given
+        )
 
         def pointer(place: int, array: Any, at: Any) -> Any:
             return builder.gep(context.make_array(signature.args[place])(context, builder, array).data, [at])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from archive_proc.bench.figures import Figure
-from archive_proc.bench.ifs.judging import Verdict, judge
+from archive_proc.bench.ifs.judging import Verdict, as_expected, judge
 from archive_proc.bench.ifs.known import load_simulated
 from archive_proc.bench.ifs.products import find_lamp, read_archive
 from archive_proc.bench.ifs.raw_set import read_raw_set
@@ -50,24 +50,25 @@ def bad_night_rows(
     ordinary: frozenset[str] = frozenset()
     lamp: Lamp | None = None
 
-    def judged(name: str, spot: Path, good: Path | None, began: float, *, of_star: bool = False) -> Figure:
+    def judged(name: str, spot: Path, began: float, trouble: Trouble | None = None) -> Figure:
         nonlocal ordinary, lamp
-        reduce(spot / "archive", spot / "raw", good)
+        reduce(spot / "archive", spot / "raw", place / "archive" if trouble else None)
         # An evenly lit field is what the good night has, and what a star never has.
+        of_star = trouble is not None and trouble.of_star
         usual = frozenset(one for one in ordinary if not (of_star and one.startswith(EVEN)))
-        verdict = judge(known, raw, spot / "archive", usual, lamp)
-        if good is None:
+        verdict = as_expected(judge(known, raw, spot / "archive", usual, lamp), trouble.says if trouble else (), usual)
+        if trouble is None:
             ordinary, lamp = verdict.names, find_lamp(read_archive(spot / "archive"), raw, known)
         say(f"{mode} seed {seed}, {name}: {verdict.words} ({_children_s() - began:.0f} s CPU)")
         return _row(mode, seed, name, verdict)
 
-    figures = [judged(MOVED, place, None, _children_s())]
+    figures = [judged(MOVED, place, _children_s())]
     for trouble in troubles:
         began = _children_s()
         spot = place / trouble.name.replace(" ", "_").replace("%", "percent")
         shutil.rmtree(spot, ignore_errors=True)
         trouble.make(place / "raw", spot / "raw", mode, seed)
-        figures.append(judged(trouble.name, spot, place / "archive", began, of_star=trouble.of_star))
+        figures.append(judged(trouble.name, spot, began, trouble))
         if not keep:
             shutil.rmtree(spot)
     if not keep:

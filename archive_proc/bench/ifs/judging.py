@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,23 @@ class Verdict:
     """right; refused, with the names; wrong but named, with the names; WRONG; TRACEBACK."""
     names: frozenset[str] = frozenset()
     """Codes of failures, remarks and issues, and figures beyond a limit."""
+    right: bool = False
+    """Spectra were made, and they are the truth's."""
+
+
+def as_expected(verdict: Verdict, says: Sequence[str], ordinary: frozenset[str]) -> Verdict:
+    """The verdict if each of these codes is among what was said beyond the ordinary, else one that is not acceptable.
+
+    A night that is refused for another reason than its own has not been understood. Without any code to be said, it
+    must come out right.
+    """
+    if not says and not verdict.right:
+        return replace(verdict, acceptable=False, words=f"NOT RIGHT: {verdict.words}")
+    said = {one.split()[0] for one in verdict.names - ordinary}
+    unsaid = ", ".join(one for one in says if one not in said)
+    if not unsaid:
+        return verdict
+    return replace(verdict, acceptable=False, words=f"{verdict.words}; NOT SAID: {unsaid}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +84,9 @@ class Events:
 def all_runs(archive: Path) -> Events:
     """From their journals and the catalog."""
     layout = Layout(archive)
-    runs = sorted(layout.runs.iterdir(), key=lambda one: one.stat().st_mtime)
+    # Where everything was rejected at the door, nothing ever ran.
+    found = layout.runs.iterdir() if layout.runs.is_dir() else ()
+    runs = sorted(found, key=lambda one: one.stat().st_mtime)
     events = [event for run in runs for event in read_journal(run / "journal.jsonl").events]
     failures = tuple(one for one in events if isinstance(one, ProcessFailed) and one.final)
     if find_current(layout) is None:
@@ -112,7 +131,7 @@ def judge(
     sharp = wrong_share(known, scene, scale, dataset, None)
     beside = "" if sharp is None else f" ({100 * sharp:.1f} % beside the truth as it is)"
     if wrong is not None and wrong <= WRONG_SHARE:
-        return Verdict(True, f"right{beside}" + (f"; {said}" if named else ""), names)
+        return Verdict(True, f"right{beside}" + (f"; {said}" if named else ""), names, right=True)
     share = "scale unknown" if wrong is None else f"{100 * wrong:.0f} % of elements wrong{beside}"
     # Who takes a wrong cube reads what is said of it and of what it is made from, not of the night's other products.
     if _said_of(lineage(own.records, spectra[-1].record)) - ordinary:

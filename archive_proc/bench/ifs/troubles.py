@@ -38,6 +38,8 @@ class Trouble:
     """One kind of bad night."""
 
     name: str
+    says: tuple[str, ...] = ()
+    """Codes that the user must be told, each; none: the night must come out right all the same."""
     without: Chosen | None = None
     """Files that are missing."""
     changed: Chosen | None = None
@@ -45,6 +47,9 @@ class Trouble:
     """Files that are changed, and how."""
     night: Callable[[IfsNight], IfsNight] | None = None
     """Or the light of the laser frame is simulated anew, by this spec of the night; its header stays."""
+    through_other: str = ""
+    """Or that of the changed files is, of this kind of calibration: the header says this prism, the light went through
+    the other, a wheel that did not move."""
     of_star: bool = False
     """Science is of a star and not of the evenly lit scene: that it is named is asked, its spectra are not compared."""
     in_table: bool = False
@@ -63,6 +68,9 @@ class Trouble:
             place = to / one.path.name
             if self.night is not None and one in LASERS(files):
                 _taken_again(one, place, replace(self.night(plain_night(mode)), calibrations=("wave",)), seed)
+            elif one.file_id in changed and self.through_other:
+                other = replace(plain_night(_other_mode(one)), calibrations=(self.through_other,))
+                _taken_again(one, place, other, seed)
             elif one.file_id in changed and self.by is not None:
                 self.by(one, files, place)
             elif one.file_id not in missing:
@@ -120,15 +128,6 @@ def _claims_other_prism(one: RawFile, files: RawSet, to: Path) -> None:
     broken.claims_prism(one.path, to, _other_mode(one))
 
 
-def _through_other_prism(kind: str) -> Changed:
-    """The header says this prism, the light went through the other: a wheel that did not move."""
-
-    def changed(one: RawFile, files: RawSet, to: Path) -> None:
-        _taken_again(one, to, replace(plain_night(_other_mode(one)), calibrations=(kind,)), 0)
-
-    return changed
-
-
 def _taken_again(one: RawFile, to: Path, night: IfsNight, seed: int) -> None:
     """The file with the light of the only calibration of a night."""
     with tempfile.TemporaryDirectory(dir=to.parent.parent) as place:
@@ -150,46 +149,57 @@ def _too_old(one: RawFile, files: RawSet, to: Path) -> None:
 
 
 TROUBLES: tuple[Trouble, ...] = (
-    Trouble(name="one laser missing", night=lambda night: broken.night_without_lasers(night, "CBL6"), in_table=True),
-    Trouble(name="faint lamp", changed=_white_lamps, by=_scaled(0.03), in_table=True),
+    Trouble(
+        name="one laser missing",
+        says=("AP-IFS-031",),
+        night=lambda night: broken.night_without_lasers(night, "CBL6"),
+        in_table=True,
+    ),
+    Trouble(
+        name="faint lamp", says=("AP-IFS-011", "AP-IFS-062"), changed=_white_lamps, by=_scaled(0.03), in_table=True
+    ),
     Trouble(
         name="5 % of the detector dead",
+        says=("AP-QCL-002",),
         changed=_every,
         by=lambda one, files, to: broken.dead_pixels(one.path, to, 0.05),
         in_table=True,
     ),
-    Trouble(name="no detector flat", without=DETECTOR_FLATS),
-    Trouble(name="no lenslet flat", without=LENSLET_FLAT),
+    Trouble(name="no detector flat", says=("AP-CAL-009",), without=DETECTOR_FLATS),
+    Trouble(name="no lenslet flat", says=("AP-CAL-008",), without=LENSLET_FLAT),
     Trouble(name="no spectra positions", without=SPECPOS),
-    Trouble(name="no laser frame", without=LASERS),
-    Trouble(name="no laser frame within 90 days", changed=LASERS, by=_too_old),
-    Trouble(name="no dark", without=DARKS),
-    Trouble(name="no dark of the science DIT", without=_darks(short=False)),
-    Trouble(name="no dark of the lamps' DIT", without=_darks(short=True)),
-    Trouble(name="faint detector flats", changed=DETECTOR_FLATS, by=_scaled(0.03)),
-    Trouble(name="faint lenslet flat", changed=LENSLET_FLAT, by=_scaled(0.03)),
-    Trouble(name="faint spectra positions", changed=SPECPOS, by=_scaled(0.03)),
+    Trouble(name="no laser frame", says=("AP-CAL-006",), without=LASERS),
+    Trouble(name="no laser frame within 90 days", says=("AP-CAL-006",), changed=LASERS, by=_too_old),
+    Trouble(name="no dark", says=("AP-CAL-001", "AP-CAL-002"), without=DARKS),
+    Trouble(name="no dark of the science DIT", says=("AP-CAL-001",), without=_darks(short=False)),
+    Trouble(name="no dark of the lamps' DIT", says=("AP-CAL-002",), without=_darks(short=True)),
+    Trouble(name="faint darks", says=("AP-IFS-004",), changed=DARKS, by=_scaled(0.03)),
+    Trouble(name="faint detector flats", says=("AP-QCL-002",), changed=DETECTOR_FLATS, by=_scaled(0.03)),
+    Trouble(name="faint lenslet flat", says=("AP-IFS-062",), changed=LENSLET_FLAT, by=_scaled(0.03)),
+    Trouble(name="faint spectra positions", says=("AP-IFS-011",), changed=SPECPOS, by=_scaled(0.03)),
     Trouble(name="faint lasers", changed=LASERS, by=_scaled(0.03)),
-    Trouble(name="saturated darks", changed=DARKS, by=_scaled(1e6)),
-    Trouble(name="saturated detector flats", changed=DETECTOR_FLATS, by=_scaled(60.0)),
-    Trouble(name="saturated lenslet flat", changed=LENSLET_FLAT, by=_scaled(60.0)),
-    Trouble(name="saturated spectra positions", changed=SPECPOS, by=_scaled(60.0)),
+    Trouble(name="saturated darks", says=("AP-IFS-004",), changed=DARKS, by=_scaled(1e6)),
+    Trouble(name="saturated detector flats", says=("AP-IFS-008",), changed=DETECTOR_FLATS, by=_scaled(60.0)),
+    Trouble(name="saturated lenslet flat", says=("AP-IFS-062",), changed=LENSLET_FLAT, by=_scaled(60.0)),
+    Trouble(name="saturated spectra positions", says=("AP-IFS-012",), changed=SPECPOS, by=_scaled(60.0)),
     Trouble(name="saturated lasers", changed=LASERS, by=_scaled(60.0)),
-    Trouble(name="lasers off", night=broken.night_without_lasers),
-    Trouble(name="detector flats of the other prism", changed=DETECTOR_FLATS, by=_claims_other_prism),
-    Trouble(name="lenslet flat of the other prism", changed=LENSLET_FLAT, by=_claims_other_prism),
-    Trouble(name="spectra positions of the other prism", changed=SPECPOS, by=_claims_other_prism),
-    Trouble(name="laser frame of the other prism", changed=LASERS, by=_claims_other_prism),
-    Trouble(name="lenslet flat through the other prism", changed=LENSLET_FLAT, by=_through_other_prism("ifu_flat")),
-    Trouble(name="spectra positions through the other prism", changed=SPECPOS, by=_through_other_prism("specpos")),
-    Trouble(name="lasers through the other prism", changed=LASERS, by=_through_other_prism("wave")),
+    Trouble(name="lasers off", says=("AP-IFS-030",), night=broken.night_without_lasers),
+    Trouble(
+        name="detector flats of the other prism", says=("AP-CAL-009",), changed=DETECTOR_FLATS, by=_claims_other_prism
+    ),
+    Trouble(name="lenslet flat of the other prism", says=("AP-CAL-008",), changed=LENSLET_FLAT, by=_claims_other_prism),
+    Trouble(name="spectra positions of the other prism", says=("AP-CAL-009",), changed=SPECPOS, by=_claims_other_prism),
+    Trouble(name="laser frame of the other prism", says=("AP-CAL-006",), changed=LASERS, by=_claims_other_prism),
+    Trouble(name="lenslet flat through the other prism", changed=LENSLET_FLAT, through_other="ifu_flat"),
+    Trouble(name="spectra positions through the other prism", changed=SPECPOS, through_other="specpos"),
+    Trouble(name="lasers through the other prism", changed=LASERS, through_other="wave"),
     Trouble(
         name="spectra positions typed as flat",
         changed=SPECPOS,
         by=lambda one, files, to: broken.mislabelled(one.path, to, "FLAT,LAMP"),
     ),
-    Trouble(name="science with the lamp on", of_star=True, by=_lamp_on),
-    Trouble(name="darks with the lamp on", changed=DARKS, by=_lamp_on),
+    Trouble(name="science with the lamp on", says=("AP-IFS-070",), of_star=True, by=_lamp_on),
+    Trouble(name="darks with the lamp on", says=("AP-IFS-004",), changed=DARKS, by=_lamp_on),
     Trouble(
         name="planes of zeros in science",
         changed=OBJECTS,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small_ifs_set import BANDWIDTH_NM, WAVELENGTH_NM, lamp_of, right_spectra, small_known
 
-from archive_proc.bench.ifs.judging import lineage, placed, wrong_share
+from archive_proc.bench.ifs.judging import Events, Verdict, all_runs, as_expected, lineage, placed, wrong_share
 from archive_proc.bench.ifs.raw_set import read_raw_set
 from archive_proc.bench.ifs.troubles import TROUBLES, chosen_troubles, plain_night
 from archive_proc.errors import MisuseError
@@ -94,7 +94,8 @@ def test_every_trouble_has_a_name_of_its_own_and_does_something():
     assert len({one.name for one in TROUBLES}) == len(TROUBLES) >= 39
     for one in TROUBLES:
         changes = one.by is not None and (one.changed is not None or one.of_star)
-        assert one.night is not None or one.without is not None or changes
+        through = one.changed is not None and one.through_other
+        assert one.night is not None or one.without is not None or changes or through
 
 
 def arrays_of(known, step=(0, 0)):
@@ -138,6 +139,28 @@ def test_a_cube_that_is_wrong_in_usable_planes_is_seen():
     assert wrong_share(known, scene, lamp, {**wrong, "usable": np.zeros(scene.planes, bool)}, None) == 0.0
     assert wrong_share(known, scene, lamp, {**wrong, "flags": np.ones_like(right["flags"])}, None) == 0.0
     assert wrong_share(known, scene, None, right, None) is None
+
+
+def test_a_night_must_say_what_is_wrong_with_it_and_not_anything():
+    usual = frozenset({"AP-QCL-001 planes warns"})
+    names = usual | {"AP-IFS-004", "AP-IFS-063 flat_residual warns"}
+    refused = Verdict(True, "refused", names)
+    assert as_expected(refused, ("AP-IFS-004",), usual) == refused
+    assert as_expected(refused, ("AP-IFS-004", "AP-IFS-063"), usual) == refused
+    for says in (("AP-IFS-004", "AP-IFS-036"), ("AP-QCL-001",), ("AP-IFS-06",)):
+        judged = as_expected(refused, says, usual)
+        assert not judged.acceptable
+        assert f"NOT SAID: {says[-1]}" in judged.words
+
+
+def test_a_night_without_anything_to_be_said_must_come_out_right():
+    right = Verdict(True, "right", frozenset({"AP-IFS-004"}), right=True)
+    assert as_expected(right, (), frozenset()) == right
+    assert not as_expected(replace(right, right=False), (), frozenset()).acceptable
+
+
+def test_an_archive_in_which_nothing_ever_ran_has_no_events(tmp_path):
+    assert all_runs(tmp_path) == Events((), frozenset())
 
 
 def test_what_a_cube_is_made_from_is_asked_all_the_way_up_and_nothing_beside_it():

@@ -182,7 +182,7 @@ TROUBLES: tuple[Trouble, ...] = (
     Trouble(name="saturated detector flats", says=("AP-IFS-008",), changed=DETECTOR_FLATS, by=_scaled(60.0)),
     Trouble(name="saturated lenslet flat", says=("AP-IFS-062",), changed=LENSLET_FLAT, by=_scaled(60.0)),
     Trouble(name="saturated spectra positions", says=("AP-IFS-012",), changed=SPECPOS, by=_scaled(60.0)),
-    Trouble(name="saturated lasers", changed=LASERS, by=_scaled(60.0)),
+    Trouble(name="saturated lasers", says=("AP-IFS-032",), changed=LASERS, by=_scaled(60.0)),
     Trouble(name="lasers off", says=("AP-IFS-030",), night=broken.night_without_lasers),
     Trouble(
         name="detector flats of the other prism", says=("AP-CAL-009",), changed=DETECTOR_FLATS, by=_claims_other_prism
@@ -190,9 +190,16 @@ TROUBLES: tuple[Trouble, ...] = (
     Trouble(name="lenslet flat of the other prism", says=("AP-CAL-008",), changed=LENSLET_FLAT, by=_claims_other_prism),
     Trouble(name="spectra positions of the other prism", says=("AP-CAL-009",), changed=SPECPOS, by=_claims_other_prism),
     Trouble(name="laser frame of the other prism", says=("AP-CAL-006",), changed=LASERS, by=_claims_other_prism),
-    Trouble(name="lenslet flat through the other prism", changed=LENSLET_FLAT, through_other="ifu_flat"),
-    Trouble(name="spectra positions through the other prism", changed=SPECPOS, through_other="specpos"),
-    Trouble(name="lasers through the other prism", changed=LASERS, through_other="wave"),
+    Trouble(
+        name="lenslet flat through the other prism",
+        says=("AP-IFS-063",),
+        changed=LENSLET_FLAT,
+        through_other="ifu_flat",
+    ),
+    Trouble(
+        name="spectra positions through the other prism", says=("AP-IFS-033",), changed=SPECPOS, through_other="specpos"
+    ),
+    Trouble(name="lasers through the other prism", says=("AP-IFS-032",), changed=LASERS, through_other="wave"),
     Trouble(
         name="spectra positions typed as flat",
         changed=SPECPOS,
@@ -202,16 +209,17 @@ TROUBLES: tuple[Trouble, ...] = (
     Trouble(name="darks with the lamp on", says=("AP-IFS-004",), changed=DARKS, by=_lamp_on),
     Trouble(
         name="planes of zeros in science",
+        says=("AP-IFS-069",),
         changed=OBJECTS,
         by=lambda one, files, to: broken.planes_of_zeros(one.path, to, 0),
     ),
-    Trouble(name="all of science zeros", changed=OBJECTS, by=_zeros),
-    Trouble(name="lasers all zeros", changed=LASERS, by=_zeros),
-    Trouble(name="lenslet flat all zeros", changed=LENSLET_FLAT, by=_zeros),
-    Trouble(name="dead quadrant in science", changed=OBJECTS, by=_quadrant),
-    Trouble(name="dead quadrant in lasers", changed=LASERS, by=_quadrant),
-    Trouble(name="dead quadrant in lenslet flat", changed=LENSLET_FLAT, by=_quadrant),
-    Trouble(name="dead quadrant in every file", changed=_every, by=_quadrant),
+    Trouble(name="all of science zeros", says=("AP-IFS-069",), changed=OBJECTS, by=_zeros),
+    Trouble(name="lasers all zeros", says=("AP-IFS-030",), changed=LASERS, by=_zeros),
+    Trouble(name="lenslet flat all zeros", says=("AP-IFS-062",), changed=LENSLET_FLAT, by=_zeros),
+    Trouble(name="dead quadrant in science", says=("AP-IFS-065",), changed=OBJECTS, by=_quadrant),
+    Trouble(name="dead quadrant in lasers", says=("AP-IFS-034",), changed=LASERS, by=_quadrant),
+    Trouble(name="dead quadrant in lenslet flat", says=("AP-IFS-063",), changed=LENSLET_FLAT, by=_quadrant),
+    Trouble(name="dead quadrant in every file", says=("AP-IFS-009",), changed=_every, by=_quadrant),
 )
 """Those of the table first, then bad input: missing, faint, saturated, of the other prism, wrongly typed, broken."""
 

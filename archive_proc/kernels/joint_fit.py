@@ -73,6 +73,10 @@ class Equations:
         one = self.templates
         return one.counts, one.scale, one.x0, one.y0
 
+    def shares(self) -> Float32:
+        """(i, m) of each template squared, what lies on pixels that count: 1 for whole ones, however bright."""
+        return _seen(self.place, self.weight, self.members, np.ones(self.information.shape, bool))
+
     def renew(self, rows: Int32) -> None:
         """Set up some lenslets again, in place, after weights of pixels under their templates were changed."""
         made = _made(self.templates, self.weight, self.members[rows], self.mu, self.typical, self.prior, None)

@@ -182,7 +182,7 @@ def measure_shift(
         if not known.size:
             break
         at = float(np.median(known))
-    whole = _whole(equations)
+    whole = whole_lenslets(equations)
     assert flux is not None
     seen = flux[:, whole].astype(np.float64)
     spectrum, common = np.zeros((planes, seen.shape[2])), []
@@ -214,11 +214,12 @@ def _shapes(spectra: Float64) -> tuple[NDArray[np.intp], Float64, Float64]:
     return np.flatnonzero(lit), np.where(hit, smooth * unit, shape), total[lit]
 
 
-def _whole(equations: Equations) -> NDArray[np.intp]:
-    """Lenslets whose channels all have half the typical information: no edge of a patch cuts them."""
-    information = equations.information
-    typical = np.median(information[information[:, information.shape[1] // 2] > 0], axis=0)
-    return np.flatnonzero((information > 0.5 * typical).all(axis=1))
+def whole_lenslets(equations: Equations) -> NDArray[np.intp]:
+    """Lenslets that show half of every template at least: no edge of a patch cuts them, no cluster of bad pixels.
+
+    Their information would not do: the photons' own noise leaves the bright ones little of it.
+    """
+    return np.flatnonzero((equations.shares() > 0.5).all(axis=1))
 
 
 def _smooth(image: Float32, good: NDArray[np.uint8]) -> Float32:

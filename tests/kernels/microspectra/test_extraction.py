@@ -14,6 +14,7 @@ from archive_proc.kernels.joint_fit import LAGS, REACH, FitSettings, fit_spectra
 from archive_proc.kernels.loops.banded import HOLD, UNSEEN, factorise
 from archive_proc.kernels.microspectra import build_templates
 from archive_proc.kernels.psflets import WINDOW, stamp
+from archive_proc.kernels.spectra_shift import whole_lenslets
 
 CHANNELS = 14
 SIZE = 110
@@ -242,6 +243,20 @@ def test_what_is_seen_of_a_template_does_not_depend_on_weights(scene):
     y, x = templates.y0[inside, 9] + 8, templates.x0[inside] + 7
     weight[y - 8 : y + 9, x - 7 : x + 9] = 0.0
     assert seen(templates, weight)[inside, 9] == 0.0
+
+
+def test_a_bright_lenslet_is_as_whole_as_others_and_a_cut_one_is_not(scene):
+    templates = scene[3]
+    weight = np.ones((SIZE, SIZE), np.float32)
+    inside = int(np.argmax(seen(templates, weight).min(axis=1)))
+    y, x = templates.y0[inside], templates.x0[inside]
+    # A star's core: photons leave a hundredth of the weight.
+    weight[y.min() : y.max() + WINDOW, x : x + WINDOW] = 0.01
+    equations = joint_equations(weight, templates)
+    assert (equations.information[inside] < 0.1 * np.median(equations.information, axis=0)).any()
+    assert inside in whole_lenslets(equations)
+    weight[y[9] : y[9] + WINDOW, x : x + WINDOW] = 0.0
+    assert inside not in whole_lenslets(joint_equations(weight, templates))
 
 
 def test_more_planes_than_lanes_are_refused(scene):

@@ -53,6 +53,10 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
     "distributed.comm.retry.count": 3,
     "distributed.admin.low-level-log-length": 50,  # of each topic and worker; answers are up to 100 kB
+    "distributed.admin.tick.interval": "1s",  # looks whether the event loop is held up: fifty times a second by default
+    "distributed.admin.system-monitor.interval": "5s",  # for a dashboard that we do not have
+    "distributed.admin.system-monitor.disk": False,
+    "distributed.admin.system-monitor.log-length": 10,
     "distributed.admin.tick.limit": "30s",  # silence about long GIL holders; we measure ourselves
     "distributed.nanny.pre-spawn-environ": dict(WORKER_ENVIRONMENT),
 }

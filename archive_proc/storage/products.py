@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +40,7 @@ Array = NDArray[Any]
 
 STORE_NAME = "product.zarr"
 FRAME_DIM = "frame"
+METADATA_NAME = "zarr.json"
 # Any: zarr types this parameter by a private alias of JSON values.
 _KEYS: Any = {"name": "default", "separator": "."}
 
@@ -268,13 +268,20 @@ def _frame_axis(size: int) -> ArrayPlan:
 
 
 def finish_product(store: Path, product_type: str, attrs: Mapping[str, Any]) -> None:
-    """Set a product's attributes and consolidate its metadata: the last change of its group."""
-    group = zarr.open_group(store, mode="r+").require_group(product_type)
-    group.update_attributes(dict(attrs))
-    with warnings.catch_warnings():
-        # Exactly this text: readers do not depend on consolidation (`consolidated=False` works).
-        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part in the Zarr format 3")
-        zarr.consolidate_metadata(store, path=product_type)
+    """Set a product's attributes and consolidate its metadata: the last change of its group.
+
+    As Zarr's own `update_attributes` and `consolidate_metadata`, byte for byte; these read and write through half a
+    dozen threads' hands, a third of what a small process costs. Readers do not depend on it (`consolidated=False`).
+    """
+    group = store / product_type
+    arrays = {one.parent.name: json.loads(one.read_bytes()) for one in sorted(group.glob(f"*/{METADATA_NAME}"))}
+    metadata = {
+        "attributes": dict(attrs),
+        "zarr_format": 3,
+        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": arrays},
+        "node_type": "group",
+    }
+    (group / METADATA_NAME).write_text(json.dumps(metadata, indent=2))
 
 
 def _expect(wanted: set[str], given: set[str], product_type: str) -> None:
@@ -348,7 +355,7 @@ class _Stored:
 
     def __init__(self, array: zarr.Array[Any], path: Path) -> None:
         self._array, self._path = array, path
-        self._form = form_of(json.loads((path / "zarr.json").read_bytes()))
+        self._form = form_of(json.loads((path / METADATA_NAME).read_bytes()))
         self.shape = tuple(int(size) for size in array.shape)
         self.dtype = array.dtype
 

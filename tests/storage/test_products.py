@@ -127,13 +127,19 @@ def test_a_closed_product_loads_without_its_frame_axis_pixels(store: Path) -> No
     write_planes(store, "cube", plans, 16, planes(4))
     given = {"name": np.array([f"n{one}" for one in range(20)]), "level": np.arange(40.0).reshape(20, 2)}
     write_arrays(store, "cube", FORM, given, 20)
-    finish_product(store, "cube", {"about": "toy"})
+    by_zarr = shutil.copytree(store, store.with_name("by_zarr.zarr"))
+    finish_product(store, "cube", {"about": "toy ü", "at": [1, {"x": 0.1}]})
+    group = zarr.open_group(by_zarr, mode="r+")["cube"]
+    group.update_attributes({"about": "toy ü", "at": [1, {"x": 0.1}]})
+    with pytest.warns(match="Consolidated metadata"):
+        zarr.consolidate_metadata(by_zarr, path="cube")
+    assert (store / "cube" / "zarr.json").read_bytes() == (by_zarr / "cube" / "zarr.json").read_bytes()
     loaded = load_product(store / "cube", FORM)
     assert sorted(loaded.arrays) == ["level", "name"]
     assert loaded.by_block == ("flux", "flags")
     assert loaded.arrays["name"][19] == "n19"
     assert not loaded.arrays["level"].flags.writeable
-    assert loaded.attrs["about"] == "toy"
+    assert loaded.attrs["about"] == "toy ü"
     whole = load_product(store / "cube", FORM, whole=True)
     np.testing.assert_array_equal(whole.arrays["flux"][16:], planes(4)["flux"])
     assert whole.by_block == ()

@@ -10,6 +10,7 @@ import pytest
 from archive_proc.bench.engine import cookbook
 from archive_proc.bench.engine.measuring import Order, measure, measured_apart
 from archive_proc.bench.engine.semester import semester_plan
+from archive_proc.bench.engine.slurm_array import script_of
 from archive_proc.errors import MisuseError
 from archive_proc.execution.cookbooks import recipes_of
 from archive_proc.storage.layout import Layout
@@ -45,6 +46,12 @@ def test_real_workers_seal_stand_ins_beside_plain_futures(tmp_path: Path) -> Non
     assert found.done == found.processes == 7
     assert 0 < found.efficiency < 1
     assert found.worker_s > 0
+
+
+def test_the_array_beside_it_has_a_chunk_for_each_element_and_as_many_at_a_time_as_workers(tmp_path: Path) -> None:
+    text = script_of(tmp_path / "a b", 2, 24, 0.5)
+    assert "#SBATCH --array=1-6%2 " in text
+    assert f"'{tmp_path}/a b/element'-$SLURM_ARRAY_TASK_ID 0.5 4 $begun" in text
 
 
 def test_no_verb_can_select_stand_ins_that_do_nothing() -> None:

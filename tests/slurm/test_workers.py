@@ -42,6 +42,8 @@ def toys_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_workers_of_a_clean_environment_are_set_up_encrypted_and_listen_on_loopback(
     slurm: Path, toys_on_path: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Looking takes a second on a busy machine, and a publisher takes a small share of the time only.
+    monkeypatch.setattr("archive_proc.execution.publishing.SHARE", 1.0)
     # What sbatch would hand on from a careless shell.
     monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE", "0.5")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")

@@ -195,7 +195,13 @@ def _plain(order: Order, inner: DaskLocal) -> Measured:
     wall_s, every = time.monotonic() - begun, time.process_time() - every
     inner.stop()
     share = order.processes * order.each_s / (order.workers * wall_s)
-    return Measured(processes=order.processes, done=order.processes, scheduler_s=every, efficiency=share)
+    return Measured(
+        processes=order.processes,
+        done=order.processes,
+        scheduler_s=every,
+        efficiency=share,
+        peak_bytes=peak_bytes(),
+    )
 
 
 def _warm(tasks: list[TaskEnded], order: Order) -> tuple[float, float]:

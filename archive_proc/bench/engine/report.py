@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from archive_proc.bench.engine.measuring import Order, measured_apart
-from archive_proc.bench.figures import Figure, Report
+from archive_proc.bench.engine.slurm_array import NAME as ARRAY
+from archive_proc.bench.engine.slurm_array import array_efficiency
+from archive_proc.bench.figures import Beside, Figure, Report
 
 COST_AIM_MS = 5.0
 EFFICIENCY_AIM = 0.95
 MEMORY_AIM_MB = 1000.0
 GROWTH_AIM_MB = 100.0
+PLAIN = "plain futures of as many tasks, all at once, nothing recorded"
 _PLAYERS = 8
 _SPEED = 2000.0
 """So much faster than life do played workers answer where only the cost of driver and scheduler is asked for."""
@@ -33,19 +36,31 @@ def bench_engine(processes: int, real: Sequence[int], simulated: int, work: Path
 def _cost(processes: int, work: Path) -> list[Figure]:
     order = Order(kind="semester", processes=processes, workers=_PLAYERS, root=str(work / "semester"), speed=_SPEED)
     found = measured_apart(order)
+    plain = measured_apart(
+        Order(kind="plain", processes=found.tasks, workers=_PLAYERS, root=str(work / "plain"), each_s=0.0, speed=_SPEED)
+    )
     case = f"{found.processes} stand-ins of a semester, real scheduler, {_PLAYERS} played workers"
     parts = {"driver": found.driver_s, "scheduler and client": found.scheduler_s, "catalog": found.catalog_s}
     n = found.processes
 
-    def figure(name: str, value: float, unit: str, aim: float | None = None) -> Figure:
-        return Figure(case=case, name=name, value=value, unit=unit, aim=aim, n=n)
+    def figure(name: str, value: float, unit: str, aim: float | None = None, beside: float | None = None) -> Figure:
+        reference = PLAIN if beside is not None else ""
+        return Figure(
+            case=case, name=name, value=value, unit=unit, aim=aim, n=n, reference=reference, reference_value=beside
+        )
 
     return [
-        figure("CPU a process, all", 1e3 * sum(parts.values()) / n, "ms", COST_AIM_MS),
+        figure("CPU a process, all", 1e3 * sum(parts.values()) / n, "ms", COST_AIM_MS, 1e3 * plain.scheduler_s / n),
         *(figure(f"CPU a process, {name}", 1e3 * spent / n, "ms") for name, spent in parts.items()),
         figure("tasks a process", found.tasks / n, "1"),
         figure("bundles a process", found.bundles / n, "1"),
-        figure("peak memory of the driver, plan included", found.peak_bytes / 1e6, "MB", MEMORY_AIM_MB),
+        figure(
+            "peak memory of the driver, plan included",
+            found.peak_bytes / 1e6,
+            "MB",
+            MEMORY_AIM_MB,
+            plain.peak_bytes / 1e6,
+        ),
         figure("memory at the end above a fifth of the run", found.growth_bytes / 1e6, "MB", GROWTH_AIM_MB),
         figure("not done", float(n - found.done), "1", 0.0),
     ]
@@ -56,6 +71,7 @@ def _efficiency(workers: int, work: Path) -> list[Figure]:
     root = str(work / f"real-{workers}")
     found = measured_apart(Order(kind="equal", processes=n, workers=workers, root=root, played=False))
     plain = measured_apart(Order(kind="plain", processes=n, workers=workers, root=root, played=False))
+    array = array_efficiency(work / f"array-{workers}", workers, n, 1.0)
     case = f"processes of 1 s, {workers} real workers"
     return [
         Figure(
@@ -65,9 +81,10 @@ def _efficiency(workers: int, work: Path) -> list[Figure]:
             unit="1",
             aim=EFFICIENCY_AIM if workers == 4 else None,
             at_least=True,
-            reference="plain futures, nothing recorded",
+            reference=PLAIN,
             reference_value=plain.efficiency,
             n=n,
+            beside=(Beside(ARRAY if array is not None else f"{ARRAY} (no SLURM answers)", array),),
         ),
         Figure(case=case, name="CPU of a worker a process", value=1e3 * found.worker_s, unit="ms", n=n),
     ]

@@ -58,13 +58,23 @@ def held(file: Path) -> dict[str, str]:
     return {"ARCHIVE_PROC_PAUSE_S": str(PATIENCE_S), "ARCHIVE_PROC_PAUSE_UNTIL": str(file)}
 
 
+def amid_a_block(root: Path) -> set[str]:
+    """Jobs of workers that are held: what else a worker does is over at once."""
+    return {one.writer.job for one in marked(root) if one.writer.job and one.task.kind in ("block", "all")}
+
+
+def replaced(root: Path) -> set[str]:
+    """Jobs in whose place others were submitted."""
+    return {one.replaces for one in events(root) if isinstance(one, JobChanged) and one.replaces}
+
+
 def test_jobs_that_are_cancelled_or_requeued_are_replaced_and_cost_only_what_was_in_flight(
     grounds: Grounds, tmp_path: Path
 ) -> None:
     root, free = grounds.copy(), tmp_path / "free"
     child = grounds.start(root, "run", "--site", "slurm:jobs", environment=held(free))
-    assert wait_for(lambda: len({one.writer.job for one in marked(root)} - {""}) == 2, child)
-    first, second = sorted({one.writer.job for one in marked(root)})
+    assert wait_for(lambda: len(amid_a_block(root)) == 2, child)
+    first, second = sorted(amid_a_block(root))
     assert listed(first) is True
     assert listed("99999999") is False
     subprocess.run(["scancel", first], check=True)
@@ -72,6 +82,7 @@ def test_jobs_that_are_cancelled_or_requeued_are_replaced_and_cost_only_what_was
     subprocess.run(["scontrol", "update", f"JobId={second}", "Requeue=1"], check=True)
     subprocess.run(["scontrol", "requeue", second], check=True)
     assert wait_for(lambda: second not in queue(), child), "its twin is taken out of the queue"
+    assert wait_for(lambda: replaced(root) == {first, second}, child)
     free.touch()
     ended = child.finish()
     assert ended.status == 0, ended.err
@@ -82,7 +93,7 @@ def test_jobs_that_are_cancelled_or_requeued_are_replaced_and_cost_only_what_was
     gone = {one.job: one.reason for one in changed if one.state == "CANCELLED" and "not needed" not in one.reason}
     assert gone.keys() == {first, second}
     assert gone[second] == "it was requeued, and another took its place"
-    assert {one.replaces for one in changed if one.replaces} == {first, second}
+    assert replaced(root) == {first, second}
     for job in (first, second):
         assert f"job {job} ended and was replaced" in ended.err
     # The task that was executing there says why it had to be done again; it was no fault of its process.
@@ -140,16 +151,16 @@ def test_a_detached_driver_keeps_others_out_stops_gracefully_and_is_continued(gr
     assert [(one.site, one.backend) for one in begun] == 2 * [("jobs", "slurm")], "where the run did, the same run"
 
 
-def test_workers_retire_before_the_walltime_and_are_replaced(grounds: Grounds) -> None:
+def test_workers_retire_before_the_walltime_and_are_replaced(grounds: Grounds, tmp_path: Path) -> None:
     root = grounds.copy()
     # Two minutes less 1.4, and a tenth: jobs live about half a minute, start of the worker included.
     write_site(root, "brief", walltime='"00:02:00"', retire_minutes="1.4")
     # Blocks last until a job was replaced: however fast the machine, the run outlives its first workers.
-    replaced = root / "replaced"
-    slow = {"ARCHIVE_PROC_PAUSE_S": "4", "ARCHIVE_PROC_PAUSE_UNTIL": str(replaced)}
+    seen = tmp_path / "seen"
+    slow = {"ARCHIVE_PROC_PAUSE_S": "4", "ARCHIVE_PROC_PAUSE_UNTIL": str(seen)}
     child = grounds.start(root, "run", "--site", "brief", environment=slow)
-    assert wait_for(lambda: any(one.replaces for one in events(root) if isinstance(one, JobChanged)), child)
-    replaced.touch()
+    assert wait_for(lambda: bool(replaced(root)), child)
+    seen.touch()
     ended = child.finish()
     assert ended.status == 0, ended.err
     assert grounds.wrong(root, {}) == []

@@ -38,11 +38,15 @@ def command(
     if every_run:
         _list(archive.runs(), as_json=as_json)
         return
-    waits = run is None and not _runs(archive) and _waits(archive)
+    idle = run is None and not _runs(archive)
+    waits = idle and _waits(archive)
     if watching:
         while waits:
             time.sleep(every or _ON_TERMINAL_S)
             waits = not _runs(archive) and _waits(archive, before=waits)
+    if idle and not waits:
+        _refused(archive)
+    if watching:
         status = _follow(archive, archive.run_id(run), every, as_json=as_json)
     else:
         try:
@@ -71,6 +75,14 @@ def _waits(archive: Archive, before: str = "") -> str:
     if text and text != before:
         click.echo(f"{text}; archive-proc cancel takes it back", err=True)
     return text
+
+
+def _refused(archive: Archive) -> None:
+    """Say why the last detached driver began no run."""
+    from archive_proc.flow.detaching import refused
+
+    if text := refused(archive.layout):
+        click.echo(f"the last detached driver ended without a run: {text}", err=True)
 
 
 def _list(runs: Sequence[RunStatus], *, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from archive_proc.errors import LockedError, MisuseError, TemporaryError
 from archive_proc.execution.lock import holder_of
 from archive_proc.settings import SiteProfile
 from archive_proc.storage.layout import Layout
+from archive_proc.storage.runs import run_ids
 
 DRIVER_JOB = "driver.job"
 """Beside the scripts: the number of a driver's job, until SLURM says that it has ended."""
@@ -98,6 +99,20 @@ def detached(layout: Layout) -> dict[str, str]:
     for job in places.keys() - listed.keys():
         places[job].unlink(missing_ok=True)
     return {job: f"{one.state} ({one.reason})" if one.reason else one.state for job, one in sorted(listed.items())}
+
+
+def refused(layout: Layout) -> str:
+    """What the newest detached driver said when it ended without a run, and its log, which is all that tells; else
+    empty.
+    """
+    logs = sorted(layout.jobs.glob("*/driver-*.log"))
+    if not logs or (logs[-1].parent / DRIVER_JOB).exists():
+        return ""
+    submitted = min((one.stat().st_mtime for one in logs[-1].parent.glob("driver.sh")), default=0.0)
+    if any((layout.run_dir(one) / "run.json").stat().st_mtime > submitted for one in run_ids(layout)[-1:]):
+        return ""
+    said = [one for one in logs[-1].read_text(errors="replace").splitlines() if one.startswith("error: ")]
+    return f"{said[-1].removeprefix('error: ')} ({logs[-1].relative_to(layout.root)})" if said else ""
 
 
 def cancel_detached(layout: Layout) -> tuple[str, ...]:

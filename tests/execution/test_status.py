@@ -15,7 +15,7 @@ from toy_night import Night, night, plan_of, process, product_input, raw_input, 
 
 from archive_proc.archive import Archive
 from archive_proc.cli.main import program
-from archive_proc.errors import LockedError
+from archive_proc.errors import LockedError, NotFoundError
 from archive_proc.execution.backends import AWAITED, SerialBackend
 from archive_proc.execution.course import Past, RecipeCourse, RunCourse, RunningProcess, course_of
 from archive_proc.execution.course_page import read_course, write_page
@@ -252,6 +252,23 @@ def test_a_driver_on_another_host_is_seen_by_its_heartbeat(tmp_path: Path, monke
     assert answer.exit_code == 0, answer.output
     assert "dead: 900 of 1000 processes sealed" in answer.output
     assert archive.status().state == "dead"
+
+
+def test_a_detached_driver_that_was_refused_is_told_of_until_there_is_a_run(tmp_path: Path) -> None:
+    archive = Archive.init(tmp_path / "A")
+    place = archive.layout.jobs / "20261101T000000.000-mine"
+    place.mkdir(parents=True)
+    (place / "driver.sh").touch()
+    (place / "driver-7.log").write_text("error: AP-RUN-033 process 07: too large\n       more: archive-proc help\n")
+    for words in (["status"], ["status", "--watch"]):
+        answer = CliRunner().invoke(program, ["--archive", str(archive.root), *words])
+        said = "ended without a run: AP-RUN-033 process 07: too large (jobs/20261101T000000.000-mine/driver-7.log)\n"
+        assert said in answer.output
+        assert isinstance(answer.exception, NotFoundError)
+    before = time.time() - 60
+    os.utime(place / "driver.sh", (before, before))
+    long_run(archive, 10)
+    assert "ended without" not in CliRunner().invoke(program, ["--archive", str(archive.root), "status"]).output
 
 
 def test_another_driver_of_the_archive_does_not_make_a_dead_run_live(tmp_path: Path) -> None:

@@ -106,3 +106,22 @@ def call(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def copied(source: Path, to: Path) -> Path:
     """A copy of a directory tree, links kept."""
     return Path(shutil.copytree(source, to, symlinks=True))
+
+
+def with_raw_files_of_its_own(archive: Archive, to: Path) -> Archive:
+    """The archive with its raw root copied to a folder: files there may be changed."""
+    (root,) = archive.settings.raw_roots.values()
+    copied(Path(root), to)
+    toml = archive.layout.archive_toml
+    toml.write_text(toml.read_text().replace(str(root), str(to)))
+    return Archive.open(archive.root)
+
+
+def without_products(archive: Archive, condition: str, to: Path) -> None:
+    """Move products of processes of which this SQL condition holds to a folder: as if they were still to be made."""
+    to.mkdir()
+    for process in archive.query(f"SELECT process_id FROM processes WHERE {condition}")["process_id"].to_pylist():
+        product = archive.layout.product_dir(process)
+        for path in (product, *product.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        product.rename(to / process)

@@ -89,14 +89,13 @@ def test_what_is_missing_is_an_issue_with_a_remedy(night: Truth, tmp_path: Path,
         assert plan.not_planned
 
 
-def test_other_pixels_under_one_header_fail_their_processes_and_nothing_else(night: Truth, tmp_path: Path) -> None:
+def test_other_pixels_under_one_header_fail_their_processes_and_nothing_else(
+    reduced_copy: Archive, tmp_path: Path
+) -> None:
     raw = tmp_path / "raw"
-    raw.mkdir()
-    for file in sorted(night.directory.iterdir()):
-        (raw / file.name).write_bytes(file.read_bytes())
-    archive = nights.archive_of(tmp_path / "A", raw)
-    _, outcome = nights.run_serial(archive, to=("center",))
-    assert outcome.exit_status == 0
+    archive = nights.with_raw_files_of_its_own(reduced_copy, raw)
+    # Its tracks have read every plane, and say what they were like.
+    nights.without_products(archive, "recipe IN ('irdis_science', 'irdis_centered')", tmp_path / "gone")
     (uri, *_) = archive.query("SELECT uri FROM files WHERE dpr_type = 'OBJECT' ORDER BY uri")["uri"].to_pylist()
     path = raw / Path(uri).name
     content = bytearray(path.read_bytes())

@@ -16,8 +16,9 @@ import pytest
 from archive_proc.archive import Archive
 from archive_proc.simulate.truth import Truth
 
-VICTIMS = ("worker", "driver")
-"""In turn. `bench faults` kills sixty times, and tests/execution/test_kills.py a toy night ten times."""
+VICTIMS = ("driver", "worker")
+"""In turn, and in one archive as a rule: the run that goes on loses a worker. `bench faults` kills sixty times, and
+tests/execution/test_kills.py a toy night ten times."""
 
 
 @pytest.mark.slow

@@ -104,22 +104,14 @@ def test_a_reader_that_leaves_early_is_no_error(reduced: Archive) -> None:
 def test_a_raw_file_that_changed_is_named_in_the_failure_the_issue_and_by_no_path(
     reduced_copy: Archive, tmp_path: Path
 ) -> None:
-    (root,) = reduced_copy.settings.raw_roots.values()
-    moved = nights.copied(Path(root), tmp_path / "raw")
-    toml = reduced_copy.layout.archive_toml
-    toml.write_text(toml.read_text().replace(str(root), str(moved)))
-    archive = Archive.open(reduced_copy.root)
+    moved = tmp_path / "raw"
+    archive = nights.with_raw_files_of_its_own(reduced_copy, moved)
     (bad,) = archive.query(
         "SELECT uri, file_id FROM files WHERE dpr_type = 'OBJECT' AND role = 'OBJECT' ORDER BY file_id LIMIT 1"
     ).to_pylist()
     victim = moved / Path(bad["uri"]).relative_to(Path(bad["uri"]).parts[0])
     victim.write_bytes(victim.read_bytes()[:-2880])
-    of_star = archive.query("SELECT process_id FROM processes WHERE subject_kind = 'observation'")["process_id"]
-    for process in of_star.to_pylist():
-        product = archive.layout.product_dir(process)
-        for path in (product, *product.rglob("*")):
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        product.rename(tmp_path / process)
+    nights.without_products(archive, "subject_kind = 'observation'", tmp_path / "gone")
     done = nights.call(archive.root, "run", "--site", "serial")
     assert done.returncode == 3
     assert bad["file_id"] in done.stdout

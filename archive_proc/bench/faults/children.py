@@ -31,6 +31,7 @@ PRELOADED = (
     "archive_proc.catalog.standing",
     # Loaded at the first look at a table, with pandas: half of the CPU of a command that finds nothing to do.
     "pyarrow.dataset",
+    "archive_proc.bench.faults.kernels_loaded",
 )
 """Not the command line: it may be the main module, which every child runs again under another name, with a warning
 where it is loaded already."""

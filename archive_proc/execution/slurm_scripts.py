@@ -130,8 +130,9 @@ def cluster_arguments(site: SiteProfile, config: Path, logs: Path, mark: str) ->
         "job_name": job_name("worker"),
         "local_directory": f'"{slurm.scratch}"',
         "death_timeout": int(slurm.death_timeout_seconds),
-        # Without exec the shell, not Python, gets SLURM's warning.
-        "python": f"exec {shlex.quote(slurm.python or sys.executable)}",
+        # Without exec the shell, not Python, gets SLURM's warning. Without -P a checkout in whose directory the command
+        # is given would come before the package that is installed, and that the driver has.
+        "python": f"exec {shlex.quote(slurm.python or sys.executable)} -P",
         # The worker's own pages would listen on every interface of the node.
         "worker_extra_args": ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"],
         "job_extra_directives": [
@@ -165,7 +166,7 @@ def driver_script(site: SiteProfile, arguments: Sequence[str], output: Path) -> 
         # The driver stops gracefully; the same command continues.
         f"--signal=B:TERM@{warning_s(slurm.driver_walltime)}",
     ]
-    command = [slurm.python or sys.executable, "-m", "archive_proc.cli.main", *arguments]
+    command = [slurm.python or sys.executable, "-P", "-m", "archive_proc.cli.main", *arguments]
     return "\n".join(
         [
             "#!/usr/bin/env bash",

@@ -56,6 +56,7 @@ def test_a_worker_job_is_what_the_profile_says(tmp_path: Path) -> None:
     assert granted * 2**20 > 1.1 * 16 * 3.2e9
     command = shlex.split(script.splitlines()[-1])
     assert command[0] == "exec"
+    assert command[2:4] == ["-P", "-m"], "a checkout in the directory of the command is not the installed package"
     options = dict(itertools.pairwise(command))
     assert options["--nthreads"] == "1"
     assert options["--nworkers"] == "16"
@@ -92,6 +93,7 @@ def test_the_drivers_job_is_small_and_gives_the_same_command(tmp_path: Path) -> 
     assert f'--output="{tmp_path}/100 %%/driver-%j.log"' in asked
     command = shlex.split(script.splitlines()[-1])
     assert command[0] == "exec"
+    assert command[2:4] == ["-P", "-m"], "a checkout in the directory of the command is not the installed package"
     assert command[-len(words) :] == words
 
 

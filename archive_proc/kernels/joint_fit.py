@@ -29,6 +29,9 @@ REACH = 8
 """Channels on either side for which the resolution matrix is kept. The prior makes it swing far: four channels hold
 97.5 % of the light of an even spectrum, six hold it to 0.3 %, eight to 0.1 %."""
 
+_TURN_ROWS = 40
+"""Lenslets whose spectra stand within so many rows of each other, about a spectrum's length, take turns along x."""
+
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
@@ -154,8 +157,9 @@ def joint_equations(
     normal_blocks(templates.counts, templates.scale, templates.x0, templates.y0, weight, sample, blocks)
     typical = float(np.median(blocks[:, :, 0].mean(axis=1)))
     shape = np.ones(m) if prior is None else np.asarray(prior, np.float64)
-    # Neighbours on the detector follow each other, so that what they share stays in the cache.
-    order = np.lexsort((templates.y0[:, m // 2], templates.x0 // 8)).astype(np.int32)
+    # Neighbours along a row follow each other: their windows lie in the same lines of the cache, a row's length apart,
+    # of which there is room for few.
+    order = np.lexsort((templates.x0, templates.y0[:, m // 2] // _TURN_ROWS)).astype(np.int32)
     made = _made(templates, weight, everyone, mu, typical, shape, None)
     return Equations(templates, weight, everyone, order, mu, shape, *made, typical=typical)
 

@@ -39,27 +39,41 @@ def outlying(
     Those beyond limits[1] take neighbours beyond limits[2] with them. Bad pixels are left out.
     """
     ny, nx = residual.shape
-    level = np.zeros((ny, nx), np.uint8)
-    count = 0
+    level, line, places = np.zeros((ny, nx), np.uint8), np.empty(nx, np.float32), np.empty(nx + 1, np.int64)
+    count, least = 0, limits[2] ** 2
     for y in range(ny):
-        for x in range(nx):
-            out[y, x] = 0
-            if not good[y, x]:
-                continue
-            r2 = residual[y, x] * residual[y, x]
-            variance = noise * (floor[y, x] + max(light[y, x] - residual[y, x], np.float32(0.0)) / response[y, x])
-            if r2 <= limits[2] * limits[2] * variance:
-                continue
+        own, away, base, part, known, marks = light[y], residual[y], floor[y], response[y], good[y], out[y]
+        # Whole rows first: next to all pixels agree, which is told without a jump. The brightest model within a pixel
+        # is no fainter than the pixel's own.
+        for x in range(line.size):
+            line[x] = max(own[x] - away[x], np.float32(0.0))
+        for x in range(line.size):
+            sigma2 = noise * (base[x] + line[x] / part[x]) + (error * line[x]) ** 2
+            marks[x] = np.uint8(0) if away[x] * away[x] <= least * sigma2 else known[x]
+        found = 0
+        for x in range(line.size):
+            # A place is written for every pixel, and kept where it is one of those.
+            places[found] = x
+            found += marks[x] > 0
+        for place in range(found):
+            x = places[place]
+            marks[x] = 0
+            r2 = away[x] * away[x]
             bright = np.float32(0.0)
-            for yy in range(max(0, y - 1), min(ny, y + 2)):
-                for xx in range(max(0, x - 1), min(nx, x + 2)):
-                    bright = max(bright, light[yy, xx] - residual[yy, xx])
-            sigma2 = variance + (error * bright) ** 2
-            if r2 > limits[2] ** 2 * sigma2:
+            if 0 < y < ny - 1 and 0 < x < nx - 1:
+                for yy in range(y - 1, y + 2):
+                    for xx in range(x - 1, x + 2):
+                        bright = max(bright, light[yy, xx] - residual[yy, xx])
+            else:
+                for yy in range(max(0, y - 1), min(ny, y + 2)):
+                    for xx in range(max(0, x - 1), min(nx, x + 2)):
+                        bright = max(bright, light[yy, xx] - residual[yy, xx])
+            sigma2 = noise * (base[x] + line[x] / part[x]) + (error * bright) ** 2
+            if r2 > least * sigma2:
                 level[y, x] = 1
             if r2 > limits[0] ** 2 * sigma2:
                 level[y, x] = 2
-                out[y, x] = 1
+                marks[x] = 1
                 count += 1
             if r2 > limits[1] ** 2 * sigma2:
                 level[y, x] = 3
@@ -311,27 +325,27 @@ def witnessed(
             high, wide = min(BLOCK, ny - top), min(BLOCK, nx - left)
             r = ratio[top // BLOCK, left // BLOCK]
             for j in range(high):
+                where = slice(left, left + wide)
+                common, from_, base, wild = (
+                    clean[top + j, where], plane[top + j, where], floor[top + j, where], scatter[top + j, where],
+                )  # fmt: skip
+                lit, far, noise = light[j], away[j], variance[j]
                 for i in range(wide):
-                    y, x = top + j, left + i
-                    light[j, i] = r * max(clean[y, x], np.float32(0.0))
-                    away[j, i] = plane[y, x] - r * clean[y, x]
-                    v = max(floor[y, x] + light[j, i], r * r * scatter[y, x] * scatter[y, x])
-                    variance[j, i] = v * (1.0 + 1.0 / max(others, 1))
+                    lit[i] = r * max(common[i], np.float32(0.0))
+                    far[i] = from_[i] - r * common[i]
+                    v = max(base[i] + lit[i], r * r * wild[i] * wild[i])
+                    noise[i] = v * (1.0 + 1.0 / max(others, 1))
             own = good[top : top + high, left : left + wide]
             change = _change(away[:high, :wide], light[:high, :wide], variance[:high, :wide], own, values)
             for j in range(high):
+                marks, known = out[top + j, left : left + wide], good[top + j, left : left + wide]
+                lit, far, noise = light[j], away[j], variance[j]
                 for i in range(wide):
-                    y, x = top + j, left + i
-                    out[y, x] = 0
-                    if not good[y, x] or away[j, i] <= 0:
-                        continue
-                    a2, v = away[j, i] * away[j, i], variance[j, i] + change * light[j, i] * light[j, i]
-                    if a2 > limits[2] ** 2 * v:
-                        out[y, x] = 1
-                    if a2 > limits[0] ** 2 * v:
-                        out[y, x] = 2
-                    if a2 > limits[1] ** 2 * v:
-                        out[y, x] = 3
+                    a2, v = far[i] * far[i], noise[i] + change * lit[i] * lit[i]
+                    mark = np.uint8(1) if a2 > limits[2] ** 2 * v else np.uint8(0)
+                    mark = np.uint8(2) if a2 > limits[0] ** 2 * v else mark
+                    mark = np.uint8(3) if a2 > limits[1] ** 2 * v else mark
+                    marks[i] = mark if (known[i] > 0) & (far[i] > 0) else np.uint8(0)
     # 1: a neighbour of something bright would go too; 2: an outlier; 3: one that takes neighbours with it; 4: taken.
     for y in range(ny):
         for x in range(nx):

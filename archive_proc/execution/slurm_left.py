@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import hashlib
 from pathlib import Path
@@ -43,8 +44,10 @@ def cancel_left(runs: Path) -> None:
     Running ones end by themselves: their scheduler is gone. By number and name, because SLURM gives numbers again.
     """
     registers = [*runs.glob(f"*/{_REGISTERS}"), *runs.glob(f"*/*/{_REGISTERS}")]  # normal workers, larger ones
-    left = {one for register in registers for one in register.read_text().split() if one.isdecimal()}
-    left |= _marked(archive_mark(runs))
+    left = _marked(archive_mark(runs))
+    for register in registers:
+        with contextlib.suppress(OSError):  # a driver that was taken for dead has just ended
+            left |= {one for one in register.read_text().split() if one.isdecimal()}
     waiting = ["--quiet", "--state=PENDING", f"--name={job_name('worker')}"]
     if left and answer(["scancel", *waiting, *sorted(left)]) is None:
         return  # SLURM is away: the next driver tries again

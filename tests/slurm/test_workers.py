@@ -8,19 +8,20 @@ import re
 import socket
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import psutil
 import pytest
 from slurm_site import SITE
-from toy_night import night
+from toy_night import night, plan_of, process, raw_input
 
 from archive_proc.errors import ArchiveProcError, PreconditionError, TemporaryError
 from archive_proc.execution.executor import execute
 from archive_proc.execution.meters import Mark
 from archive_proc.execution.worker_config import difference, expected
-from archive_proc.model.events import RunEnded, WorkerReady
+from archive_proc.model.events import JobChanged, RunEnded, WorkerReady
 from archive_proc.settings import SiteProfile, parse_site
 from archive_proc.storage.journal import iter_journals, read_journal
 
@@ -165,3 +166,24 @@ def test_what_cannot_work_is_named_before_work_is_lost(
     (end,) = [one for one in _events(tonight.layout.runs) if isinstance(one, RunEnded)]
     assert (end.stopped, sum(end.counts.values())) == (code, 3)
     assert not tonight.layout.driver_lock.exists()
+
+
+def test_what_needs_more_memory_gets_larger_jobs_of_each_size(slurm: Path, toys_on_path: None, tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    frames = [raw_input(list(tonight.frames.values())[3])]
+    needs = {"small": 0.1, "large": 1.1, "huge": 1.5}
+    plan = plan_of(*(process("toy_cube", frames, subject=one) for one in needs))
+    rows = [
+        replace(one, prediction=replace(one.prediction, memory_gb=needs[one.process.subject.subject_id]))
+        for one in plan.processes
+    ]
+    profile = msgspec.structs.replace(site(), larger_workers_gb=(1.3, 2.0))
+    outcome = execute(replace(plan, processes=tuple(rows)), tonight.layout, tonight.frames, profile, tonight.options())
+    assert outcome.exit_status == 0, outcome
+    happened = _events(tonight.layout.runs)
+    limits = {one.job: one.config["memory_limit"] for one in happened if isinstance(one, WorkerReady)}
+    assert sorted(round(int(one) / 1e9, 1) for one in limits.values()) == [1.0, 1.3, 2.0]
+    # None was taken for one that a killed driver had left, and none is left on record.
+    ends = [one for one in happened if isinstance(one, JobChanged) and one.state != "submitted"]
+    assert [one for one in ends if "not needed" not in one.reason] == []
+    assert list(tonight.layout.runs.glob("**/jobs-*.txt")) == []

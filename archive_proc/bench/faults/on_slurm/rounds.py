@@ -27,7 +27,7 @@ from archive_proc.bench.faults.on_slurm.judging import (
 from archive_proc.bench.faults.on_slurm.known import Night
 from archive_proc.bench.faults.on_slurm.sites import BRIEF, ORDINARY, WINDOW, write_sites
 from archive_proc.bench.faults.on_slurm.spoiling import GENTLE, Done, Spoiled, spoil
-from archive_proc.bench.faults.on_slurm.strikes import KILL_DRIVER, STRIKES, Scene
+from archive_proc.bench.faults.on_slurm.strikes import CONTROLLER_AWAY, KILL_DRIVER, STRIKES, Scene
 from archive_proc.bench.faults.room import fill, needed_bytes, small_disk
 from archive_proc.bench.stand_ins import PAUSE_UNTIL
 
@@ -110,6 +110,8 @@ class _Play:
         whole = sum(known.tasks for known in night.in_order if known.process_id not in lost)
         strikes = list(self.one.strikes)
         self.rng.shuffle(strikes)
+        # At last: no job is replaced while it is away, and the run may end before it is back.
+        strikes.sort(key=lambda one: one == CONTROLLER_AWAY)
         return list(
             zip(strikes, sorted(self.rng.randint(1, max(1, int(STRUCK * whole))) for _ in strikes), strict=True)
         )

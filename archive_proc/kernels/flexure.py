@@ -21,6 +21,8 @@ DRIFT_PX = 0.12
 most. Variance goes with time, as in a random walk."""
 DRIFT_D = 0.3
 """d, from day to night: it is one of temperature."""
+_ANYWHERE = 10.0
+"""px, as good as no opinion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,17 @@ def place_at(time_d: float, sightings: Sequence[Sighting], doubt: Doubt) -> tupl
     alike = np.array([[one.source == other.source for other in sightings] for one in sightings])
     moved = _together(times[:, None] - times[None, :], doubt)
     seen = np.diag(errors**2) + 0.5 * doubt.shared_px**2 * (1.0 + alike)
-    strained = max(1.0, float(places @ np.linalg.solve(moved + seen, places)) / len(places))
+    # Held against each other and not against zero: a large move that all agree on is none the less true.
+    chi2 = float(places @ np.linalg.solve(moved + seen + _ANYWHERE**2, places))
+    strained = max(1.0, chi2 / max(len(places) - 1, 1))
     weights = np.linalg.solve(moved + strained * seen, _together(times - time_d, doubt))
     left = doubt.moved_px**2 - float(weights @ _together(times - time_d, doubt))
     return float(weights @ places), float(np.sqrt(max(left, 0.0)))
+
+
+def wander(apart_d: Float64) -> Float64:
+    """Standard deviation of how far places so far apart in time have drifted from each other, px."""
+    return np.asarray(DRIFT_PX * np.sqrt(np.minimum(np.abs(apart_d) / DRIFT_D, 1.0)))
 
 
 def _together(apart_d: Float64, doubt: Doubt) -> Float64:

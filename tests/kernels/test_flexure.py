@@ -42,6 +42,13 @@ def test_sightings_that_contradict_each_other_say_so_in_the_error() -> None:
     assert error > 1.5 * place_at(100.0, [STAR, replace(STAR, source="other")], DOUBT)[1]
 
 
+def test_a_large_move_that_all_agree_on_is_believed() -> None:
+    far = [replace(STAR, place_px=0.4, source=one) for one in "ab"]
+    near = [replace(one, place_px=0.04) for one in far]
+    assert place_at(100.0, far, DOUBT)[0] == pytest.approx(10.0 * place_at(100.0, near, DOUBT)[0])
+    assert place_at(100.0, far, DOUBT)[0] > 0.36
+
+
 def test_the_order_of_files_means_nothing() -> None:
     some = [replace(STAR, time_d=100.0 + 0.01 * n, place_px=0.02 * n, source=str(n % 2)) for n in range(5)]
     assert place_at(100.02, some[::-1], DOUBT) == pytest.approx(place_at(100.02, some, DOUBT))

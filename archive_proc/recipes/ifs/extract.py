@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.kernels.dispersion import REFERENCE_UM
+from archive_proc.kernels.flexure import wander
 from archive_proc.kernels.joint_fit import LAGS, REACH
 from archive_proc.model.frames import Arm
 from archive_proc.model.processes import Remark
@@ -28,7 +29,7 @@ from archive_proc.recipes.ifs.extraction import (
 from archive_proc.recipes.ifs.plane_coordinates import ANGLE_CONVENTION, plane_coordinates
 from archive_proc.recipes.ifs.planes import BACKGROUND, BAD_PIXELS, FLAT
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph
-from archive_proc.recipes.ifs.through_air import PLACE, SHIFT_STEP_PX
+from archive_proc.recipes.ifs.through_air import PLACE, SHIFT_STEP_PX, middle_of
 from archive_proc.recipes.ifs.unread import EMPTY
 from archive_proc.recipes.irdis.coordinates import strings
 from archive_proc.recipes.measuring import Figures
@@ -155,7 +156,7 @@ def close_spectra(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "shift_x": shared["shift"],
         "shift_x_error": shared["shift_error"],
         "shift_y": np.full(len(inputs.planes), shared["shift_y"][0]),
-        "shift_y_error": np.full(len(inputs.planes), shared["shift_y_error"][0]),
+        "shift_y_error": _error_along(inputs, float(shared["shift_y_error"][0])),
         "background_level": shared["background"],
         "chi2": shared["chi2"],
         "clipped": shared["clipped"],
@@ -169,6 +170,12 @@ def close_spectra(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         figures.values,
         (*remarks, *_remarks(inputs, shared)),
     )
+
+
+def _error_along(inputs: RecipeInputs, error: float) -> Float64:
+    """(planes,) px: `shift_y` is of the middle of all files, each of which may have drifted away from it."""
+    times = np.array([middle_of(frame) for frame in inputs.frames])
+    return np.asarray(np.hypot(error, wander(times - times.mean()))[inputs.planes.file])
 
 
 def _without_empty(inputs: RecipeInputs, read: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:

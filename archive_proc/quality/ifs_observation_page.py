@@ -168,7 +168,7 @@ def _medians(sheet: IfsSheet, top: float) -> None:
             say_why(axes, title, sheet.why("_centered_cube"))
             continue
         _sky(sheet, axes, found.arrays[name], scale, found.arrays[f"{name}_flagged"])
-        axes.set_title(f"{title}, mean of {words}")
+        axes.set_title(f"{title}, {words}")
         scale_bar(axes, 0.5, '0.5"')
         mark_star(axes, 0.0, 0.0, 0.06)
         if name == "derotated":

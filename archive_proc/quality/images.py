@@ -18,6 +18,9 @@ from archive_proc.quality.scales import Scale
 HALO = [withStroke(linewidth=1.6, foreground="white")]
 """Marks must be seen on any shade: dark ink in a white outline."""
 
+LABEL_PX = 12.0
+"""Height of a scale's number on the page, with air above it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
@@ -69,10 +72,11 @@ def strip(page: Page, axes: Axes, scale: Scale, unit: str) -> None:
     beside.yaxis.tick_right()
     places: list[float] = []
     words: list[str] = []
+    near = max(0.055, LABEL_PX / (box.height * page.height))
     for tick in scale.ticks():
         place = float(scale.shade(tick))
         # Labels nearer than their own height would run into each other; the ends come first and last and stay.
-        if places and place - places[-1] < 0.055:
+        if places and place - places[-1] < near:
             if tick == scale.high:
                 places.pop()
                 words.pop()

@@ -108,7 +108,7 @@ def draw_wavelength(sheet: MasterSheet, top: float) -> None:
     sheet.image(axes, "throughput", "throughput", frame, "Brightness of spots over surroundings", "")
     _stop(sheet, axes)
     axes.set_ylabel("")
-    axes = sheet.page.axes(84 + 3 * STEP, below, WIDTH, HEIGHT - 20)
+    axes = sheet.page.axes(84 + 3 * STEP + 16, below, WIDTH - 16, HEIGHT - 20)
     show_histogram(axes, sheet.array("throughputs"), "Brightness", "1", "", limits=(0.85, 1.15))
     last = below + ROW
     _curves(sheet, sheet.page.axes(84, last, STEP + WIDTH, HEIGHT - 62), "law", "Dispersion [nm a pixel]")
@@ -138,7 +138,8 @@ def _laser_row(sheet: MasterSheet, top: float, number: int, wavelength_um: float
             axes.set_ylabel("")
     residuals = sheet.array("residuals")[:, :, number]
     scale = sheet.scale("residual")
-    axes = sheet.page.axes(84 + 2 * STEP, top, WIDTH, HEIGHT - 20)
+    # The image's scale beside it needs room for its numbers.
+    axes = sheet.page.axes(84 + 2 * STEP + 16, top, WIDTH - 16, HEIGHT - 20)
     if scale is None:
         say_why(axes, f"{name}: residuals", "no spot was measured")
     else:

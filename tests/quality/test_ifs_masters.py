@@ -54,7 +54,8 @@ def test_every_product_of_a_calibration_set_is_read_whatever_it_holds(tmp_path: 
     order = products.calibration_set(*(products.stored(tmp_path / kind, kind, {}) for kind in kinds))
     found = measure_master(order)
     for kind in kinds:
-        assert kind in found.notes or any(name.startswith(f"{kind}|") for name in found.arrays)
+        shown = [*found.arrays, *found.facts]
+        assert kind in found.notes or any(name.startswith(f"{kind}|") for name in shown)
 
 
 def test_a_type_without_a_page_of_its_own_gets_a_plain_one(tmp_path: Path) -> None:

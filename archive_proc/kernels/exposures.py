@@ -20,10 +20,15 @@ class RobustSettings:
     """How spectra are fitted and outliers found (notes/ifs 6.6, 6.9)."""
 
     mu: float = 0.1
-    common_sweeps: int = 6
-    """Turns of all lenslets in the fit of the planes' common light, from nothing."""
-    sweeps: int = 3
+    common_sweeps: int = 8
+    """Turns of all lenslets, at most, in the fit of the planes' common light, from nothing."""
+    sweeps: int = 6
     """The same of single planes, from their common light."""
+    enough: float = 0.01
+    """Sigma, rms: lenslets take no more turns once one moved the spectra by less. Steps have long tails: one in a
+    thousand is a dozen times as large."""
+    rough_enough: float = 0.03
+    """The same where more turns follow, after the background was taken off."""
     touched_sweeps: int = 3
     """The same of the lenslets that outliers touch, from the fit with them."""
     outliers: bool = True

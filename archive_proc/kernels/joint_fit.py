@@ -164,10 +164,11 @@ def joint_equations(
     return Equations(templates, weight, everyone, order, mu, shape, *made, typical=typical)
 
 
-def relax(equations: Equations, residual: Float32, flux: Float32, sweeps: int) -> float:
+def relax(equations: Equations, residual: Float32, flux: Float32, sweeps: int, enough: float = 0.0) -> float:
     """Improve `flux` (p, n, m) in place, and with it `residual` (p, ny, nx) of data minus its model.
 
-    Returns the last sweep's root mean square step in claimed sigma.
+    By so many sweeps, or fewer: the one whose root mean square step is below `enough` is the last. Returns that sweep's
+    step, in claimed sigma.
     """
     sigma = np.sqrt(np.maximum(equations.covariance[:, 0], np.float32(1e-30)))
     members = equations.members[equations.order]
@@ -188,6 +189,8 @@ def relax(equations: Equations, residual: Float32, flux: Float32, sweeps: int) -
             flux,
             sigma,
         )
+        if last < enough:
+            break
     return float(last)
 
 

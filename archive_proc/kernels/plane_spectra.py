@@ -161,7 +161,7 @@ class _Shard:
         flux = np.zeros((1, *self.share.shape), np.float32)
         residual = self.room[:1]
         residual[0] = self.clean
-        self.last_step = relax(equations, residual, flux, settings.common_sweeps)
+        self.last_step = relax(equations, residual, flux, settings.common_sweeps, settings.enough)
         # The middle of p planes has less noise than one, and the model's error does not go down with it.
         noise = max(0.25, 1.57 / self.planes) if self.planes > 2 else 1.0 / self.planes
         if settings.outliers:
@@ -213,12 +213,12 @@ class _Shard:
             changes.append(light[index].reshape(-1)[places] - self.expected[plane])
             residual[index].reshape(-1)[places] -= changes[-1]
         if self.planes == 1:
-            # The sweeps of both rounds go on from each other: one less in each is as near to the solution.
-            relax(equations, residual, flux, settings.common_sweeps - 1)
+            # The sweeps of the second round go on from those of the first.
+            relax(equations, residual, flux, settings.common_sweeps, settings.rough_enough)
         self._take_background_off(light, residual, some)
         self._take_rows_off(light, residual)
-        sweeps = settings.sweeps - (self.planes == 1)
-        self.last_step = max(self.last_step, relax(equations, residual, flux, sweeps))
+        last = relax(equations, residual, flux, settings.sweeps, settings.enough)
+        self.last_step = max(self.last_step, last)
         for index, plane in enumerate(range(some.start, some.stop)):
             residual[index].reshape(-1)[self.hits[plane]] += changes[index]
             self._judge(plane, light[index], residual[index], flux[index : index + 1])

@@ -61,6 +61,8 @@ def scene():
 def test_claimed_sigma_is_the_error_in_every_plane_and_in_sums_of_channels(scene):
     templates, light, good, truth, whole = scene
     found = plane_spectra(exposures(light, good), templates)
+    # Enough turns were taken, and no more than were needed: a turn makes steps three times smaller or so.
+    assert 0.001 < found.last_step < RobustSettings().enough
     use = np.isfinite(found.variance) & (found.flags == 0) & whole[None, :, None]
     use[:, :, :3] = use[:, :, -3:] = False
     away = found.flux - truth

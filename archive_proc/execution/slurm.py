@@ -22,7 +22,8 @@ from archive_proc.execution.calls import Bundle
 from archive_proc.execution.dask_backend import DaskBackend
 from archive_proc.execution.jobqueue import SLURMJob
 from archive_proc.execution.liveness import Writer
-from archive_proc.execution.slurm_jobs import JobCluster, JobKeeper, TellingScheduler
+from archive_proc.execution.slurm_cluster import JobCluster, TellingScheduler
+from archive_proc.execution.slurm_jobs import JobKeeper
 from archive_proc.execution.slurm_left import JobRegister, archive_mark, cancel_left
 from archive_proc.execution.slurm_queries import answer
 from archive_proc.execution.slurm_scripts import (

@@ -7,22 +7,15 @@ the workers leave it open. What the driver has to know it leaves in `trouble` an
 
 from __future__ import annotations
 
-import copy
 import queue
-import shlex
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from distributed.core import Status
-from distributed.deploy.cluster import Cluster
-from distributed.scheduler import Scheduler
 
 from archive_proc.errors import ArchiveProcError, PreconditionError, TemporaryError
 from archive_proc.execution.backends import JobEnd, JobNews
-from archive_proc.execution.jobqueue import SLURMCluster
+from archive_proc.execution.slurm_cluster import JobCluster, Seen
 from archive_proc.execution.slurm_left import JobRegister
 from archive_proc.execution.slurm_queries import JobQuery, answer
 from archive_proc.execution.slurm_scripts import LOGS
@@ -39,93 +32,6 @@ UNSAID_S = 120.0
 """SLURM has so long to say how a job ended; a node that does not answer keeps it COMPLETING for hours."""
 BACK_OFF_S = 2.0
 SLOWEST_S = 300.0
-
-
-class TellingScheduler(Scheduler):
-    """Dask's scheduler, which tells of every task that a worker leaves behind, also of one that ends in good order.
-
-    Dask would begin such a task elsewhere by itself, while the thread of a closing worker still writes. Told of it, the
-    driver sends it under a new attempt, and the old one's paths are gone.
-    """
-
-    async def remove_worker(
-        self, address: str, *, stimulus_id: str, expected: bool = False, close: bool = True
-    ) -> Literal["OK", "already-removed"]:
-        """As for a worker that vanished."""
-        return await super().remove_worker(address, stimulus_id=stimulus_id, expected=False, close=close)
-
-
-class JobCluster(SLURMCluster):
-    """dask-jobqueue's cluster, which writes scripts and submits them; which jobs there are is decided outside."""
-
-    # Any: dask's security.
-    def _get_worker_security(self, security: Any) -> Any:
-        """Paths of the keys as the job's shell wants them: an archive may lie under a name with blanks."""
-        if security is None:
-            return None
-        quoted = copy.copy(security)
-        for name in ("tls_ca_file", "tls_worker_cert", "tls_worker_key"):
-            setattr(quoted, name, shlex.quote(getattr(security, name)))
-        return quoted
-
-    # Any: dask's messages.
-    def _update_worker_status(self, op: Any, msg: Any) -> None:
-        """Leave out what SpecCluster does here: it cancels the job of a worker that its nanny is just restarting."""
-        Cluster._update_worker_status(self, op, msg)
-
-    def _new_worker_name(self, worker_number: int) -> str:
-        """A new name for every job: a late word of an ended one must not be taken for its successor's."""
-        self._named = getattr(self, "_named", 0) + 1
-        return f"job{self._named}"
-
-    async def submit_jobs(self, number: int) -> None:
-        """Submit so many more. Raises RuntimeError with sbatch's own words."""
-        for _ in range(number):
-            self.worker_spec.update(self.new_worker_spec())
-        try:
-            await self._correct_state()
-        finally:
-            for name in [name for name, job in self.workers.items() if not job.job_id]:
-                self.workers.pop(name).status = Status.closed  # or closing the cluster would miss it
-            for name in set(self.worker_spec) - set(self.workers):
-                self.worker_spec.pop(name)
-
-    async def forget_job(self, name: str, *, cancel: bool) -> None:
-        """Let a job go; with `cancel`, its workers in peace first."""
-        self.worker_spec.pop(name, None)
-        job = self.workers.pop(name, None)
-        if job is None:
-            return
-        if cancel:
-            busy = [one.address for one in self._states() if self.job_of(one.name) == name]
-            if busy:
-                await self._scheduler.retire_workers(workers=busy, close_workers=True, remove=True)
-            await job.close()
-        job.job_id = None  # SLURM may give a number again: nothing is cancelled by it later
-        job.status = Status.closed
-
-    async def look(self) -> dict[str, tuple[str, int, int]]:
-        """Job name -> (SLURM's number, workers alive, tasks they hold)."""
-        found = {name: [job.job_id, 0, 0] for name, job in self.workers.items() if job.job_id}
-        for one in self._states():
-            mine = found.get(self.job_of(one.name))
-            if mine is not None:
-                mine[1] += 1
-                mine[2] += len(one.processing)
-        return {name: (str(job), alive, held) for name, (job, alive, held) in found.items()}
-
-    def _states(self) -> list[Any]:
-        return list(self._scheduler.workers.values())
-
-    # Any: as above; it is there once the cluster has started.
-    @property
-    def _scheduler(self) -> Any:
-        return self.scheduler
-
-    # Any: a worker's name may be anything.
-    def job_of(self, worker: Any) -> str:
-        """The job of a worker by its name: `job3`, or `job3-0` where a job has several."""
-        return str(worker).partition("-")[0]
 
 
 @dataclass(slots=True)
@@ -233,12 +139,15 @@ class JobKeeper:
         """One look: who lives, who is over, who is missing. Raises TemporaryError when it makes no sense to go on."""
         now = time.monotonic()
         seen = self._cluster.sync(self._cluster.look)
-        for name, (_, alive, _) in seen.items():
+        for name, one in seen.items():
             job = self._jobs.get(name)
-            if job is not None and alive:
-                job.seen, job.silent_since, job.runs_since, job.missed_at = True, None, None, 0.0
+            if job is None:
+                continue
+            job.seen |= one.alive > 0 or one.left
+            if one.alive:
+                job.silent_since, job.runs_since, job.missed_at = None, None, 0.0
                 self._since = now
-            elif job is not None and job.silent_since is None:
+            elif job.silent_since is None:
                 job.silent_since = now
         self._looked = now
         self._ask()
@@ -309,10 +218,10 @@ class JobKeeper:
             self._last = words(end)
             self._news.put(JobNews(number, end.state, end.reason))
 
-    def _give_back(self, seen: dict[str, tuple[str, int, int]]) -> None:
+    def _give_back(self, seen: dict[str, Seen]) -> None:
         """Beyond what is wanted: first jobs that have no worker yet, then idle ones."""
         spare = len(self._jobs) - self.wanted
-        idle = sorted((alive, name) for name, (_, alive, held) in seen.items() if not held and name in self._jobs)
+        idle = sorted((one.alive, name) for name, one in seen.items() if not one.held and name in self._jobs)
         for _, name in idle[: max(0, spare)]:
             number = self._jobs.pop(name).number
             self._cluster.sync(self._cluster.forget_job, name, cancel=True)
@@ -347,13 +256,13 @@ class JobKeeper:
             self._cluster.sync(self._cluster.submit_jobs, number)
         except (RuntimeError, OSError, ValueError) as error:
             problem = str(error)
-        for name, (job, _, _) in self._cluster.sync(self._cluster.look).items():
+        for name, one in self._cluster.sync(self._cluster.look).items():
             if name not in before:
-                self._jobs[name] = _Job(job)
+                self._jobs[name] = _Job(one.number)
                 replaces = self._unreplaced.pop(0) if self._unreplaced else ""
                 self.replaced += bool(replaces)
-                self._news.put(JobNews(job, "submitted", replaces=replaces))
-                self._register.write(job)
+                self._news.put(JobNews(one.number, "submitted", replaces=replaces))
+                self._register.write(one.number)
         if not problem:
             self._refusals = 0
             return

@@ -95,8 +95,9 @@ class RecipeInputs:
 
     def borrowed(self) -> NDArray[np.bool_]:
         """(n,) planes of main files of another acquisition: another OB of the night, or a pinned one."""
-        levels = np.array(self.frame_levels or (0,) * len(self.frames), np.int64)
-        return np.asarray(levels[self.planes.file] > 0)
+        if not self.frame_levels:
+            return np.zeros(len(self.planes), np.bool_)
+        return np.asarray(np.array(self.frame_levels)[self.planes.file] > 0)
 
     def only(self, role: str) -> Calibration | None:
         """The single calibration of a role, None where the role is empty."""

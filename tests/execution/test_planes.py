@@ -10,15 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from toy_night import HEIGHT, WIDTH, write_raw
+from toy_night import HEIGHT, ROOT, WIDTH, night, process, raw_input, write_raw
 
 from archive_proc.errors import DataFailure, InfraFailure
 from archive_proc.execution.cache import ProductCache
-from archive_proc.execution.inputs import raw_table
+from archive_proc.execution.cookbooks import cookbook
+from archive_proc.execution.inputs import prepare, raw_table
+from archive_proc.execution.liveness import this_writer
 from archive_proc.execution.planes import ProductPlanes, RawPlanes, Stripes, compare_digests, file_digests
+from archive_proc.execution.spec import AttemptSpec
 from archive_proc.execution.sweeps import chosen_rows, halo_rows, shards, stripes
 from archive_proc.instruments.tables import load_tables
 from archive_proc.model.frames import Arm, RawFrame
+from archive_proc.model.ids import PlanId, RunId
 from archive_proc.model.phases import STILL
 from archive_proc.model.processes import Subject
 from archive_proc.recipes.irdis.science import IRDIS_SCIENCE
@@ -49,6 +53,25 @@ def inputs_of(frames: tuple[RawFrame, ...], excluded: tuple[tuple[int, int], ...
         planes=raw_table(frames, excluded),
         calibrations={},
     )
+
+
+def test_a_recipe_is_told_which_main_files_are_of_another_acquisition(tmp_path: Path) -> None:
+    tonight = night(tmp_path)
+    own, lent = (raw_input(one) for one in tuple(tonight.frames.values())[:2])
+    spec = AttemptSpec(
+        process=process("toy_dark", [own, dataclasses.replace(lent, level=1)]),
+        frames=tuple(tonight.frames.values())[:2],
+        pixel_digests={},
+        run_id=RunId("r"),
+        plan_id=PlanId("p"),
+        attempt=1,
+        asked_by="",
+        driver=this_writer(),
+    )
+    found = prepare(spec, tonight.layout, {ROOT: tonight.raw}, cookbook("toy_recipes"), ProductCache(10**6), STILL)
+    assert found.inputs.frame_levels == (0, 1)
+    assert found.inputs.borrowed().tolist() == [False] * 3 + [True] * 4
+    assert not dataclasses.replace(found.inputs, frame_levels=()).borrowed().any()
 
 
 def test_a_halo_is_a_rule_on_planes_that_keeps_to_file_or_dither(tmp_path: Path) -> None:

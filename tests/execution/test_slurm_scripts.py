@@ -18,7 +18,7 @@ import yaml
 from archive_proc.errors import MisuseError, PreconditionError
 from archive_proc.execution import slurm_scripts
 from archive_proc.execution.slurm import DaskSlurm, worker_script
-from archive_proc.execution.slurm_left import archive_mark
+from archive_proc.execution.slurm_left import JobRegister, archive_mark
 from archive_proc.execution.slurm_scripts import config_text, driver_script, encrypted, lifetime_s, n_jobs, slurm_of
 from archive_proc.execution.slurm_security import forget_keys, temporary_keys
 from archive_proc.execution.threads import THREAD_VARIABLES
@@ -193,6 +193,16 @@ def test_what_is_not_installed_is_named_before_anything_starts(tmp_path: Path, m
         monkeypatch.delitem(sys.modules, f"archive_proc.execution.{name}")
     with pytest.raises(PreconditionError, match="AP-RUN-040 site: dask-jobqueue"):
         importlib.import_module("archive_proc.execution.slurm")
+
+
+def test_a_driver_that_was_taken_for_dead_forgets_no_job_of_its_successor(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "1"
+    run.mkdir(parents=True)
+    first, second = JobRegister(run, "first"), JobRegister(run, "second")
+    first.write("7")
+    second.write("8")
+    first.forget()
+    assert [one.read_text() for one in run.iterdir()] == ["8\n"]
 
 
 def test_keys_are_for_one_user_and_one_driver(tmp_path: Path) -> None:

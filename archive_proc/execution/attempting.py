@@ -16,6 +16,7 @@ from archive_proc.execution.spec import AttemptDir, AttemptSpec, attempts, write
 from archive_proc.execution.work import ProcessWork, chunk_planes, main_size
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId, PlanId, ProcessId, RunId, shown
+from archive_proc.model.packed import unpacked
 from archive_proc.model.processes import PlannedProcess
 from archive_proc.settings import SiteProfile
 from archive_proc.storage.layout import Layout
@@ -47,19 +48,21 @@ class Attempts:
 
         None when an earlier driver had sealed it and it is published now. Raises what makes an attempt impossible.
         """
+        planned = unpacked(planned)
         process_id = planned.process.process_id
         left = self._left_behind.pop(process_id, [])
-        work = self._work(planned, priority, whole=not left and planned.prediction.cpu_s <= whole_s)
+        frames = self._main_frames(planned)
+        work = self._work(planned, priority, frames, whole=not left and planned.prediction.cpu_s <= whole_s)
         adopted = adopt(self.layout, process_id, left, keep_chunks=work.chunked)
         if adopted.sealed:
             return None
         if adopted.receipts:
             work.attempt = adopted.attempt
             work.adopt(adopted.receipts)
-            renew(self.layout, process_id, work.attempt, self._spec(work))
+            renew(self.layout, process_id, work.attempt, self._spec(work, frames))
         else:
             work.attempt = adopted.attempt + 1
-            write_spec(self.directory(work), self._spec(work))
+            write_spec(self.directory(work), self._spec(work, frames))
         return work
 
     def again(self, work: ProcessWork) -> None:
@@ -73,7 +76,7 @@ class Attempts:
         else:
             remove_tree(before.path)
             work.done.clear()
-        write_spec(self.directory(work), self._spec(work))
+        write_spec(self.directory(work), self._spec(work, self._main_frames(work.planned)))
 
     def remove(self, work: ProcessWork) -> None:
         """Remove what an ended process left."""
@@ -87,9 +90,11 @@ class Attempts:
     def _cookbook(self) -> Cookbook:
         return cookbook(self.options.cookbook)
 
-    def _work(self, planned: PlannedProcess, priority: float, *, whole: bool) -> ProcessWork:
+    def _work(
+        self, planned: PlannedProcess, priority: float, frames: tuple[RawFrame, ...], *, whole: bool
+    ) -> ProcessWork:
         recipe = self._cookbook.recipe(planned.process.recipe)
-        size = main_size(planned.process, recipe, self._main_frames(planned), self.layout, self._cookbook)
+        size = main_size(planned.process, recipe, frames, self.layout, self._cookbook)
         asked = self.options.chunk_planes
         chunk = asked or (max(1, size.planes) if whole else chunk_planes(size, self.site.chunk_gb))
         return ProcessWork(
@@ -110,19 +115,22 @@ class Attempts:
 
     def _main_frames(self, planned: PlannedProcess) -> tuple[RawFrame, ...]:
         process = planned.process
-        wanted = [FileId(entry.input_id) for entry in process.main if entry.kind == "file"]
-        unknown = next((one for one in wanted if one not in self.frames), None)
-        if unknown is not None:
-            raise InputError(
-                "AP-RUN-018",
-                f"its main file {unknown} is in no manifest",
-                subject=shown("proc", process.process_id),
-                remedy="archive-proc ingest, then plan again",
-            )
-        return tuple(self.frames[one] for one in wanted)
+        found: list[RawFrame] = []
+        for entry in process.main:
+            if entry.kind != "file":
+                continue
+            frame = self.frames.get(FileId(entry.input_id))
+            if frame is None:
+                raise InputError(
+                    "AP-RUN-018",
+                    f"its main file {entry.input_id} is in no manifest",
+                    subject=shown("proc", process.process_id),
+                    remedy="archive-proc ingest, then plan again",
+                )
+            found.append(frame)
+        return tuple(found)
 
-    def _spec(self, work: ProcessWork) -> AttemptSpec:
-        frames = self._main_frames(work.planned)
+    def _spec(self, work: ProcessWork, frames: tuple[RawFrame, ...]) -> AttemptSpec:
         return AttemptSpec(
             process=work.process,
             frames=frames,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -86,11 +86,10 @@ def _run(
 ) -> RunOutcome:
     to_run = processes_to_run(plan, layout)
     wanted = [one for one in to_run if one.process.process_id not in options.earlier_failures]
-    needed = _frames_of(wanted, frames)
     book = cookbook(options.cookbook)
     expect_recipes(wanted, book)
     expect_walltime(site, wanted, book)
-    warnings = preflight(layout, site, wanted, needed, options.raw_roots)
+    warnings = preflight(layout, site, wanted, _frames_of(wanted, frames), options.raw_roots)
     schedule = Schedule(plan.processes)
     stop_file = layout.run_dir(run_id) / STOP_NAME
     with Stopper(stop_file, options.stop_grace_s, lease.stop_file) as stopper:
@@ -263,9 +262,10 @@ def _worker_settings(attempts: Attempts, backend: Backend, stop_file: str) -> Wo
     )
 
 
-def _frames_of(processes: Sequence[PlannedProcess], frames: Mapping[FileId, RawFrame]) -> list[RawFrame]:
+def _frames_of(processes: Sequence[PlannedProcess], frames: Mapping[FileId, RawFrame]) -> Iterator[RawFrame]:
     wanted = {entry.input_id for one in processes for entry in one.process.main if entry.kind == "file"}
-    return [frames[FileId(one)] for one in sorted(wanted) if one in frames]
+    found = (frames.get(FileId(one)) for one in sorted(wanted))
+    return (one for one in found if one is not None)
 
 
 def _ended(driver: Driver) -> RunEnded:

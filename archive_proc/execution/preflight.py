@@ -46,10 +46,15 @@ def preflight(
     layout.pending.mkdir(parents=True, exist_ok=True)
     layout.products.mkdir(parents=True, exist_ok=True)
     _same_file_system(layout)
-    needed = tuple(frames)
-    _roots({frame.uri.partition("/")[0] for frame in needed}, raw_roots)
-    _mounted(needed, raw_roots)
-    if any(frame.compression == "Z" for frame in needed) and shutil.which("gzip") is None:
+    # Looked at one by one: of a large plan they are not all in memory.
+    by_root: dict[str, list[str]] = {}
+    zipped = False
+    for frame in frames:
+        by_root.setdefault(frame.uri.partition("/")[0], []).append(frame.uri)
+        zipped = zipped or frame.compression == "Z"
+    _roots(set(by_root), raw_roots)
+    _mounted(by_root, raw_roots)
+    if zipped and shutil.which("gzip") is None:
         raise no_gzip("run")
     bytes_out, files = (sum(getattr(one.prediction, name) for one in to_run) for name in ("bytes_out", "inodes"))
     _disk(layout, bytes_out)
@@ -135,21 +140,18 @@ def _roots(names: set[str], raw_roots: Mapping[str, Path]) -> None:
             )
 
 
-def _mounted(frames: Sequence[RawFrame], raw_roots: Mapping[str, Path]) -> None:
+def _mounted(by_root: Mapping[str, Sequence[str]], raw_roots: Mapping[str, Path]) -> None:
     """A root that is gone or empty, or of which none of several needed files is there, is not mounted.
 
     One or two files that vanished from a root that stands are their own processes' failure: they stop no night.
     """
-    by_root: dict[str, list[RawFrame]] = {}
-    for frame in frames:
-        by_root.setdefault(frame.uri.partition("/")[0], []).append(frame)
     for name, needed in sorted(by_root.items()):
         sample = needed[:: max(1, len(needed) // _SAMPLE)]
-        several = len(sample) >= _SEVERAL and not any(_is_there(frame.uri, raw_roots) for frame in sample)
+        several = len(sample) >= _SEVERAL and not any(_is_there(uri, raw_roots) for uri in sample)
         if several or roots_gone(raw_roots, [name]):
             raise PreconditionError(
                 "AP-RUN-031",
-                f"raw root {name!r} holds none of the {len(needed)} raw files needed, for example {needed[0].uri}",
+                f"raw root {name!r} holds none of the {len(needed)} raw files needed, for example {needed[0]}",
                 subject="archive.toml",
                 remedy="mount it, or ingest the files where they are now; then give the same command",
             )

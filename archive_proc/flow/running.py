@@ -16,13 +16,15 @@ from archive_proc.execution.lock import Lease, acquire
 from archive_proc.execution.notifying import Notice, notify
 from archive_proc.execution.outcome import EarlierFailure, RunOptions, RunOutcome
 from archive_proc.flow.campaign import Campaign
+from archive_proc.flow.compactor import APART_FROM, Compactor
 from archive_proc.flow.publish import publish
 from archive_proc.model.events import ProcessChanged, ProcessFailed
 from archive_proc.model.ids import FileId, ObsId, PlanId, ProcessId, RunId
+from archive_proc.model.packed import packed_plan
 from archive_proc.model.processes import Cause, Plan, State
-from archive_proc.planning.text import plan_from_json, plan_to_json
+from archive_proc.planning.text import plan_from_json, plan_lines
 from archive_proc.settings import SiteProfile
-from archive_proc.storage.atomic import write_bytes
+from archive_proc.storage.atomic import write_pieces
 from archive_proc.storage.journal import iter_journals, read_journal
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.runs import read_run
@@ -49,7 +51,7 @@ def save_plan(layout: Layout, plan: Plan) -> Path:
     """Write `plans/<plan_id>.json`, once: its reasons and predictions are those that processes were made with."""
     path = layout.plan(plan.plan_id)
     if not path.is_file():
-        write_bytes(path, plan_to_json(plan))
+        write_pieces(path, plan_lines(plan))
     return path
 
 
@@ -58,7 +60,7 @@ def load_plan(layout: Layout, plan_id: PlanId) -> Plan:
     path = layout.plan(plan_id)
     if not path.is_file():
         raise NotFoundError("AP-PLN-031", "no such plan", subject=f"plan {plan_id[:12]}", remedy="archive-proc plan")
-    return plan_from_json(path.read_bytes(), f"plans/{path.name}")
+    return packed_plan(plan_from_json(path.read_bytes(), f"plans/{path.name}"))
 
 
 def run_selection(
@@ -72,7 +74,7 @@ def run_selection(
 ) -> tuple[Plan, tuple[RunOutcome, ...]]:
     """Plan and run; where a calibration refused itself, plan again with the next candidate, at most three rounds."""
     wanted, files = tuple(obs_ids), tuple(file_ids)
-    plan = campaign.plan(wanted, product_types, words, file_ids=files, retry=order.retry)
+    plan = packed_plan(campaign.plan(wanted, product_types, words, file_ids=files, retry=order.retry))
     outcomes: list[RunOutcome] = []
     while True:
         save_plan(campaign.layout, plan)
@@ -84,7 +86,7 @@ def run_selection(
         again = campaign.plan(wanted, product_types, words, file_ids=files)
         if again.plan_id == plan.plan_id:
             break
-        plan = again
+        plan = packed_plan(again)
     if len(outcomes) > 1:
         # What the rounds refused changes the associations: a fresh look at the same archive, for the catalog.
         publish(campaign.layout, replace(campaign).understanding)
@@ -182,6 +184,9 @@ def _execute(campaign: Campaign, plan: Plan, order: Order, lease: Lease, run_id:
     layout = campaign.layout
     planned = {one.process.process_id for one in plan.processes}
     earlier = {} if order.retry else standing_failures(layout)
+    # The catalog of a large run is made by another process: it takes memory for whole tables.
+    large = sum(one.to_run for one in plan.processes) >= APART_FROM
+    compactor = Compactor(layout) if large else None
     options = RunOptions(
         raw_roots={name: Path(root) for name, root in campaign.settings.raw_roots.items()},
         pixel_digests=_pixel_digests(campaign, plan),
@@ -190,11 +195,15 @@ def _execute(campaign: Campaign, plan: Plan, order: Order, lease: Lease, run_id:
         run_id=run_id,
         chunk_planes=order.chunk_planes,
         max_failures=order.max_failures,
-        publish=lambda: _publish(layout),
+        publish=compactor or (lambda: _publish(layout)),
         progress=order.progress,
         cookbook=campaign.cookbook_module or DEFAULT_COOKBOOK,
     )
-    return execute(plan, layout, campaign.frames, order.site, options, lease)
+    try:
+        return execute(plan, layout, campaign.frames, order.site, options, lease)
+    finally:
+        if compactor is not None:
+            compactor.close()
 
 
 def _publish(layout: Layout) -> None:

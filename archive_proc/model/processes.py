@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -122,8 +122,8 @@ class Process:
     excluded_planes: tuple[tuple[int, int], ...] = ()
     """(position among main inputs, plane) that overrides exclude; part of the key."""
     tables_digest: str
-    inputs: tuple[ProcessInput, ...]
-    """Main inputs first, then by role in alphabetical order."""
+    inputs: Sequence[ProcessInput]
+    """Main inputs first, then by role in alphabetical order: a tuple, or one packed (`packed.py`)."""
     corrections: tuple[tuple[str, str, str], ...] = ()
     """(content_id, keyword, new value) of header corrections on its frames; part of the key."""
     product_types: tuple[str, ...]
@@ -140,8 +140,7 @@ class Process:
     @property
     def sources(self) -> tuple[ProcessId, ...]:
         """Processes it depends on, sorted, each once."""
-        found = {entry.input_id.partition(".")[0] for entry in self.inputs if entry.kind == "product"}
-        return tuple(ProcessId(one) for one in sorted(found))
+        return sources_of(self.inputs)
 
     @property
     def main(self) -> tuple[ProcessInput, ...]:
@@ -152,6 +151,15 @@ class Process:
     def product_ids(self) -> tuple[ProductId, ...]:
         """What it makes."""
         return tuple(product_id(self.process_id, one) for one in self.product_types)
+
+
+def sources_of(inputs: Sequence[ProcessInput]) -> tuple[ProcessId, ...]:
+    """Processes that made some of these inputs, sorted, each once. Packed inputs have them at hand."""
+    known: tuple[ProcessId, ...] | None = getattr(inputs, "sources", None)
+    if known is not None:
+        return known
+    found = {entry.input_id.partition(".")[0] for entry in inputs if entry.kind == "product"}
+    return tuple(ProcessId(one) for one in sorted(found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class KnownProcess:
             recipe_version=process.recipe_version,
             parameters=process.parameters,
             tables_digest=process.tables_digest,
-            inputs=process.inputs,
+            inputs=tuple(process.inputs),
             excluded_planes=process.excluded_planes,
             corrections=process.corrections,
             override_ids=process.override_ids,

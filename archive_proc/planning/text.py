@@ -7,7 +7,7 @@ instead of being run under a name that means something else.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -103,6 +103,11 @@ _PREDICTION = ("cpu_s", "memory_gb", "bytes_in", "bytes_out", "inodes", "planes"
 
 def plan_to_json(plan: Plan) -> bytes:
     """The plan's text: a head line, then a line a process, then a line a product that is not planned."""
+    return b"".join(plan_lines(plan))
+
+
+def plan_lines(plan: Plan) -> Iterator[bytes]:
+    """The same piece by piece: of 100,000 processes it is half a gigabyte."""
     parts = Counter((one.process.night, one.process.subject.arm.value) for one in plan.processes)
     head = {
         "format": FORMAT,
@@ -114,8 +119,12 @@ def plan_to_json(plan: Plan) -> bytes:
         # For people and for those who cut a plan into parts; not read back.
         "partitions": [[night, arm, n] for (night, arm), n in sorted(parts.items())],
     }
-    processes = [
-        canonical_json(
+    yield b'{"head":'
+    yield canonical_json(head)
+    yield b',\n"processes":['
+    for number, one in enumerate(plan.processes):
+        yield b",\n" if number else b"\n"
+        yield canonical_json(
             {
                 "process": process_to_json(one.process),
                 "reason": one.reason,
@@ -123,31 +132,19 @@ def plan_to_json(plan: Plan) -> bytes:
                 "prediction": [getattr(one.prediction, name) for name in _PREDICTION],
             }
         )
-        for one in plan.processes
-    ]
-    missing = [
-        canonical_json(
+    yield b'],\n"not_planned":['
+    for number, missing in enumerate(plan.not_planned):
+        yield b",\n" if number else b"\n"
+        yield canonical_json(
             {
-                "subject": [one.subject.kind, one.subject.subject_id, one.subject.arm],
-                "product_type": one.product_type,
-                "code": one.code,
-                "message": one.message,
-                "remedy": one.remedy,
+                "subject": [missing.subject.kind, missing.subject.subject_id, missing.subject.arm],
+                "product_type": missing.product_type,
+                "code": missing.code,
+                "message": missing.message,
+                "remedy": missing.remedy,
             }
         )
-        for one in plan.not_planned
-    ]
-    return b"".join(
-        [
-            b'{"head":',
-            canonical_json(head),
-            b',\n"processes":[',
-            b",".join(b"\n" + one for one in processes),
-            b'],\n"not_planned":[',
-            b",".join(b"\n" + one for one in missing),
-            b"]}\n",
-        ]
-    )
+    yield b"]}\n"
 
 
 def plan_from_json(text: bytes, source: str = "plan") -> Plan:

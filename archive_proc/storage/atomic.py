@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -56,11 +57,16 @@ class GroupWriter:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a small file beside its place, flush it to disk, rename it into place; the directory is made if need be."""
+    write_pieces(path, (content,))
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """The same for a file that is made piece by piece."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open(beside, "wb") as written:
-            written.write(content)
+            written.writelines(pieces)
             written.flush()
             os.fsync(written.fileno())
         beside.replace(path)

@@ -25,7 +25,7 @@ from archive_proc.execution.clusters import DaskLocal
 from archive_proc.execution.executor import execute
 from archive_proc.execution.outcome import RunOptions
 from archive_proc.execution.played import DaskPlayed, PlainFutures
-from archive_proc.flow.publish import publish
+from archive_proc.flow.compactor import Compactor
 from archive_proc.flow.running import save_plan
 from archive_proc.model.events import TaskEnded
 from archive_proc.model.processes import State
@@ -63,7 +63,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     bundles: int = 0
     tasks: int = 0
     driver_s: float = 0.0
-    """CPU, without the catalog."""
+    """CPU, without the catalog's process."""
     scheduler_s: float = 0.0
     catalog_s: float = 0.0
     efficiency: float = 0.0
@@ -71,6 +71,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     worker_s: float = 0.0
     """CPU of a worker a process, first tasks apart: what stand-ins themselves need is nothing."""
     peak_bytes: int = 0
+    catalog_peak_bytes: int = 0
+    """Of the compactor, which is a process of its own."""
     growth_bytes: int = 0
     """Resident size at the end above that after a fifth of the run."""
 
@@ -146,21 +148,14 @@ def measure(order: Order) -> Measured:
     layout = Layout(root / "archive")
     (root / "raw").mkdir(parents=True)
     (root / "raw" / RAW_NAME).touch()
-    catalog_s = 0.0
-
-    def published() -> None:
-        nonlocal catalog_s
-        begun = time.thread_time()
-        publish(layout)
-        catalog_s += time.thread_time() - begun
-
+    compactor = Compactor(layout)
     watched = _Watched(inner)
     options = RunOptions(
         raw_roots={ROOT: root / "raw"},
         cookbook=cookbook.MODULE,
         progress=False,
         backend=watched,
-        publish=published if order.kind == "semester" else None,
+        publish=compactor if order.kind == "semester" else None,
     )
     if order.kind == "semester":
         save_plan(layout, plan)
@@ -168,8 +163,10 @@ def measure(order: Order) -> Measured:
     memory.start()
     every, mine = time.process_time(), time.thread_time()
     outcome = execute(plan, layout, frames, SiteProfile(name="bench", backend="local"), options)
+    compactor.close()
     mine = time.thread_time() - mine - watched.apart_main_s
     every = time.process_time() - every - watched.apart_s
+    peak, growth = peak_bytes(), memory.growth()  # before the journal is read for what follows
     tasks = [one for one in read_journal(layout.journal(outcome.run_id)).events if isinstance(one, TaskEnded)]
     efficiency, worker_s = _warm(tasks, order)
     return Measured(
@@ -177,13 +174,14 @@ def measure(order: Order) -> Measured:
         done=outcome.counts.get(State.DONE, 0),
         bundles=watched.bundles,
         tasks=watched.tasks,
-        driver_s=mine - catalog_s,
+        driver_s=mine,
         scheduler_s=every - mine,
-        catalog_s=catalog_s,
+        catalog_s=compactor.last.cpu_s,
+        catalog_peak_bytes=compactor.last.peak_bytes,
         efficiency=efficiency,
         worker_s=worker_s,
-        peak_bytes=peak_bytes(),
-        growth_bytes=memory.growth(),
+        peak_bytes=peak,
+        growth_bytes=growth,
     )
 
 

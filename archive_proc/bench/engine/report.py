@@ -61,6 +61,7 @@ def _cost(processes: int, work: Path) -> list[Figure]:
             MEMORY_AIM_MB,
             plain.peak_bytes / 1e6,
         ),
+        figure("peak memory of the catalog's own process", found.catalog_peak_bytes / 1e6, "MB"),
         figure("memory at the end above a fifth of the run", found.growth_bytes / 1e6, "MB", GROWTH_AIM_MB),
         figure("not done", float(n - found.done), "1", 0.0),
     ]

@@ -12,6 +12,7 @@ import numpy as np
 from archive_proc.bench.engine.cookbook import COOKBOOK, PRODUCT, VERSION
 from archive_proc.model.frames import Arm, RawFrame
 from archive_proc.model.ids import FileId, ProcessId, product_id, sha256_hex
+from archive_proc.model.packed import PackedFrames, packed
 from archive_proc.model.processes import (
     Plan,
     PlannedProcess,
@@ -50,7 +51,9 @@ class _Maker:
     height: int
     width: int
     rows: list[PlannedProcess] = field(default_factory=list)
-    frames: dict[FileId, RawFrame] = field(default_factory=dict)
+    """Packed as they are made, so that what a bench measures of memory is the run's."""
+    frames: PackedFrames = field(default_factory=PackedFrames)
+    known: dict[ProcessId, ProcessId] = field(default_factory=dict)
 
     def raw(self, night: dt.date, arm: Arm, planes: int, files: int) -> tuple[RawFrame, ...]:
         """Files of one exposure group or sequence."""
@@ -77,7 +80,7 @@ class _Maker:
                 bitpix=-32,
                 dit_s=16.0,
             )
-            self.frames[file_id] = frame
+            self.frames.append(frame)
             found.append(frame)
         return tuple(found)
 
@@ -115,7 +118,7 @@ class _Maker:
         cost = _COSTS[recipe]
         cpu_s = seconds if seconds is not None else cost.cpu_s + cost.cpu_s_per_plane * planes
         predicted = Prediction(cpu_s, cost.memory_gb, sum(one.declared_bytes for one in frames), 1000, 8, planes)
-        self.rows.append(PlannedProcess(process, Reason.NEW, "new", predicted))
+        self.rows.append(packed(PlannedProcess(process, Reason.NEW, "new", predicted), self.known))
         return made_id
 
     def plan(self) -> Plan:

@@ -2,9 +2,9 @@
 
     python -m archive_proc.flow.compactor ROOT PID
 
-publishes once for each line on stdin (PID: the driver) and answers with a line on stdout. What it reads and writes is whole tables:
-several kilobytes a process while it works. It ends with its stdin, and with its driver: a killed driver's compactor
-must not write beside the next driver's.
+publishes once for each line on stdin and answers with a line on stdout. What it reads and writes is whole tables:
+several kilobytes a process while it works. It ends with its stdin, and with its driver, PID: a killed driver's
+compactor must not write beside the next driver's.
 """
 
 from __future__ import annotations

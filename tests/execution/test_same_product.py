@@ -9,9 +9,13 @@ import pytest
 from toy_night import Night, night, site
 
 from archive_proc.execution.executor import execute
+from archive_proc.flow.compactor import Compactor
+from archive_proc.model import packed
 from archive_proc.model.processes import State
 from archive_proc.storage.records import read_record
 from archive_proc.storage.seal import verify_products
+from archive_proc.storage.snapshots import open_current, read_table
+from archive_proc.storage.tables import TABLES
 from archive_proc.storage.values import array_digest
 
 
@@ -52,6 +56,23 @@ def test_back_end_workers_and_chunks_change_no_bit(
     assert verify_products(tonight.layout, deep=True) == ()
     assert list(tonight.layout.pending.iterdir()) == []
     assert not tonight.layout.driver_lock.exists()
+
+
+def test_a_packed_plan_with_its_compactor_gives_the_same(
+    tmp_path: Path, reference: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "PACKED_FROM", 1)
+    tonight = night(tmp_path)
+    plan = packed.packed_plan(tonight.plan)
+    assert plan.processes[0].process.inputs is not tonight.plan.processes[0].process.inputs
+    frames = packed.PackedFrames(tonight.frames[one] for one in sorted(tonight.frames))
+    compactor = Compactor(tonight.layout)
+    outcome = execute(plan, tonight.layout, frames, site(), tonight.options(publish=compactor))
+    compactor.close()
+    assert outcome.counts == {State.DONE: 3}
+    assert not outcome.catalog_behind
+    assert products(tonight) == reference
+    assert read_table(open_current(tonight.layout), TABLES["processes"]).num_rows == 3
 
 
 def test_the_arrays_are_what_the_recipe_computes(tmp_path: Path) -> None:

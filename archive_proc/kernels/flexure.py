@@ -35,6 +35,8 @@ class Sighting:
     """Of the fit alone."""
     source: str
     """Sightings of one source share their star and speckles."""
+    uneven: float = 1.0
+    """How differently lenslets are lit, 0 to 1: even light has no speckles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +46,20 @@ class Doubt:
     moved_px: float
     """Standard deviation of the place, since the calibrations."""
     shared_px: float
-    """Error of a place that no fit shows. Half of its variance is the air table's, the same for all; the other half
-    comes of the star and its speckles, the same for all sightings of a source."""
+    """Error of a place that no fit shows. Half of its variance is the air table's, the same for all; a quarter is the
+    star's spectrum, and speckles add `uneven` squared times it (0.4 is usual), the same for all of a source."""
 
 
 def place_at(time_d: float, sightings: Sequence[Sighting], doubt: Doubt) -> tuple[float, float]:
     """(place, error), px, at a time. Sightings that contradict each other count for less, all of them alike."""
     if not sightings:
         return 0.0, doubt.moved_px
-    times, places, errors = (
-        np.array([getattr(one, name) for one in sightings]) for name in ("time_d", "place_px", "error_px")
+    times, places, errors, uneven = (
+        np.array([getattr(one, name) for one in sightings]) for name in ("time_d", "place_px", "error_px", "uneven")
     )
     alike = np.array([[one.source == other.source for other in sightings] for one in sightings])
     moved = _together(times[:, None] - times[None, :], doubt)
-    seen = np.diag(errors**2) + 0.5 * doubt.shared_px**2 * (1.0 + alike)
+    seen = np.diag(errors**2) + doubt.shared_px**2 * (0.5 + alike * (0.25 + uneven * uneven[:, None]))
     # Held against each other and not against zero: a large move that all agree on is none the less true.
     chi2 = float(places @ np.linalg.solve(moved + seen + _ANYWHERE**2, places))
     strained = max(1.0, chi2 / max(len(places) - 1, 1))

@@ -53,6 +53,8 @@ class Shift:
     """(m, 2 half + 1) what `light` shows of true channels, about the diagonal; NaN without patches."""
     common: tuple[Summed, ...]
     """(p) equations of the spectrum that the same lenslets share."""
+    uneven: Float64
+    """(p,) 0: all those lenslets are as bright, 1: some are dark. Speckles move spectra inside their lenslets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ def measure_shift(
     tiles = choose_tiles(common, floor, good, places)
     if not tiles.origins:
         unknown: Float64 = np.full(planes, np.nan)
-        return Shift(unknown, unknown, 0, np.zeros((planes, 0)), np.zeros((0, 1)), ())
+        return Shift(unknown, unknown, 0, np.zeros((planes, 0)), np.zeros((0, 1)), (), unknown)
     pixels = np.asarray(tiles.cut(light), np.float32)
     base, sensitivity = tiles.cut(floor, 1.0), tiles.cut(response, 1.0)
     model = np.asarray(_smooth(tiles.cut(common), tiles.cut(good.astype(np.uint8))), np.float32)
@@ -185,7 +187,7 @@ def measure_shift(
     whole = whole_lenslets(equations)
     assert flux is not None
     seen = flux[:, whole].astype(np.float64)
-    spectrum, common = np.zeros((planes, seen.shape[2])), []
+    spectrum, common, uneven = np.zeros((planes, seen.shape[2])), [], np.ones(planes)
     for plane, one in enumerate(seen):
         lit, shapes, total = _shapes(one)
         common.append(summed(equations, whole[lit], shapes, total))
@@ -193,8 +195,10 @@ def measure_shift(
         # own colour; a median is no better.
         if lit.size:
             spectrum[plane] = shapes.mean(axis=0) * total.sum()
+            faint, bright = np.percentile(one.sum(axis=1), (10.0, 90.0))
+            uneven[plane] = 1.0 - np.clip(faint / bright, 0.0, 1.0)
     resolution = region_resolution(equations, [whole])[0].astype(np.float64)
-    return Shift(found, error, len(tiles.origins), spectrum, resolution, tuple(common))
+    return Shift(found, error, len(tiles.origins), spectrum, resolution, tuple(common), uneven)
 
 
 def _shapes(spectra: Float64) -> tuple[NDArray[np.intp], Float64, Float64]:

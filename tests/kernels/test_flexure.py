@@ -11,7 +11,7 @@ from archive_proc.kernels.flexure import DRIFT_D, DRIFT_PX, Doubt, Sighting, pla
 
 HOUR = 1.0 / 24.0
 DOUBT = Doubt(moved_px=0.13, shared_px=0.04)
-STAR = Sighting(time_d=100.0, place_px=0.1, error_px=0.01, source="star")
+STAR = Sighting(time_d=100.0, place_px=0.1, error_px=0.01, source="star", uneven=0.5)
 
 
 def test_where_nobody_sees_anything_the_calibrations_place_is_kept_with_all_its_doubt() -> None:
@@ -33,6 +33,13 @@ def test_many_sightings_of_one_star_are_no_surer_than_its_speckles() -> None:
     _, stars = place_at(100.0, [replace(STAR, source=str(star)) for star in range(20)], DOUBT)
     assert often > 0.95 * once
     assert stars < 0.78 * once
+
+
+def test_even_light_is_surer_of_its_place_than_speckles() -> None:
+    even = replace(STAR, place_px=0.05, source="sky", uneven=0.0)
+    assert place_at(100.0, [even], DOUBT)[1] < 0.92 * place_at(100.0, [STAR], DOUBT)[1]
+    both = place_at(100.0, [STAR, even], DOUBT)[0]
+    assert both - place_at(100.0, [even], DOUBT)[0] < 0.8 * (place_at(100.0, [STAR], DOUBT)[0] - both)
 
 
 def test_sightings_that_contradict_each_other_say_so_in_the_error() -> None:
@@ -68,7 +75,13 @@ def test_errors_are_what_drawn_nights_show() -> None:
         own = dict(zip("abc", half * rng.standard_normal(3), strict=True))
         table = half * rng.standard_normal()
         seen = [
-            Sighting(times[n], true[n] + own[sources[n]] + table + errors[n] * rng.standard_normal(), errors[n], one)
+            Sighting(
+                times[n],
+                true[n] + own[sources[n]] + table + errors[n] * rng.standard_normal(),
+                errors[n],
+                one,
+                0.5,
+            )
             for n, one in enumerate(sources[:4])
         ]
         place, error = place_at(times[4], seen, DOUBT)

@@ -161,9 +161,10 @@ class Instrument:
 
 
 def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
-    """Shift and summed light of each file's planes in one shard: `file`, `shift`, `error`, `planes`, `light` (m), one
-    row a file; `resolution` (m, 2 half + 1) of the light of all; `normal` (m, BAND), `pull` (m) and `noise` (m,
-    BAND) of the spectrum that lenslets share (`kernels.common_light`), one row a file.
+    """Shift and summed light of each file's planes in one shard: `file`, `shift`, `error`, `planes`, `light` (m),
+    `uneven` (how differently lenslets are lit), one row a file; `resolution` (m, 2 half + 1) of the light of all;
+    `normal` (m, BAND), `pull` (m) and `noise` (m, BAND) of the spectrum that lenslets share (`kernels.common_light`),
+    one row a file.
 
     And which planes hold an image, one row a plane: files without any have no shift.
     """
@@ -173,7 +174,7 @@ def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutp
     read = read_planes(block)
     shift, error = np.full(present.size, np.nan), np.full(present.size, np.nan)
     counts = np.array([int((files == one).sum()) for one in present])
-    light, resolution = np.zeros((present.size, 0)), np.zeros((0, 1))
+    light, resolution, uneven = np.zeros((present.size, 0)), np.zeros((0, 1)), np.ones(present.size)
     common = {name: np.zeros((present.size, 0)) for name in ("normal", "pull", "noise")}
     if parameters.measure_shift:
         instrument = Instrument.of(block, inputs)
@@ -189,11 +190,12 @@ def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutp
                 if not light.size:
                     light = np.zeros((present.size, found.light.shape[1]))
                     common = {name: np.zeros((present.size, *getattr(found.common[0], name).shape)) for name in common}
-                light[where], resolution = found.light, found.resolution
+                light[where], resolution, uneven[where] = found.light, found.resolution, found.uneven
                 for name, values in common.items():
                     values[where] = [getattr(one, name) for one in found.common]
     summary = {"file": present, "shift": shift, "error": error, "planes": counts}
-    return BlockOutput({**summary, "read": read, "light": light, "resolution": resolution, **common})
+    summary |= {"read": read, "light": light, "resolution": resolution, "uneven": uneven}
+    return BlockOutput({**summary, **common})
 
 
 def _alike(inputs: RecipeInputs, files: NDArray[np.int32]) -> list[NDArray[np.int32]]:

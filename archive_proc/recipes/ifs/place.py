@@ -34,12 +34,12 @@ PRODUCT = "ifs_place"
 
 
 def gather_places(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
-    """`shift_y`, `shift_y_error` px and `strength`, one a file, NaN where its light shows no air."""
+    """`shift_y`, `shift_y_error` px, `uneven` and `strength`, one a file, NaN where its light shows no air."""
     found = seen_in(summaries, inputs)
-    rows = np.full((len(inputs.frames), 3), np.nan)
+    rows = np.full((len(inputs.frames), 4), np.nan)
     for file, one in found.items():
-        rows[file] = one.y, one.y_error, one.strength
-    return dict(zip(("shift_y", "shift_y_error", "strength"), rows.T, strict=True))
+        rows[file] = one.y, one.y_error, one.uneven, one.strength
+    return dict(zip(("shift_y", "shift_y_error", "uneven", "strength"), rows.T, strict=True))
 
 
 def close_place(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
@@ -50,6 +50,7 @@ def close_place(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "solution": strings(products_of(inputs, file, (WAVE.role,))[0] for file in range(len(inputs.frames))),
         "shift_y": shared["shift_y"],
         "shift_y_error": shared["shift_y_error"],
+        "uneven": shared["uneven"],
         "air_strength": shared["strength"],
     }
     seen = np.isfinite(arrays["shift_y"])

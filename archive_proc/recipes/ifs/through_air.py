@@ -11,7 +11,7 @@ of lenslets share (`kernels.common_light`). Lamps and lasers keep a flat prior.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +47,16 @@ class Seen:
     """Shift along the dispersion, px."""
     y_error: float
     """From the fit alone."""
+    uneven: float = 1.0
+    """How differently the lenslets were lit: 0 to 1."""
 
 
 def settle_air(summaries: Sequence[Arrays], inputs: RecipeInputs) -> Arrays:
     """`settled` of all files on the sky; `summaries` as `extraction.shift_block` leaves them."""
     found = seen_in(summaries, inputs) if inputs.parameters.air else {}
     sightings = [
-        Sighting(middle_of(inputs.frames[file]), one.y, one.y_error, "own") for file, one in sorted(found.items())
+        Sighting(middle_of(inputs.frames[file]), one.y, one.y_error, "own", one.uneven)
+        for file, one in sorted(found.items())
     ]
     # Who says that spectra stand where the wavelength solution puts them is not told otherwise.
     if inputs.parameters.measure_shift:
@@ -75,7 +78,7 @@ def seen_in(summaries: Sequence[Arrays], inputs: RecipeInputs) -> dict[int, Seen
                 continue
             seen = _look(light, one["resolution"], spectrograph(inputs, file), inputs.frames[file])
             if seen is not None and (file not in found or seen.y_error < found[file].y_error):
-                found[file] = seen
+                found[file] = replace(seen, uneven=float(one["uneven"][row]))
     return found
 
 
@@ -84,7 +87,13 @@ def sightings_of_others(inputs: RecipeInputs) -> list[Sighting]:
     own = {frame.file_id for frame in inputs.frames}
     solutions = set(products_of(inputs, 0, (WAVE.role,)))
     return [
-        Sighting(float(arrays["time"][row]), float(arrays["shift_y"][row]), float(arrays["shift_y_error"][row]), of)
+        Sighting(
+            time_d=float(arrays["time"][row]),
+            place_px=float(arrays["shift_y"][row]),
+            error_px=float(arrays["shift_y_error"][row]),
+            source=of,
+            uneven=float(arrays["uneven"][row]),
+        )
         for of, arrays in ((one.product_id, one.arrays) for one in inputs.calibrations.get(PLACE.role, ()))
         for row, name in enumerate(arrays["file_id"])
         if str(name) not in own and str(arrays["solution"][row]) in solutions and np.isfinite(arrays["shift_y"][row])

@@ -42,6 +42,8 @@ def test_a_star_sees_how_far_its_spectra_moved_and_a_brown_dwarf_says_nothing(if
     assert place.arrays["shift_y_error"][0] < 0.05
     assert place.arrays["air_strength"][0] == pytest.approx(2.0, abs=0.3)
     assert np.isnan(dwarf)
+    # Lenslets are lit from 0.6 to 1.4 of the mean, evenly spread: 1 - 0.68 / 1.32.
+    assert place.arrays["uneven"][0] == pytest.approx(0.48, abs=0.08)
     assert [str(one) for one in place.arrays["solution"]] == ["ifs_wavelength_solution-small"] * 2
 
 

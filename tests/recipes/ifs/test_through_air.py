@@ -38,13 +38,14 @@ def test_others_are_heard_that_were_held_against_the_same_wavelength_solution() 
         "solution": np.array(["mine", "mine", "another", "mine"]),
         "shift_y": np.array([0.1, 0.2, 0.3, np.nan]),
         "shift_y_error": np.array([0.01, 0.02, 0.03, np.nan]),
+        "uneven": np.array([0.5, 0.6, 0.7, np.nan]),
     }
     given = {
         "wave": (Calibration("mine", "ifs_wavelength_solution", {}, {}),),
         "place": (Calibration("star", "ifs_place", place, {}),),
     }
     inputs = raw_inputs(IFS_EXTRACT, frames, calibrations=given)
-    assert sightings_of_others(inputs) == [Sighting(57888.21, 0.2, 0.02, "star")]
+    assert sightings_of_others(inputs) == [Sighting(57888.21, 0.2, 0.02, "star", 0.6)]
 
 
 def test_the_prior_follows_the_air_and_a_spectrum_that_is_given_goes_before_it() -> None:

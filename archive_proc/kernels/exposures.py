@@ -35,6 +35,8 @@ class RobustSettings:
     """False: every pixel counts but those of the mask (laser frames)."""
     model_error: float = 0.03
     """Of the brightest pixel within one: what templates are not trusted to better."""
+    even_error: float = 0.0
+    """Of the brightest fiftieth of the pixels: error of the model that weights allow for, the same in all pixels."""
     limits: tuple[float, float, float] = (5.0, 10.0, 2.5)
     """Sigma of an outlier; of one that takes neighbours with it; of those neighbours."""
     robust_rounds: int = 3

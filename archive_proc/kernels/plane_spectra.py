@@ -116,6 +116,9 @@ class _Shard:
         inverse = np.maximum(self.smooth, np.float32(0.0))
         inverse /= self.response
         inverse += self.floor
+        if self.settings.even_error:
+            bright = float(np.percentile(self.clean[::3, ::3][self.good[::3, ::3] > 0], 98.0))
+            inverse += np.float32((self.settings.even_error * max(bright, 0.0)) ** 2)
         np.divide(np.float32(1.0), inverse, out=inverse)
         weight = np.where(self.good > 0, inverse, np.float32(0.0))
         self.equations = joint_equations(weight, templates, mu=self.settings.mu, prior=prior)

@@ -78,7 +78,7 @@ def test_a_mode_without_a_row_is_named(tables: Tables) -> None:
         ("YJ = [-0.09, 13.43]", "YJ = [-0.09, 33.43]", "wavelength grows with y"),
         ("YJ = [0.0, 0.0]", "YJ = [0.0, 1.0]", "the first laser of YJ has offset 0, 0"),
         ("YJH = [-0.02, 8.29]", "YJK = [-0.02, 8.29]", "there is no mode YJK"),
-        ("first_edge_um = 0.935", "first_edge_um = 1.4", "edges must rise"),
+        ("first_edge_um = 0.92371795", "first_edge_um = 1.4", "edges must rise"),
         ("edges_um = [0.944, 1.347]", "edges_um = [1.347, 0.944]", "edges must rise"),
         ('mode = "YJH"\ncount', 'mode = "YJ"\ncount', "YJ is there twice"),
         ("valid_from = 2016-07-12", "valid_from = 2016-07-13", "validity must begin"),

@@ -36,7 +36,7 @@ from archive_proc.recipes.ifs.planes import (
     smooth_floor,
 )
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph, products_of, spectrograph
-from archive_proc.recipes.ifs.through_air import SHIFT_STEP_PX, air_shape, settle_air
+from archive_proc.recipes.ifs.through_air import SHIFT_STEP_PX, air_shape, on_sky, settle_air
 from archive_proc.recipes.ifs.unread import expect_one, read_planes, unread, unread_in_all
 from archive_proc.recipes.recipe import Arrays, Block, BlockOutput, RecipeInputs
 
@@ -47,6 +47,11 @@ Mask = NDArray[np.bool_]
 _FITTED = ("chi2", "clipped", "background", "residual", "ridge", "last_step")
 REGIONS = 5
 """Regions along a side of the field for which the resolution is kept."""
+LAMP_ERROR = 0.005
+"""Of a lamp's or laser's bright pixels: what templates are wrong by where photons hardly count (a flat's residual is
+0.8 % of its ridge). With photons alone as weights, the faint wings of the PSFlets, where they are least known, would
+weigh most: spectra of the sky, with more noise in their gaps, would be measured with another scale than the flat, and
+laser lines would wander with their place within a pixel."""
 _ROLES = (WAVE.role, PSFLETS.role, FLAT.role, BAD_PIXELS.role, DARK.role, BACKGROUND.role)
 
 
@@ -68,10 +73,9 @@ class ExtractionParameters:
     common: bool = True
     """Whether the spectrum that lenslets share is the prior's shape, where no air is seen and it is bright enough."""
 
-    @property
-    def robust(self) -> RobustSettings:
-        """For the kernels."""
-        return RobustSettings(mu=self.mu, outliers=self.find_outliers)
+    def robust(self, lamp: bool) -> RobustSettings:
+        """For the kernels; `lamp`: of light from inside the instrument."""
+        return RobustSettings(mu=self.mu, outliers=self.find_outliers, even_error=LAMP_ERROR if lamp else 0.0)
 
     def prior(self, shared: Arrays, edges_um: Float64) -> Float64 | None:
         """(m,) shape of the prior, None: flat; `shared` as `settle_shifts` leaves it."""
@@ -364,7 +368,8 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
         templates = instrument.templates(group.file, group.shift_x, group.shift_y)
         prior = parameters.prior(shared, where.edges_um)
         beside = where.lenslets.steps(ADJACENT)
-        found = plane_spectra(given, templates, parameters.robust, prior, complete, beside)
+        robust = parameters.robust(lamp=not on_sky(inputs.frames[group.file]))
+        found = plane_spectra(given, templates, robust, prior, complete, beside)
         if group.rows.size == p:
             flux, variance, flags = found.flux, found.variance, found.flags
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import small_spectrograph
@@ -211,6 +213,30 @@ def test_a_saturated_pixel_has_no_say_in_its_plane(scene):
     assert found.flags[1, lens, 12] & int(Flag.SATURATED)
     assert not found.flags[0, lens, 12] & int(Flag.SATURATED)
     assert abs(found.flux[1, lens, 12] - truth[1, lens, 12]) < 5 * np.sqrt(found.variance[1, lens, 12])
+
+
+def test_a_lamp_is_measured_with_the_scale_of_fainter_light_and_claims_no_more_noise(scene):
+    templates, _, good, truth, whole = scene
+    lenslets = small_spectrograph.few_lenslets(7.0)
+    wide = small_spectrograph.round_psflets(lenslets, sigma=0.97)
+    true = build_templates(wide, (lenslets.x, lenslets.y), places(lenslets, (92.0, 82.0)), STEPS, np.ones(STEPS.shape))
+    sky = image_of(true, truth[:1], good.shape)
+    rng = np.random.default_rng(8)
+
+    def fitted(light: np.ndarray, floor: float, even_error: float):
+        given = replace(exposures(light, good), floor=np.full(good.shape, floor, np.float32))
+        found = plane_spectra(given, templates, RobustSettings(outliers=False, even_error=even_error))
+        return found.flux[0][whole][:, 3:-3], found.variance[0][whole][:, 3:-3]
+
+    faint, _ = fitted(sky, 4.0 * FLOOR, 0.0)
+    photons, evenly = (
+        float(np.median(fitted(20.0 * sky, 25.0, error)[0].sum(axis=1) / faint.sum(axis=1)) / 20.0 - 1.0)
+        for error in (0.0, 0.005)
+    )
+    assert abs(evenly) < 0.4 * abs(photons)
+    noisy = (20.0 * sky + rng.normal(0.0, np.sqrt(25.0 + 20.0 * sky)) for _ in range(2))
+    (one, variance), (two, _) = (fitted(light, 25.0, 0.005) for light in noisy)
+    assert 0.9 < np.sqrt(np.mean((two - one) ** 2 / (2.0 * variance))) < 1.1
 
 
 def test_no_plane_is_refused(scene):

@@ -46,6 +46,7 @@ LONGEST = (
     "tests/execution/test_hangs.py",
     "tests/bench/test_engine.py",
     "tests/simulate/test_semester_pixels.py",
+    "tests/simulate/ifs/test_ifs_night.py",
 )
 """Groups by the time they take, those over some ten seconds: they begin first, so that no worker is left alone with
 one at the end."""
@@ -89,6 +90,22 @@ def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
             return group(nodeid)
 
     return ByGroup(config, log)
+
+
+_WORKERS: defaultdict[str, set[str]] = defaultdict(set)
+"""Group -> workers that ran tests of it, as the process that hands them out hears."""
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _WORKERS[group(report.nodeid)].add(getattr(report, "worker_id", ""))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A group that several workers ran fails the session: its tests pass, but everything is made several times."""
+    torn = sorted(name for name, workers in _WORKERS.items() if len(workers) > 1)
+    if torn and session.config.getoption("dist", "no") == "loadgroup":
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print(f"\nseveral workers ran tests of one group: {', '.join(torn)}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -24,9 +24,9 @@ Int32 = NDArray[np.int32]
 UInt8 = NDArray[np.uint8]
 Places = NDArray[np.intp]
 
-TOGETHER = 4
-"""Planes that are fitted together: an eighth of the time less a plane than of two; more save little, and each needs a
-residual of its own."""
+FEW, TOGETHER = 4, 2
+"""Planes that are fitted together: all of a few, else two. Four take an eighth less time a plane than two do, but each
+needs a residual of its own, and many planes fill the memory themselves."""
 
 
 def plane_spectra(
@@ -55,8 +55,8 @@ def plane_spectra(
     shard.set_up(templates, prior)
     if shard.planes > 1:
         shard.fit_common()
-    for first in range(0, shard.planes, TOGETHER):
-        shard.fit(slice(first, min(first + TOGETHER, shard.planes)))
+    for first in range(0, shard.planes, shard.together):
+        shard.fit(slice(first, min(first + shard.together, shard.planes)))
     return shard.result()
 
 
@@ -68,13 +68,14 @@ class _Shard:
         self.light, self.floor, self.response = exposures.light, exposures.floor, exposures.response
         self.background = exposures.background
         self.planes = len(self.light)
+        self.together = self.planes if self.planes <= FEW else TOGETHER
         self.good = exposures.good.view(np.uint8)
         self.kept = self.good
         self.fixed: tuple[Places, ...] = exposures.saturated or (np.empty(0, np.intp),) * self.planes
         self.hits: list[Places] = list(self.fixed)
         self.n_good = max(int(self.good.sum()), 1)
         self.level = float(np.median(self.floor[::3, ::3]))
-        self.room = np.empty((min(self.planes, TOGETHER), *self.light.shape[1:]), np.float32)
+        self.room = np.empty((self.together, *self.light.shape[1:]), np.float32)
         self.unexplained = np.zeros(self.light.shape[1:], np.float32)
         self.count = np.zeros(self.light.shape[1:], np.uint8)
         self.missing = np.zeros(self.light.shape[1:], np.uint8)

@@ -36,7 +36,9 @@ def symmetric_centre(images: Float32, guess: tuple[float, float]) -> tuple[float
     size = max(images.shape[1:])
     y, x = np.mgrid[: images.shape[1], : images.shape[2]]
     near = np.hypot(x - guess[0], y - guess[1]) < REACH
-    score = np.zeros((2 * size, 2 * size))
+    # Room for twice the size, or somewhat more: sizes with large prime factors take several times as long.
+    room = scipy.fft.next_fast_len(2 * size, real=True)
+    squares = np.zeros((room, room // 2 + 1), np.complex128)
     for image in images:
         known = np.isfinite(image)
         weight, value = known.astype(np.float64), np.where(known, image, 0.0)
@@ -46,9 +48,9 @@ def symmetric_centre(images: Float32, guess: tuple[float, float]) -> tuple[float
         ]
         level = np.abs(smooth[1])
         contrast = np.clip((smooth[0] - smooth[1]) / np.where(level > 0, level, np.inf), -1.0, 1.0)
-        spectrum = np.fft.rfft2(np.where(known & near, contrast, 0.0), score.shape)
-        # Correlation with the image turned by 180 degrees: its peak stands at twice the centre.
-        score += np.fft.irfft2(spectrum * spectrum, score.shape)
+        squares += scipy.fft.rfft2(np.where(known & near, contrast, 0.0), (room, room)) ** 2
+    # Correlation of the images with themselves turned by 180 degrees: its peak stands at twice the centre.
+    score = np.asarray(scipy.fft.irfft2(squares, (room, room)))
     middle = [round(2.0 * one) for one in guess]
     rows = slice(max(middle[1] - 2 * SEARCH, 1), middle[1] + 2 * SEARCH + 1)
     columns = slice(max(middle[0] - 2 * SEARCH, 1), middle[0] + 2 * SEARCH + 1)

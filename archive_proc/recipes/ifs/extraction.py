@@ -361,7 +361,7 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
     resolution = np.full((REGIONS**2, m, 2 * REACH + 1), np.nan, np.float32)
     most = 0
     raw = block.pixels["raw"]
-    unexplained = np.full(raw.shape[1:], np.nan, np.float32)
+    unexplained: Float32 | None = None
     for number, group in enumerate(groups_of(block, inputs, shared)):
         given = instrument.exposures(raw, group.rows, group.file)
         where = instrument.spectrograph(group.file)
@@ -386,6 +386,9 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
             correlation[:] = correlations(found.covariance[complete])
             resolution[:] = region_resolution(found.equations, field_regions(where, complete))
         del templates, found
+    if unexplained is None:
+        # Made now: beside the fit it would only take room.
+        unexplained = np.full(raw.shape[1:], np.nan, np.float32)
     return BlockSpectra(
         flux, variance, flags, correlation=correlation, resolution=resolution, unexplained=unexplained, **columns
     )

@@ -174,7 +174,7 @@ def _angle_remarks(inputs: RecipeInputs, planes: PlaneList, rows: Arrays, frames
 
 IFS_TRACKS = Recipe(
     name="ifs_tracks",
-    version="1.4.0",
+    version="1.4.1",
     arm=Arm.IFS,
     subject_kind="observation",
     main=ProductMain("ifs_spectra"),

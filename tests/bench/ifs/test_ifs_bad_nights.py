@@ -1,14 +1,12 @@
 """Bad nights are what their names say; labels that slip and cubes that are wrong do not pass for right."""
 
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from small_ifs_set import BANDWIDTH_NM, WAVELENGTH_NM, lamp_of, right_spectra, small_known
 
-import archive_proc
 from archive_proc.bench.ifs.judging import Events, Verdict, all_runs, as_expected, lineage, placed, wrong_share
 from archive_proc.bench.ifs.raw_set import read_raw_set
 from archive_proc.bench.ifs.troubles import TROUBLES, chosen_troubles, plain_night
@@ -98,11 +96,6 @@ def test_every_trouble_has_a_name_of_its_own_and_does_something():
         changes = one.by is not None and (one.changed is not None or one.of_star)
         through = one.changed is not None and one.through_other
         assert one.night is not None or one.without is not None or changes or through
-
-
-def test_what_a_bad_night_must_say_can_be_looked_up():
-    pages = {page.stem for page in (Path(archive_proc.__file__).parent / "error_pages").glob("*.md")}
-    assert {code for one in TROUBLES for code in one.says} <= pages
 
 
 def arrays_of(known, step=(0, 0)):

@@ -34,7 +34,10 @@ DOUBT_PX = 0.05
 """Of the place along the dispersion, where nothing measures it, right after the calibrations; drift comes on top."""
 TYPICAL_AIRMASS = 1.2
 SHIFT_STEP_PX = 0.02
-"""Templates stand at whole multiples of this: at most half of it from the measured shift, which costs nothing (6.5)."""
+"""Templates stand at whole multiples of this across the dispersion: at most half of it from the measured shift, which
+costs nothing (6.5)."""
+ALONG_STEP_PX = 0.005
+"""The same along it, where a process has one place and one set of templates: a brown dwarf's light shows 0.01 px."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def settled(found: Sequence[Seen], airmass: float, place: tuple[float, float]) -
         "shift_y": np.array([place[0]]),
         "shift_y_error": np.array([place[1]]),
         "common": np.empty(0),
-        "shift_y_used": np.array([np.round(place[0] / SHIFT_STEP_PX) * SHIFT_STEP_PX]),
+        "shift_y_used": np.array([np.round(place[0] / ALONG_STEP_PX) * ALONG_STEP_PX]),
     }
 
 

@@ -46,6 +46,7 @@ def test_real_workers_seal_stand_ins_beside_plain_futures(tmp_path: Path) -> Non
     assert found.done == found.processes == 7
     assert 0 < found.efficiency < 1
     assert found.worker_s > 0
+    assert -0.1 < found.between < 1
 
 
 def test_the_array_beside_it_has_a_chunk_for_each_element_and_as_many_at_a_time_as_workers(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -70,6 +71,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """The processes' own time over the workers', from the end of each worker's first task on: start-up is apart."""
     worker_s: float = 0.0
     """CPU of a worker a process, first tasks apart: what stand-ins themselves need is nothing."""
+    between: float = 0.0
+    """Share of the workers' time between two tasks: what they wait for the driver."""
     peak_bytes: int = 0
     catalog_peak_bytes: int = 0
     """Of the compactor, which is a process of its own."""
@@ -168,7 +171,7 @@ def measure(order: Order) -> Measured:
     every = time.process_time() - every - watched.apart_s
     peak, growth = peak_bytes(), memory.growth()  # before the journal is read for what follows
     tasks = [one for one in read_journal(layout.journal(outcome.run_id)).events if isinstance(one, TaskEnded)]
-    efficiency, worker_s = _warm(tasks, order)
+    warm = _warm(tasks, order)
     return Measured(
         processes=len(plan.processes),
         done=outcome.counts.get(State.DONE, 0),
@@ -178,8 +181,9 @@ def measure(order: Order) -> Measured:
         scheduler_s=every - mine,
         catalog_s=compactor.last.cpu_s,
         catalog_peak_bytes=compactor.last.peak_bytes,
-        efficiency=efficiency,
-        worker_s=worker_s,
+        efficiency=warm.efficiency,
+        worker_s=warm.cpu_s,
+        between=warm.between,
         peak_bytes=peak,
         growth_bytes=growth,
     )
@@ -202,8 +206,17 @@ def _plain(order: Order, inner: DaskLocal) -> Measured:
     )
 
 
-def _warm(tasks: list[TaskEnded], order: Order) -> tuple[float, float]:
-    """(efficiency, worker's CPU s a task) of what followed the first task of each worker."""
+@dataclass(frozen=True, slots=True)
+class _Warm:
+    """Of what followed the first task of each worker."""
+
+    efficiency: float
+    cpu_s: float = 0.0
+    """Of a worker a task."""
+    between: float = 0.0
+
+
+def _warm(tasks: list[TaskEnded], order: Order) -> _Warm:
     end = max(seconds(one.started_at) + one.wall_s for one in tasks)
     # Players share a process and need no warming up.
     workers = by_worker(tasks).values() if not order.played else ()
@@ -211,8 +224,13 @@ def _warm(tasks: list[TaskEnded], order: Order) -> tuple[float, float]:
     warm = [one for mine in workers for one in mine[1:]]
     if not warm:
         begin = min(seconds(one.started_at) for one in tasks)
-        return len(tasks) * order.each_s / order.speed / (order.workers * max(1e-9, end - begin)), 0.0
-    return len(warm) * order.each_s / max(1e-9, held), sum(one.cpu_s for one in warm) / len(warm)
+        return _Warm(len(tasks) * order.each_s / order.speed / (order.workers * max(1e-9, end - begin)))
+    held = max(1e-9, held)
+    return _Warm(
+        efficiency=len(warm) * order.each_s / held,
+        cpu_s=sum(one.cpu_s for one in warm) / len(warm),
+        between=1.0 - sum(one.wall_s for one in warm) / held,
+    )
 
 
 def measured_apart(order: Order) -> Measured:

@@ -88,6 +88,9 @@ def _efficiency(workers: int, work: Path) -> list[Figure]:
             beside=(Beside(ARRAY if array is not None else f"{ARRAY} (no SLURM answers)", array),),
         ),
         Figure(case=case, name="CPU of a worker a process", value=1e3 * found.worker_s, unit="ms", n=n),
+        # On a machine with other work the first figure is that work's, too; these two are the engine's alone.
+        Figure(case=case, name="efficiency that this CPU would leave", value=1 / (1 + found.worker_s), unit="1", n=n),
+        Figure(case=case, name="share of a worker's time between tasks", value=found.between, unit="1", n=n),
     ]
 
 

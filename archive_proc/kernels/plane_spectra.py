@@ -24,6 +24,8 @@ Int32 = NDArray[np.int32]
 UInt8 = NDArray[np.uint8]
 Places = NDArray[np.intp]
 
+BESIDE = 1e-5
+"""Share of a channel's information on pixels of hits that says they are within some three pixels of it."""
 FEW, TOGETHER = 4, 2
 """Planes that are fitted together: all of a few, else two. Four take an eighth less time a plane than two do, but each
 needs a residual of its own, and many planes fill the memory themselves."""
@@ -81,6 +83,7 @@ class _Shard:
         self.missing = np.zeros(self.light.shape[1:], np.uint8)
         self.last_step = 0.0
         self.shape: Float32 | None = None
+        self.rough = np.empty(0, np.float32)
 
     def compare_planes(self) -> None:
         """The planes' common light, and what stands out of it in single planes; then the smooth model of weights."""
@@ -305,6 +308,7 @@ class _Shard:
             # A lenslet whose light changed does not do so alike in all channels: the core of a star, speckles.
             np.maximum(np.float32(0.3) * moved, np.float32(self.settings.change), out=moved)
         alarms(away, variance, flux, moved, self.beside, noise, limit, alarm)
+        self.rough = moved
         return alarm, away
 
     def _judge(self, plane: int, light: Float32, residual: Float32, flux: Float32) -> None:
@@ -321,7 +325,7 @@ class _Shard:
         if clipped <= settings.most_clipped:
             count = int(np.count_nonzero(self.missing)) - self.fixed[plane].size + self.new_bad
             clipped = max(count, 0) / self.n_good
-        alarm = None
+        alarm = away = None
         # Of two planes the mean is what is expected: half of what one of them has too much, with half of the variance.
         noise, whole = (0.5, 2.0) if self.planes == 2 else (1.0, 1.0)
         expected = np.float32(self.times[plane]) * self.common[0] if self.planes > 1 else None
@@ -358,8 +362,13 @@ class _Shard:
         moved = np.abs(flux[0] - first) > settings.suspect * np.sqrt(np.maximum(variance, 0.0))
         flags[moved & (lost > 0.02)] |= np.uint16(Flag.SUSPECT)
         if alarm is not None:
-            again = self._stand_outs(flux[0], variance, noise, settings.suspect, expected)[0] > 0
-            flags[again & alarm.any(axis=1, keepdims=True)] |= np.uint16(Flag.SUSPECT)
+            again, away = self._stand_outs(flux[0], variance, noise, settings.suspect, expected)
+            flags[(again > 0) & alarm.any(axis=1, keepdims=True)] |= np.uint16(Flag.SUSPECT)
+        if away is not None:
+            near = np.nonzero((lost > BESIDE) & ((flags & int(Flag.SATURATED)) == 0).all(axis=1, keepdims=True))
+            doubt = noise * variance[near] + (self.rough[near[0]] * flux[0][near]) ** 2
+            beyond = away[near] > settings.beside_hit * np.sqrt(doubt)
+            flags[near[0][beyond], near[1][beyond]] |= np.uint16(Flag.SUSPECT)
         variance[share < settings.filled] = np.nan
         self._measure(plane, light, residual)
         self.flux[plane], self.variance[plane] = flux[0, self.chosen], variance[self.chosen]

@@ -185,6 +185,26 @@ def test_a_hit_on_a_star_is_found_in_its_plane(scene):
     assert not (wrong & (found.flags[1, core] == 0)).any()
 
 
+def test_light_beside_a_hit_that_other_planes_do_not_show_is_flagged_though_its_pixels_look_like_light(scene):
+    templates, light, good, truth, whole = scene
+    struck = np.flatnonzero(whole)[::4]
+    sigma = np.sqrt(plane_spectra(exposures(light.copy(), good), templates).variance[1, struck, 14])
+    extra = np.zeros((1, *truth.shape[1:]))
+    extra[0, struck, 14] = 10.0 * sigma
+    worse = light.copy()
+    worse[1] += image_of(templates, extra, light.shape[1:])[0]
+    worse[1, templates.y0[struck, 14] + 7, templates.x0[struck] + 4] += 3000.0
+
+    def flagged(beside_hit: float):
+        found = plane_spectra(exposures(worse.copy(), good), templates, RobustSettings(beside_hit=beside_hit))
+        return found.flags[:, struck, 14] != 0, (found.flags[:, whole] != 0).mean()
+
+    (some, clean), (more, all_of_it) = flagged(99.0), flagged(RobustSettings().beside_hit)
+    assert more[1].mean() > some[1].mean() + 0.15
+    assert not (some & ~more).any()
+    assert all_of_it < clean + 0.003
+
+
 def test_a_channel_on_bad_pixels_only_is_filled_and_has_no_variance(scene):
     templates, light, good, truth, whole = scene
     lens = int(np.flatnonzero(whole)[len(np.flatnonzero(whole)) // 2])

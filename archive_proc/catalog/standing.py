@@ -7,12 +7,13 @@ from collections.abc import Container, Iterator, Mapping
 from functools import cached_property
 from operator import itemgetter
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from archive_proc.catalog.connection import open_over
 from archive_proc.catalog.keyed_rows import KeyedRows
 from archive_proc.model.ids import ID_DIGITS, ProcessId
-from archive_proc.model.processes import Parameter, ProcessInput
+from archive_proc.model.processes import Parameter, ProcessInput, State
 from archive_proc.planning.known import KnownProcess, KnownProducts, Slot
 from archive_proc.planning.plan import Standing
 from archive_proc.planning.resources import CostHistory, History
@@ -143,6 +144,7 @@ def standing(layout: Layout, as_of: str, retry: bool = False) -> Standing:
         known=KnownProducts(sealed, CurrentSlots(snapshot), Pruned(snapshot)),
         history=cost_history(snapshot),
         refused=frozenset() if retry else refused(snapshot),
+        failed=frozenset() if retry else failed(snapshot),
         as_of=as_of,
     )
 
@@ -163,6 +165,13 @@ def refused(snapshot: Snapshot) -> frozenset[ProcessId]:
     judged = {one[:ID_DIGITS] for one in measured.column("product_id").to_pylist()}
     found = zip(rows.column("process_id").to_pylist(), rows.column("code").to_pylist(), strict=True)
     return frozenset(ProcessId(one) for one, code in found if one in judged and not _of_reading(code or ""))
+
+
+def failed(snapshot: Snapshot) -> frozenset[ProcessId]:
+    """Processes that gave up when they were last tried, whatever the cause."""
+    rows = read_table(snapshot, TABLES["processes"], columns=["process_id", "state"])
+    hit = pc.is_in(rows.column("state"), pa.array([State.FAILED.value, State.QUARANTINED.value]))
+    return frozenset(ProcessId(one) for one in rows.filter(hit).column("process_id").to_pylist())
 
 
 def _of_reading(code: str) -> bool:

@@ -83,7 +83,7 @@ def command(
         progress=not quiet(context),
     )
     for number, one in enumerate(outcomes[:-1], start=1):
-        click.echo(f"round {number}: {len(one.failures)} calibrations refused, planned again with the next", err=True)
+        click.echo(f"round {number}: {len(one.failures)} failed; planned again with what stands in for them", err=True)
     print_outcome(archive, plan, outcomes[-1])
     if nothing_planned(plan, selection):
         sys.exit(NotFoundError.exit_status)

@@ -170,7 +170,7 @@ class Campaign:
 
     def _standing(self, *, retry: bool) -> Standing:
         found = standing(self.layout, self.as_of.isoformat())
-        return replace(found, refused=frozenset()) if retry else found
+        return replace(found, refused=frozenset(), failed=frozenset()) if retry else found
 
     def _expect_known(self, product_types: Sequence[str]) -> None:
         made = sorted({one for recipe in self.cookbook for one in recipe.outputs})

@@ -12,7 +12,7 @@ from pathlib import Path
 from archive_proc.errors import NotFoundError
 from archive_proc.ingest.found import ingest_found, split_found
 from archive_proc.ingest.ingest import IngestResult, ingest_batches
-from archive_proc.model.frames import RawFrame
+from archive_proc.model.frames import ABSENT, RawFrame
 from archive_proc.model.ids import FileId, ManifestId
 from archive_proc.settings import ArchiveSettings, parse_archive_settings
 from archive_proc.storage.atomic import write_bytes
@@ -66,7 +66,7 @@ class Intake:
     def lines(self) -> list[str]:
         """The counts as people read them."""
         result = self.result
-        absent = sum(frame.pixels == "absent" for frame in result.frames)
+        absent = sum(frame.pixels == ABSENT for frame in result.frames)
         counts = [
             (len(result.frames) - self.moved, "new"),
             (len(result.unchanged), "known"),

@@ -19,6 +19,7 @@ from archive_proc.flow.campaign import Campaign
 from archive_proc.flow.compactor import APART_FROM, Compactor
 from archive_proc.flow.publish import publish
 from archive_proc.model.events import ProcessChanged, ProcessFailed
+from archive_proc.model.frames import ABSENT
 from archive_proc.model.ids import FileId, ObsId, PlanId, ProcessId, RunId
 from archive_proc.model.packed import packed_plan
 from archive_proc.model.processes import Cause, Plan, State
@@ -29,7 +30,6 @@ from archive_proc.storage.journal import iter_journals, read_journal
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.runs import read_run
 
-ABSENT = "absent"
 """`RawFrame.pixels` of a frame that a manifest names and no file holds."""
 ROUNDS = 3
 """Times `run SELECTION` plans again after a calibration was refused (DESIGN 4)."""
@@ -72,7 +72,9 @@ def run_selection(
     lease: Lease,
     file_ids: Iterable[FileId] = (),
 ) -> tuple[Plan, tuple[RunOutcome, ...]]:
-    """Plan and run; where a calibration refused itself, plan again with the next candidate, at most three rounds."""
+    """Plan and run; where a calibration refused itself, or something failed that others can do without, plan again with
+    the next candidate, at most three rounds.
+    """
     wanted, files = tuple(obs_ids), tuple(file_ids)
     plan = packed_plan(campaign.plan(wanted, product_types, words, file_ids=files, retry=order.retry))
     outcomes: list[RunOutcome] = []
@@ -80,8 +82,9 @@ def run_selection(
         save_plan(campaign.layout, plan)
         outcomes.append(_execute(campaign, plan, order, lease))
         last = outcomes[-1]
-        refused = any(one.qc and one.cause is Cause.DATA and one.earlier_run is None for one in last.failures)
-        if last.stopped or not refused or len(outcomes) == ROUNDS:
+        # What failed may be a calibration that another replaces, or one of many that each may lack.
+        news = any(one.earlier_run is None for one in last.failures)
+        if last.stopped or not news or len(outcomes) == ROUNDS:
             break
         again = campaign.plan(wanted, product_types, words, file_ids=files)
         if again.plan_id == plan.plan_id:

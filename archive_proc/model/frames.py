@@ -18,6 +18,10 @@ class Arm(StrEnum):
     SPARTA = "SPARTA"
 
 
+ABSENT = "absent"
+"""Of pixels: only the header is known."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawFrame:
     """One raw FITS file: one row of a manifest. Header facts only, NULL (None) for missing, UTC everywhere.
@@ -47,7 +51,7 @@ class RawFrame:
     """POSIX s; with path and size only a hint to skip a rescan."""
     sha256: str | None = None
     pixels: str = "present"
-    """present or absent (a manifest made without pixels)."""
+    """present or ABSENT (a manifest made without pixels)."""
 
     arm: Arm
     dpr_catg: str | None = None

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from archive_proc.model.frames import RawFrame
+from archive_proc.model.frames import ABSENT, RawFrame
 from archive_proc.model.ids import FileId, GroupId, ObsId, ProcessId, product_id
 from archive_proc.model.observations import Issue
 from archive_proc.model.processes import NotPlanned, Process, ProcessInput, Subject
@@ -55,13 +55,16 @@ def cascade(
     wanted: Iterable[Wanted],
     rulebook: Rulebook,
     refused: frozenset[ProcessId] = frozenset(),
+    failed: frozenset[ProcessId] = frozenset(),
 ) -> Cascaded:
     """All processes that the wanted products need.
+
+    `failed`: gave up when last tried, whatever the cause; roles of which each may lack do without.
 
     Raises MisuseError for an ambiguous cookbook (AP-PLN-001), products that need each other (AP-PLN-002) and
     parameters that the recipe does not have (AP-PLN-010, AP-PLN-011).
     """
-    run = _Cascade(universe, rulebook, refused)
+    run = _Cascade(universe, rulebook, refused, failed)
     missing = []
     for one in sorted(set(wanted), key=lambda w: (w.subject.kind, w.subject.subject_id, w.product_type)):
         made = run.make(one.subject, one.product_type)
@@ -77,7 +80,9 @@ def cascade(
 class _Cascade:
     """The memory of one cascade."""
 
-    def __init__(self, universe: Universe, rulebook: Rulebook, refused: frozenset[ProcessId]) -> None:
+    def __init__(
+        self, universe: Universe, rulebook: Rulebook, refused: frozenset[ProcessId], failed: frozenset[ProcessId]
+    ) -> None:
         self.universe = universe
         self.rulebook = rulebook
         self.refused = refused
@@ -90,6 +95,8 @@ class _Cascade:
         self.refused_groups: set[GroupId] = set()
         self.on_refused: set[ProcessId] = set()
         """Processes that are refused or rest on one that is."""
+        self.on_failed: set[ProcessId] = set(failed)
+        """Processes that failed before or rest on one that did."""
 
     def make(self, subject: Subject, product_type: str) -> Process | NotPlanned:
         """The process of a wanted product."""
@@ -207,7 +214,7 @@ class _Cascade:
         if role.source == "frames":
             return self._frames(role, subject, product_type, material, fallbacks)
         needing = [n for n, one in enumerate(material.files) if not role.for_roles or one.is_one_of(role.for_roles)]
-        links, cause = self._associated(role, material, needing)
+        links, cause = self._associated(role, material, needing, fallbacks)
         if not role.required:
             return links, []
         covered = {position for one in links for position in one.positions}
@@ -278,7 +285,7 @@ class _Cascade:
         return first, "", f"{first.code} {first.message}" if first else "nothing is made of it"
 
     def _associated(
-        self, role: InputRole, material: Material, needing: Sequence[int]
+        self, role: InputRole, material: Material, needing: Sequence[int], fallbacks: list[str]
     ) -> tuple[list[Link], NotPlanned | None]:
         """Products of the groups chosen for the main files, each once, and why the first that cannot be made cannot."""
         positions_of: defaultdict[GroupId, dict[FileId, int]] = defaultdict(dict)
@@ -299,12 +306,24 @@ class _Cascade:
                     made, product_type = self._master(chosen.calib_group_id, role.product_types)
                     if isinstance(made, NotPlanned):
                         cause = cause or made
+                    elif made is not None and role.each_may_lack and (why := self._lacking(made, material)):
+                        fallbacks.append(f"{chosen.calib_group_id} left out of {role.role}: {why}")
                     elif made is not None:
                         product = product_id(made.process_id, product_type)
                         link = links.setdefault(product, Link(made, product_type, chosen))
                         link.positions |= served
                         link.level = max(link.level, chosen.level)
         return [links[one] for one in sorted(links)], cause
+
+    def _lacking(self, made: Process, material: Material) -> str:
+        """Why a product is not waited for; empty where it is."""
+        if made.process_id in self.on_failed:
+            return f"{made.recipe} failed before"
+        absent = {one.file_id for one in material.files if self.universe.frames[one.file_id].pixels == ABSENT}
+        read = [FileId(one.input_id) for one in made.inputs if one.kind == "file"]
+        if not absent and any(self.universe.frames[one].pixels == ABSENT for one in read):
+            return "only headers of its files are known"
+        return ""
 
     def _master(self, group_id: GroupId, product_types: Sequence[str]) -> tuple[Process | NotPlanned | None, str]:
         """The master of a calibration group in the first of these types that a recipe makes of it, None without."""
@@ -367,6 +386,8 @@ class _Cascade:
         self.first_frame[key] = material.first
         if key in self.refused or any(ProcessId(one) in self.on_refused for one in sources):
             self.on_refused.add(key)
+        if any(ProcessId(one) in self.on_failed for one in sources):
+            self.on_failed.add(key)
         night, period_date = self.universe.night_of(subject)
         return Process(
             process_id=key,

@@ -43,6 +43,8 @@ class Standing:
     history: History = field(default_factory=dict)
     refused: frozenset[ProcessId] = frozenset()
     """Processes that failed their own checks: their calibration groups are not used again."""
+    failed: frozenset[ProcessId] = frozenset()
+    """All that gave up when last tried, whatever the cause: roles of which each may lack do without."""
     as_of: str = ""
     """ISO time that expiries are judged against."""
 
@@ -83,7 +85,7 @@ def make_plan(
     """The plan of a selection on these associations. Errors: as `cascade`."""
     standing = standing or Standing()
     wanted = wanted_products(universe, selection, rulebook)
-    found = cascade(universe, wanted, rulebook, standing.refused)
+    found = cascade(universe, wanted, rulebook, standing.refused, standing.failed)
     return _plan(universe, selection, rulebook, standing, wanted, found)
 
 
@@ -102,7 +104,7 @@ def make_settled_plan(
     while True:
         universe = associate(banned)
         wanted = wanted_products(universe, selection, rulebook)
-        found = cascade(universe, wanted, rulebook, standing.refused)
+        found = cascade(universe, wanted, rulebook, standing.refused, standing.failed)
         more = found.refused_groups - banned
         if not more:
             return _plan(universe, selection, rulebook, standing, wanted, found), banned

@@ -248,6 +248,9 @@ class InputRole:
     """Frame-axis pixels are loaded too: for products of a few planes."""
     without: tuple[str, ...] = ()
     """Arrays of its products that the recipe does not look at: they are not read."""
+    each_may_lack: bool = False
+    """Of many products, each may lack (of an optional role): one that failed before, or rests on one that did, or whose
+    raw files are known by their headers only, is done without. Else what needs it waits until somebody mended it."""
 
 
 @dataclass(frozen=True, slots=True)

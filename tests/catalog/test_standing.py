@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from archive_proc.catalog.keyed_rows import KeyedRows
-from archive_proc.catalog.standing import CurrentSlots, refused, standing
+from archive_proc.catalog.standing import CurrentSlots, failed, refused, standing
 from archive_proc.flow.publish import publish
 from archive_proc.model.events import ProcessFailed
 from archive_proc.model.ids import RunId, digest32
@@ -62,7 +62,10 @@ def test_only_a_verdict_of_the_recipe_s_own_checks_refuses(
     verdicts = read_table(snapshot, TABLES["verdicts"]).column("subject_id").to_pylist()
     assert night.sky.process_id not in verdicts or given.get("qc", MEASURED), "no verdict without a measurement"
     assert standing(archive.layout, "2026-11-02").refused == expected
-    assert standing(archive.layout, "2026-11-02", retry=True).refused == frozenset()
+    # Given up it is in any case.
+    assert standing(archive.layout, "2026-11-02").failed == {night.sky.process_id}
+    again = standing(archive.layout, "2026-11-02", retry=True)
+    assert again.refused == again.failed == frozenset()
 
 
 def test_a_refusal_ends_with_the_seal_of_its_process(tmp_path: Path) -> None:
@@ -75,7 +78,8 @@ def test_a_refusal_ends_with_the_seal_of_its_process(tmp_path: Path) -> None:
     run = archive.start("r2", making.plan_of(night.all))
     archive.seal(run, night.dark)
     archive.end(run, done=1)
-    assert refused(publish(archive.layout)) == frozenset()
+    snapshot = publish(archive.layout)
+    assert refused(snapshot) == failed(snapshot) == frozenset()
 
 
 def test_rows_are_found_by_key_whatever_their_order() -> None:

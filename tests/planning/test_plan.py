@@ -9,7 +9,7 @@ import pytest
 import toy
 
 from archive_proc.errors import MisuseError
-from archive_proc.model.frames import Arm
+from archive_proc.model.frames import ABSENT, Arm
 from archive_proc.model.ids import FileId, GroupId, ObsId, ProcessId
 from archive_proc.model.processes import Plan, Process, Reason
 from archive_proc.planning.known import KnownProcess, KnownProducts, Slot
@@ -568,6 +568,29 @@ def test_a_refused_frame_is_left_out_and_named_and_without_any_nothing_is_planne
     assert any(flux in word and "refused" in word for word in places.fallbacks)
     lost = make_plan(universe, selection, WITH_FRAMES, Standing(refused=frozenset({of_frame[center].process_id})))
     assert [one.product_type for one in lost.not_planned] == ["places"]
+
+
+def test_what_failed_is_done_without_and_named_where_each_of_many_may_lack() -> None:
+    night = toy.plain_night()
+    universe, selection = toy.universe(night), Selection(obs_ids=frozenset(one.obs_id for one in night.observations))
+    optional = replace(toy.BACKGROUND, each_may_lack=True)
+    inputs = tuple(optional if one == toy.BACKGROUND else one for one in toy.SCIENCE.inputs)
+    rulebook = toy.with_recipe(toy.RULEBOOK, toy.SCIENCE, inputs=inputs)
+    made = of(make_plan(universe, selection, rulebook), "toy_science")
+    (background,) = (one for one in made.inputs if one.role == "background")
+    source = ProcessId(background.input_id.partition(".")[0])
+    standing = Standing(failed=frozenset({source}))
+    without = of(make_plan(universe, selection, rulebook, standing), "toy_science")
+    assert {one.role for one in made.inputs} - {one.role for one in without.inputs} == {"background"}
+    assert any("left out of background" in word and "failed before" in word for word in without.fallbacks)
+    # A role of which each may not lack waits for it, as ever; so does all that requires it.
+    assert of(make_plan(universe, selection, toy.RULEBOOK, standing), "toy_science").sources == made.sources
+    # Raw files of which only headers are known keep nobody waiting who has pixels.
+    (sky,) = (one for one in plan_of(universe, rulebook).processes if one.process.process_id == source)
+    read = {one.input_id for one in sky.process.inputs if one.kind == "file"}
+    frames = {name: replace(one, pixels=ABSENT) if name in read else one for name, one in universe.frames.items()}
+    seen = of(make_plan(replace(universe, frames=frames), selection, rulebook), "toy_science")
+    assert any("only headers" in word for word in seen.fallbacks)
 
 
 def test_frames_without_what_their_recipe_needs_are_the_root_cause() -> None:

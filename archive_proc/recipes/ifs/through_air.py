@@ -28,7 +28,7 @@ Float64 = NDArray[np.float64]
 
 LEAST_GAIN = 5.0
 """By which the water must lessen the residual, or there is none to be seen."""
-PLACE = InputRole("place", ("ifs_place",), required=False)
+PLACE = InputRole("place", ("ifs_place",), required=False, each_may_lack=True)
 """What files near in time say of their place along the dispersion."""
 DOUBT_PX = 0.05
 """Of the place along the dispersion, where nothing measures it, right after the calibrations; drift comes on top."""

@@ -17,7 +17,7 @@ from archive_proc.ingest.facts import raw_frame
 from archive_proc.ingest.header import parse_header
 from archive_proc.ingest.scan import HeaderScan
 from archive_proc.ingest.structure import read_structure
-from archive_proc.model.frames import RawFrame
+from archive_proc.model.frames import ABSENT, RawFrame
 from archive_proc.simulate.raw_file import Card, header_bytes
 from archive_proc.simulate.semester import shape
 from archive_proc.simulate.semester.blocks import draw_blocks
@@ -78,7 +78,7 @@ def simulate_semester(directory: Path, spec: SemesterSpec) -> list[RawFrame]:
             scan = _scan(one, cards_of(one, rng, counter))
             frame = raw_frame(scan, uri=f"{one.exposure.file_id}.fits")
             assert isinstance(frame, RawFrame)
-            frame = replace(frame, pixels="absent")
+            frame = replace(frame, pixels=ABSENT)
             frames.append(frame)
             sink.add(frame, scan.cards)
             if again.random() < shape.REDELIVERED:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ NANNY_SHARE = 1.1
 """SLURM counts nanny and worker; the nanny only the worker. With equal limits SLURM kills the job first."""
 NANNY_GB = 0.1
 """Of each worker process, for its nanny."""
+_COMMENT = re.compile(r"\s*--comment\b")
 
 NEW_ARCHIVE = """\
 # An archive of archive_proc. It may be moved: nothing else in it holds an absolute path.
@@ -213,6 +215,13 @@ def _check_slurm(profile: SiteProfile, source: str) -> None:
             raise _wrong(
                 source, f"slurm.retire_minutes = {slurm.retire_minutes:g} leaves nothing of walltime {slurm.walltime}"
             )
+    if own := next((one for one in slurm.directives if _COMMENT.match(one)), None):
+        raise _wrong(
+            source,
+            f"slurm.directives has {own!r}: by a comment of ours a driver finds what a killed one left in the queue",
+            remedy="a line of slurm.prologue can set another once a job runs: "
+            'scontrol update JobId="$SLURM_JOB_ID" Comment=...',
+        )
     if slurm.tls not in ("auto", "always"):
         raise _wrong(source, f"slurm.tls = {slurm.tls!r} is not one of auto, always")
     least = slurm.workers_per_job * (NANNY_SHARE * profile.memory_per_worker_gb + NANNY_GB)
@@ -224,9 +233,9 @@ def _check_slurm(profile: SiteProfile, source: str) -> None:
         )
 
 
-def _wrong(source: str, what: str) -> MisuseError:
+def _wrong(source: str, what: str, *, remedy: str = "") -> MisuseError:
     page = "cluster/slurm.toml" if "slurm" in what else "cluster/local.toml"
-    return MisuseError("AP-CLI-003", what, subject=source, remedy=f"see {page}, which documents every key")
+    return MisuseError("AP-CLI-003", what, subject=source, remedy=remedy or f"see {page}, which documents every key")
 
 
 def walltime_seconds(text: str) -> int | None:

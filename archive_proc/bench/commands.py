@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from archive_proc.errors import InfraFailure
+from archive_proc.execution.interpreters import module_command, same_paths
 from archive_proc.storage.layout import Layout
 
 FINISHED = (0, 3)
@@ -48,13 +48,10 @@ def extract_by_commands(archive: Path, file_id: str) -> None:
 
 
 def _call(*words: str, good: tuple[int, ...]) -> None:
-    # The package may be imported from a checkout that is not installed: the child must find the same one.
-    home = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH", "")])])
     done = subprocess.run(
-        [sys.executable, "-m", "archive_proc.cli.main", *words],
+        module_command("archive_proc.cli.main", *words),
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": path},
+        env=same_paths(),
         check=False,
     )
     if done.returncode not in good:

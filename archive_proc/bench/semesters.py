@@ -10,7 +10,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from archive_proc.bench.figures import Figure, Report
 from archive_proc.errors import InfraFailure
 from archive_proc.execution.course import course_of
 from archive_proc.execution.course_page import write_page
+from archive_proc.execution.interpreters import module_command, same_paths
 from archive_proc.model.events import Event, ProcessChanged, RunStarted
 from archive_proc.model.ids import PlanId, ProcessId, RunId
 from archive_proc.model.processes import State
@@ -150,13 +150,10 @@ def _pretend_half_done(layout: Layout, plan_id: PlanId) -> None:
 
 def _command(*words: str) -> Spent:
     """Run a command; its CPU and peak memory. Raises InfraFailure AP-SIM-007 where it failed."""
-    # The package may be imported from a checkout that is not installed: the child must find the same one.
-    home = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH", "")])])
     with subprocess.Popen(
-        [sys.executable, "-m", "archive_proc.cli.main", *words],
+        module_command("archive_proc.cli.main", *words),
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
+        env=same_paths(),
         text=True,
     ) as child:
         assert child.stdout is not None

@@ -138,9 +138,11 @@ def acquire(layout: Layout, purpose: str) -> Lease:
             raise _locked(found or holder) from None
         finally:
             fresh.unlink(missing_ok=True)
+        ours = _stop_file(path, holder)  # whoever has seen the link may ask us already
         for ending in ("tmp", "stop"):  # of drivers killed while they took or renewed the lease, or were to stop
             for left in path.parent.glob(f"{path.name}.*.{ending}"):
-                left.unlink(missing_ok=True)
+                if left != ours:
+                    left.unlink(missing_ok=True)
     return Lease(path, holder)
 
 

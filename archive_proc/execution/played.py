@@ -30,6 +30,7 @@ from archive_proc.execution.calls import TaskCall, TaskReport
 from archive_proc.execution.clusters import START_TIMEOUT_S, DaskLocal
 from archive_proc.execution.dask_backend import DaskBackend
 from archive_proc.execution.environment import environment
+from archive_proc.execution.interpreters import module_command, same_paths
 from archive_proc.execution.liveness import host_name
 from archive_proc.execution.meters import utc_now
 from archive_proc.execution.packing import bundle_of, packed
@@ -71,8 +72,8 @@ class DaskPlayed(DaskLocal):
             )
         )
         address = self._cluster.scheduler_address
-        command = [sys.executable, "-m", "archive_proc.execution.played", address, str(self.workers)]
-        players = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        command = module_command("archive_proc.execution.played", address, str(self.workers))
+        players = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=same_paths())
         self._open.callback(_end, players)
         client = distributed.Client(self._cluster, set_as_default=False)  # type: ignore[no-untyped-call]  # as above
         self._connect(client)

@@ -94,9 +94,13 @@ def difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> str:
 
 @cache
 def code_id() -> str:
-    """The package as it lies on disk: `0.1.0 5f3c21aa`. Two checkouts may bear one version and compute differently."""
+    """The package as it lies on disk: `0.1.0 5f3c21aa`. Two checkouts may bear one version and compute differently.
+
+    Its tables count: workers read them themselves.
+    """
     digest = 0
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted(one for one in PACKAGE.rglob("*") if one.suffix in (".py", ".toml")):
+        digest = zlib.crc32(path.relative_to(PACKAGE).as_posix().encode() + b"\0", digest)
         digest = zlib.crc32(path.read_bytes(), digest)
     return f"{__version__} {digest:08x}"
 

@@ -22,12 +22,15 @@ from pathlib import Path
 import msgspec
 
 from archive_proc.errors import ArchiveProcError
+from archive_proc.execution.interpreters import module_command, same_paths
 from archive_proc.flow.publish import publish
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.resident_memory import peak_bytes
 
 APART_FROM = 2000
 """Processes to run from which on starting another interpreter (a second of CPU) is nothing."""
+SHOWN = 200
+"""Bytes of a line that is no answer."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -59,12 +62,12 @@ class Compactor:
         return self._child.pid if self._child is not None else None
 
     def __call__(self) -> None:
-        """Publish what is new. Raises OSError where that fails, also where the process is gone: the next call starts
-        another.
+        """Publish what is new. Raises OSError where that fails, also where the process is gone or its stdout holds
+        what is no answer: the next call starts another.
         """
         if self._child is None:
-            command = [sys.executable, "-m", __name__, str(self._layout.root.resolve()), str(os.getpid())]
-            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            command = module_command(__name__, str(self._layout.root.resolve()), str(os.getpid()))
+            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=same_paths())
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         line = b""
@@ -76,18 +79,19 @@ class Compactor:
             status = self._child.wait()
             self.close()
             raise OSError(f"the compactor's process ended with status {status}")
-        self.last = msgspec.json.decode(line, type=Answer)
+        try:
+            self.last = msgspec.json.decode(line, type=Answer)
+        except msgspec.MsgspecError as problem:
+            self.close()  # which answer belongs to which call is lost
+            raise OSError(f"the compactor's process wrote {line[:SHOWN]!r} where its answer belongs") from problem
         if self.last.error:
             raise OSError(self.last.errno, self.last.error) if self.last.errno else OSError(self.last.error)
 
     def close(self) -> None:
         """End the process. Harmless twice."""
         child, self._child = self._child, None
-        if child is not None and child.stdin is not None and child.stdout is not None:
-            with contextlib.suppress(BrokenPipeError):
-                child.stdin.close()
-            child.stdout.close()
-            child.wait()
+        if child is not None:
+            child.communicate()  # whatever it still says: it may be amid a publication
 
 
 def _answered(layout: Layout) -> Answer:

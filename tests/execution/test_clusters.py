@@ -17,7 +17,7 @@ from archive_proc.execution.clusters import DaskLocal
 from archive_proc.execution.executor import execute
 from archive_proc.execution.meters import marked
 from archive_proc.execution.spec import AttemptDir
-from archive_proc.execution.worker_config import CODE, expected, refusal
+from archive_proc.execution.worker_config import CODE, code_id, expected, refusal
 from archive_proc.model.processes import State
 from archive_proc.storage.layout import Layout
 
@@ -82,6 +82,21 @@ def test_a_run_that_stops_waits_for_a_paused_worker_if_it_is_amid_a_task(tmp_pat
     assert outcome.stopped == "cancelled"
     assert backend.answers == begun
     assert outcome.counts[State.CANCELLED] >= 2
+
+
+def test_a_checkout_with_another_table_or_another_name_is_other_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_config, "PACKAGE", tmp_path)
+    found = []
+    for name, text in (("one.py", "x = 1"), ("air.toml", "n = 1.0"), ("air.toml", "n = 1.1")):
+        (tmp_path / name).write_text(text)
+        found.append(code_id.__wrapped__())
+    (tmp_path / "one.py").rename(tmp_path / "two.py")
+    found.append(code_id.__wrapped__())
+    (tmp_path / "two.pyc").touch()
+    assert len(set(found)) == len(found)
+    assert code_id.__wrapped__() == found[-1], "what Python leaves there is no code"
 
 
 def test_a_worker_with_other_code_than_the_driver_does_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -247,6 +248,25 @@ def test_a_driver_that_is_asked_to_stop_while_it_plans_begins_nothing(tmp_path: 
     assert (outcome.stopped, set(outcome.counts)) == ("cancelled", {State.CANCELLED})
     assert [one.name for one in tonight.layout.driver_lock.parent.iterdir()] == ["driver.taking"]
     assert run(tonight).exit_status == 0
+
+
+def test_whoever_asks_a_driver_to_stop_while_it_takes_the_lease_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = night(tmp_path).layout
+    layout.driver_lock.parent.mkdir(parents=True)
+    left = layout.driver_lock.with_name(f"{layout.driver_lock.name}.of-a-killed-one.stop")
+    left.touch()
+    link = os.link
+
+    def link_seen_at_once(source: Path, destination: Path) -> None:
+        link(source, destination)
+        assert ask_to_stop(layout) is not None
+
+    monkeypatch.setattr(os, "link", link_seen_at_once)
+    with acquire(layout, "run 1") as lease:
+        assert lease.stop_file.exists()
+        assert not left.exists()
 
 
 def test_a_driver_that_was_taken_for_dead_touches_nothing_once_another_has_the_archive(tmp_path: Path) -> None:

@@ -47,9 +47,8 @@ def test_a_worker_job_is_what_the_profile_says(tmp_path: Path) -> None:
         assert one in asked, one
     assert "--cpus-per-task=16" in asked
     assert f'--output="{directory}/logs/worker-%j.log"' in asked
-    assert asked[-1] == "--exclusive"
-    # Whose they are, should the driver die before it has noted their numbers.
-    assert f"--comment={archive_mark(directory.parent)}" in asked
+    # Whose they are, should the driver die before it has noted their numbers: last, so that nothing of a site hides it.
+    assert asked[-2:] == ["--exclusive", f"--comment={archive_mark(directory.parent)}"]
     assert archive_mark(directory.parent) != archive_mark(tmp_path / "another" / "runs")
     # SLURM grants more than the nannies' limits together.
     (granted,) = [int(one.removeprefix("--mem=").removesuffix("M")) for one in asked if one.startswith("--mem=")]
@@ -108,6 +107,7 @@ def test_the_drivers_job_is_small_and_gives_the_same_command(tmp_path: Path) -> 
         ("[slurm]\nwalltime = '20'", "leaves nothing"),
         ("[slurm]\ntls = 'off'", "not one of auto, always"),
         ("[slurm]\nworkers_per_job = 0", "workers_per_job"),
+        ("[slurm]\ndirectives = ['-J x', '--comment proposal 7']", "slurm.directives has '--comment proposal 7'"),
         ("breaker = -1", "breaker must not be negative"),
     ],
 )

@@ -61,6 +61,29 @@ def test_it_publishes_what_the_driver_would_says_what_fails_and_is_started_again
     compactor.close()
 
 
+def test_a_checkout_in_the_directory_of_the_command_is_not_what_it_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = tmp_path / "archive_proc"
+    checkout.mkdir()
+    (checkout / "__init__.py").write_text("raise SystemExit('another checkout')")
+    monkeypatch.chdir(tmp_path)
+    compactor = Compactor(_archive(tmp_path / "archive"))
+    compactor()
+    # What is no answer is an error that a run survives, and the next call has a process of its own.
+    stray = tmp_path / "stray"
+    stray.mkdir()
+    (stray / "sitecustomize.py").write_text("print('module loaded')")
+    compactor.close()
+    with monkeypatch.context() as noisy:
+        noisy.syspath_prepend(str(stray))
+        with pytest.raises(OSError, match=r"the compactor's process wrote b'module loaded.n' where its answer belongs"):
+            compactor()
+    assert compactor.pid is None
+    compactor()
+    compactor.close()
+
+
 def test_it_does_not_outlive_a_killed_driver(tmp_path: Path) -> None:
     layout = _archive(tmp_path)
     driver = subprocess.run(

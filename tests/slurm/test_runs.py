@@ -162,13 +162,15 @@ def test_a_detached_driver_keeps_others_out_stops_gracefully_and_is_continued(gr
 
 def test_workers_retire_before_the_walltime_and_are_replaced(grounds: Grounds, tmp_path: Path) -> None:
     root = grounds.copy()
-    # Five minutes less 4.4, and a tenth: jobs live about half a minute, start of the worker included. SLURM's warning
-    # is far off: it may come a minute early, and ends a worker amid its task.
-    write_site(root, "brief", walltime='"00:05:00"', retire_minutes="4.4")
-    # Blocks last until a job was replaced: however fast the machine, the run outlives its first workers.
+    # The first two jobs say that they began in 1970: their workers are old enough whenever they come. Those that take
+    # their place are not for minutes: the run ends, however slow the machine. SLURM's warning is far off for all.
+    first = f'mkdir "{tmp_path}/1" || mkdir "{tmp_path}/2"'
+    clock = f'date() {{ if {first}; then echo 0; else command date "$@"; fi; }}'
+    write_site(root, "old", more=f"prologue = ['{clock}']")
+    # Blocks last so long until a job was replaced: however fast the machine, the run outlives its first workers.
     seen = tmp_path / "seen"
     slow = {"ARCHIVE_PROC_PAUSE_S": "4", "ARCHIVE_PROC_PAUSE_UNTIL": str(seen)}
-    child = grounds.start(root, "run", "--site", "brief", environment=slow)
+    child = grounds.start(root, "run", "--site", "old", environment=slow)
     assert wait_for(lambda: bool(replaced(root)), child)
     seen.touch()
     ended = child.finish()

@@ -24,6 +24,7 @@ from archive_proc.errors import InfraFailure
 from archive_proc.execution.calls import Bundle
 from archive_proc.execution.clusters import DaskLocal
 from archive_proc.execution.executor import execute
+from archive_proc.execution.interpreters import module_command, same_paths
 from archive_proc.execution.outcome import RunOptions
 from archive_proc.execution.played import DaskPlayed, PlainFutures
 from archive_proc.flow.compactor import Compactor
@@ -235,8 +236,8 @@ def _warm(tasks: list[TaskEnded], order: Order) -> _Warm:
 
 def measured_apart(order: Order) -> Measured:
     """The same in a process of its own. Raises InfraFailure AP-SIM-007 where it fails."""
-    command = [sys.executable, "-m", __name__, msgspec.json.encode(order).decode()]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    command = module_command(__name__, msgspec.json.encode(order).decode())
+    done = subprocess.run(command, stdout=subprocess.PIPE, env=same_paths(), check=False)
     if done.returncode:
         raise InfraFailure(
             "AP-SIM-007",

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from archive_proc.bench.kill_points import arm_from_environment
 from archive_proc.bench.shifted_clock import shift_from_environment
+from archive_proc.execution.interpreters import module_command, same_paths
 from archive_proc.execution.threads import limit_environment
 
 PRELOADED = (
@@ -68,11 +69,11 @@ class Child:
         if "LD_PRELOAD" in environment:
             with self._out.open("wb") as out, self._err.open("wb") as err:
                 self._started = subprocess.Popen(
-                    [sys.executable, "-m", "archive_proc.cli.main", *words],
+                    module_command("archive_proc.cli.main", *words),
                     stdout=out,
                     stderr=err,
                     start_new_session=True,
-                    env={**os.environ, **environment},
+                    env={**same_paths(), **environment},
                 )
         else:
             given = (list(words), dict(environment), str(self._out), str(self._err))

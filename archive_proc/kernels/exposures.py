@@ -52,7 +52,7 @@ class RobustSettings:
     rough: float = 0.01
     """Of a channel's light: what a smooth run along the channels of a lenslet is not trusted to better."""
     beside_hit: float = 3.0
-    """The same beside pixels of a hit, which may reach further than its pixels show."""
+    """`suspect` beside pixels of a hit, which may reach further than its pixels show."""
     stand_out: float = 4.0
     """Sigma of a channel of one lenslet beneath which pixels of a hit are looked for."""
     output_columns: int = 64

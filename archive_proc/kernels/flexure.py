@@ -34,7 +34,7 @@ class Sighting:
     error_px: float
     """Of the fit alone."""
     source: str
-    """Sightings of one source share their star and speckles."""
+    """The star, whichever files saw it: sightings of one source share its spectrum and speckles."""
     uneven: float = 1.0
     """How differently lenslets are lit, 0 to 1: even light has no speckles."""
 

@@ -10,6 +10,9 @@ Float64 = NDArray[np.float64]
 _INSIDE = slice(2, 6)
 """Channels from an edge that say how bright the lamp is there: farther in its slope counts, nearer the edge itself."""
 
+_END = 3
+"""Channels at either end: their median, for light from beyond piles up in the very last."""
+
 
 def lamp_edges(lamp: Float64, wavelength: Float64) -> Float64:
     """(2,) blue and red wavelength where the lamp has half of its level beside the edge, unit of `wavelength`.
@@ -22,6 +25,13 @@ def lamp_edges(lamp: Float64, wavelength: Float64) -> Float64:
     middle = light.size // 2
     blue = _edge(light[middle::-1], wavelength[middle::-1])
     return np.array([blue, _edge(light[middle:], wavelength[middle:])])
+
+
+def goes_on(lamp: Float64) -> NDArray[np.bool_]:
+    """(2,) whether the lamp is as bright as half of the typical channel at its blue and red end: lit beyond it."""
+    light = np.nan_to_num(np.asarray(lamp, np.float64))
+    half = 0.5 * float(np.median(light))
+    return np.array([half > 0.0 and float(np.median(one)) >= half for one in (light[:_END], light[-_END:])])
 
 
 def _edge(light: Float64, wavelength: Float64) -> float:

@@ -61,31 +61,33 @@ def test_the_order_of_files_means_nothing() -> None:
     assert place_at(100.02, some[::-1], DOUBT) == pytest.approx(place_at(100.02, some, DOUBT))
 
 
-def test_errors_are_what_drawn_nights_show() -> None:
+@pytest.mark.parametrize(
+    ("sources", "uneven"), [("aabc", 0.5), ("aaaaaa", 0.8)], ids=["several stars", "own, OBJECT and CENTER of one star"]
+)
+def test_errors_are_what_drawn_nights_show(sources: str, uneven: float) -> None:
     rng = np.random.default_rng(5)
-    times = np.array([0.0, 0.01, 0.03, 0.05, 0.08])
-    sources = ["a", "a", "b", "c", "d"]
-    errors = np.array([0.01, 0.03, 0.02, 0.01])
+    n = len(sources)
+    # The last one is asked for.
+    times = np.append(np.linspace(0.0, 0.05, n), 0.05 if n > 4 else 0.08)
+    errors = np.resize([0.01, 0.03, 0.02, 0.01], n)
     away = np.abs(times[:, None] - times)
-    drawn = np.linalg.cholesky(DOUBT.moved_px**2 - 0.5 * DRIFT_PX**2 * away / DRIFT_D)
-    half = DOUBT.shared_px / np.sqrt(2.0)
-    pulls = []
+    drawn = np.linalg.cholesky(DOUBT.moved_px**2 - 0.5 * DRIFT_PX**2 * away / DRIFT_D + 1e-12 * np.eye(n + 1))
+    table = DOUBT.shared_px * np.sqrt(0.5)
+    of_star = DOUBT.shared_px * np.sqrt(0.25 + uneven**2)
+    pulls, pulls_apart = [], []
     for _ in range(400):
-        true = drawn @ rng.standard_normal(5)
-        own = dict(zip("abc", half * rng.standard_normal(3), strict=True))
-        table = half * rng.standard_normal()
-        seen = [
-            Sighting(
-                times[n],
-                true[n] + own[sources[n]] + table + errors[n] * rng.standard_normal(),
-                errors[n],
-                one,
-                0.5,
-            )
-            for n, one in enumerate(sources[:4])
-        ]
-        place, error = place_at(times[4], seen, DOUBT)
-        pulls.append((place - true[4]) / error)
+        true = drawn @ rng.standard_normal(n + 1)
+        own = dict(zip("abc", of_star * rng.standard_normal(3), strict=True))
+        shared = table * rng.standard_normal()
+        places = [true[k] + own[one] + shared + errors[k] * rng.standard_normal() for k, one in enumerate(sources)]
+        seen = [Sighting(times[k], places[k], errors[k], one, uneven) for k, one in enumerate(sources)]
+        apart = [replace(one, source=str(k // 2)) for k, one in enumerate(seen)]
+        for told, found in ((seen, pulls), (apart, pulls_apart)):
+            place, error = place_at(times[n], told, DOUBT)
+            found.append((place - true[n]) / error)
     # 400 draws: 3.5 % of the width. Strained sightings make the error a little too large.
     assert 0.85 < np.std(pulls) < 1.08
     assert abs(np.mean(pulls)) < 0.17
+    if len(set(sources)) == 1:
+        # What it would be worth were its groups taken for stars of their own.
+        assert np.std(pulls_apart) > 1.12

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.instruments.tables import load_tables
-from archive_proc.kernels.lamp_edges import lamp_edges
+from archive_proc.kernels.lamp_edges import goes_on, lamp_edges
 from archive_proc.kernels.lenslet_throughput import lenslet_throughput
 from archive_proc.model.flags import Flag
 from archive_proc.model.frames import Arm
@@ -101,7 +101,7 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     """The product `ifs_lenslet_flat`.
 
     Raises DataFailure AP-IFS-062 where the lamp is faint, saturated or off, AP-IFS-063 where the fit leaves too much of
-    the light unexplained, AP-IFS-071 where the lamp's light ends elsewhere than the filter's.
+    the light unexplained, AP-IFS-071 where both ends of the lamp's light lie elsewhere than the filter's.
     """
     frame = inputs.frames[0]
     where = Instrument(inputs).spectrograph(0)
@@ -127,7 +127,8 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "look at the wavelength solution and the PSFlets of the night: `explain` the file; another solution is taken "
         "when they are refused",
     )
-    figures.add(PRODUCT, "displacement_y", _displacement(found.lamp, where, complete), "pixel")
+    ends = _displacements(found.lamp, where, complete)
+    figures.add(PRODUCT, "displacement_y", float(ends.mean()), "pixel")
     figures.expect_none_refused(
         "AP-IFS-071",
         frame.file_id,
@@ -160,30 +161,50 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "model_error": MODEL_ERROR,
         "core_channels": [int(one) for one in np.flatnonzero(found.core)],
     }
-    return RecipeResult({PRODUCT: ProductContent(arrays, attrs)}, figures.values, _remarks(known))
+    return RecipeResult({PRODUCT: ProductContent(arrays, attrs)}, figures.values, _remarks(known, ends))
 
 
-def _displacement(lamp: Float64, where: Spectrograph, complete: NDArray[np.intp]) -> float:
-    """Pixels along the dispersion from the filter's edges to the lamp's, mean of those seen; NaN where none is."""
+def _displacements(lamp: Float64, where: Spectrograph, complete: NDArray[np.intp]) -> Float64:
+    """(2,) pixels along the dispersion from the filter's blue and red edge to the lamp's; NaN where that is not known.
+
+    Tables know the mean of both and not each of them, so that one alone refuses nothing. Where only one is seen, and
+    the lamp is still on at the other end of the channels, its other edge moved at least to about there.
+    """
     edges = where.edges_um
     ends = lamp_edges(lamp, 0.5 * (edges[1:] + edges[:-1]))
-    seen = np.isfinite(ends)
+    if np.isfinite(ends).any():
+        ends = np.where(np.isnan(ends) & goes_on(lamp), edges[[0, -1]], ends)
+    known = np.isfinite(ends)
+    moved = np.full(2, np.nan)
+    if not known.any():
+        return moved
     cut = np.array(load_tables().ifs.band(where.solution.mode).edges_um)
-    if not seen.any():
-        return float("nan")
-    found, expected = (where.solution.places(one[seen], complete)[1] for one in (ends, cut))
-    return float(np.median((found - expected).mean(axis=1)))
+    found, expected = (where.solution.places(one[known], complete)[1] for one in (ends, cut))
+    moved[known] = np.median(found - expected, axis=0)
+    return moved
 
 
-def _remarks(known: NDArray[np.bool_]) -> tuple[Remark, ...]:
-    if known.all():
-        return ()
-    return (Remark("AP-IFS-064", f"{int((~known).sum())} complete lenslets have no measured throughput: 1 is assumed"),)
+def _remarks(known: NDArray[np.bool_], ends: Float64) -> tuple[Remark, ...]:
+    remarks = []
+    if not known.all():
+        count = int((~known).sum())
+        remarks.append(Remark("AP-IFS-064", f"{count} complete lenslets have no measured throughput: 1 is assumed"))
+    if np.isnan(ends).any():
+        ends_of = zip(("blue", "red"), ends, strict=True)
+        seen = [f"only its {name} end, {one:.1f} pixel off" for name, one in ends_of if np.isfinite(one)]
+        remarks.append(
+            Remark(
+                "AP-IFS-071",
+                f"the lamp's light shows {seen[0] if seen else 'no end'}: "
+                "whether it moved along the dispersion is not known",
+            )
+        )
+    return tuple(remarks)
 
 
 IFS_LENSLET_FLAT = Recipe(
     name="ifs_lenslet_flat",
-    version="1.15.1",
+    version="1.16.0",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_FLAT_RAW",)),

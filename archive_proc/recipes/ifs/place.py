@@ -15,7 +15,7 @@ from archive_proc.model.frames import Arm
 from archive_proc.recipes.ifs.extraction import ExtractionParameters, shift_block
 from archive_proc.recipes.ifs.planes import BACKGROUND, BAD_PIXELS, FLAT
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, products_of
-from archive_proc.recipes.ifs.through_air import middle_of, seen_in
+from archive_proc.recipes.ifs.through_air import middle_of, pointing, seen_in
 from archive_proc.recipes.irdis.coordinates import strings
 from archive_proc.recipes.measuring import Figures
 from archive_proc.recipes.recipe import (
@@ -43,10 +43,13 @@ def gather_places(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arr
 
 
 def close_place(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
-    """One row a file: its time, its place against which wavelength solution."""
+    """One row a file: its time, its star, its place against which wavelength solution."""
+    ra, dec = np.array([pointing(frame) for frame in inputs.frames]).T
     arrays: Arrays = {
         "file_id": strings(frame.file_id for frame in inputs.frames),
         "time": np.array([middle_of(frame) for frame in inputs.frames]),
+        "ra": ra,
+        "dec": dec,
         "solution": strings(products_of(inputs, file, (WAVE.role,))[0] for file in range(len(inputs.frames))),
         "shift_y": shared["shift_y"],
         "shift_y_error": shared["shift_y_error"],
@@ -68,7 +71,7 @@ def close_place(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
 
 IFS_PLACE = Recipe(
     name="ifs_place",
-    version="1.1.0",
+    version="1.2.0",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_SCIENCE_DR_RAW", "IFS_STAR_CENTER_WAFFLE_RAW")),

@@ -11,7 +11,7 @@ of lenslets share (`kernels.common_light`). Lamps and lasers keep a flat prior.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ TYPICAL_AIRMASS = 1.2
 SHIFT_STEP_PX = 0.02
 """Templates stand at whole multiples of this across the dispersion: at most half of it from the measured shift, which
 costs nothing (6.5)."""
+SAME_STAR_DEG = 15.0 / 3600.0
+"""Pointings nearer to each other are at one star, as targets are told apart."""
 ALONG_STEP_PX = 0.005
 """The same along it, where a process has one place and one set of templates: a brown dwarf's light shows 0.01 px."""
 
@@ -54,16 +56,45 @@ class Seen:
     """How differently the lenslets were lit: 0 to 1."""
 
 
+@dataclass(slots=True)
+class Stars:
+    """Names of the stars that frames point at, in whatever file they are seen: by position, as targets are."""
+
+    _known: list[tuple[float, float]] = field(default_factory=list)
+
+    def name(self, ra_deg: float, dec_deg: float) -> str:
+        """The same for pointings at one star.
+
+        Frames that do not say where they pointed count as one: they may be.
+        """
+        if not np.isfinite([ra_deg, dec_deg]).all():
+            return "unknown"
+        for number, (ra, dec) in enumerate(self._known):
+            along = ((ra_deg - ra + 180.0) % 360.0 - 180.0) * np.cos(np.radians(dec))
+            if np.hypot(along, dec_deg - dec) < SAME_STAR_DEG:
+                return f"star {number}"
+        self._known.append((ra_deg, dec_deg))
+        return f"star {len(self._known) - 1}"
+
+
+def pointing(frame: RawFrame) -> tuple[float, float]:
+    """(RA, DEC) of the telescope, deg; NaN where the header has none."""
+    if frame.ra_deg is None or frame.dec_deg is None:
+        return np.nan, np.nan
+    return frame.ra_deg, frame.dec_deg
+
+
 def settle_air(summaries: Sequence[Arrays], inputs: RecipeInputs) -> Arrays:
     """`settled` of all files on the sky; `summaries` as `extraction.shift_block` leaves them."""
     found = seen_in(summaries, inputs) if inputs.parameters.air else {}
+    stars = Stars()
     sightings = [
-        Sighting(middle_of(inputs.frames[file]), one.y, one.y_error, "own", one.uneven)
-        for file, one in sorted(found.items())
+        Sighting(middle_of(frame), one.y, one.y_error, stars.name(*pointing(frame)), one.uneven)
+        for frame, one in ((inputs.frames[file], one) for file, one in sorted(found.items()))
     ]
     # Who says that spectra stand where the wavelength solution puts them is not told otherwise.
     if inputs.parameters.measure_shift:
-        sightings += sightings_of_others(inputs)
+        sightings += sightings_of_others(inputs, stars)
     airmass = float(np.median([airmass_of(frame) for frame in inputs.frames])) if inputs.frames else np.nan
     floor = load_tables().air.band_of(spectrograph(inputs, 0).solution.mode).place_error_px
     place = place_at(_middle(inputs), sightings, Doubt(_doubt(inputs), floor))
@@ -85,8 +116,11 @@ def seen_in(summaries: Sequence[Arrays], inputs: RecipeInputs) -> dict[int, Seen
     return found
 
 
-def sightings_of_others(inputs: RecipeInputs) -> list[Sighting]:
-    """What files beside the main ones say, as far as they were held against the same wavelength solution."""
+def sightings_of_others(inputs: RecipeInputs, stars: Stars) -> list[Sighting]:
+    """What files beside the main ones say, as far as they were held against the same wavelength solution.
+
+    What the main files themselves say there is left out: it is theirs already.
+    """
     own = {frame.file_id for frame in inputs.frames}
     solutions = set(products_of(inputs, 0, (WAVE.role,)))
     return [
@@ -94,10 +128,10 @@ def sightings_of_others(inputs: RecipeInputs) -> list[Sighting]:
             time_d=float(arrays["time"][row]),
             place_px=float(arrays["shift_y"][row]),
             error_px=float(arrays["shift_y_error"][row]),
-            source=of,
+            source=stars.name(float(arrays["ra"][row]), float(arrays["dec"][row])),
             uneven=float(arrays["uneven"][row]),
         )
-        for of, arrays in ((one.product_id, one.arrays) for one in inputs.calibrations.get(PLACE.role, ()))
+        for arrays in (one.arrays for one in inputs.calibrations.get(PLACE.role, ()))
         for row, name in enumerate(arrays["file_id"])
         if str(name) not in own and str(arrays["solution"][row]) in solutions and np.isfinite(arrays["shift_y"][row])
     ]

@@ -10,7 +10,7 @@ from samples import made_frame
 from archive_proc.kernels.flexure import Sighting
 from archive_proc.recipes.ifs.extract import IFS_EXTRACT
 from archive_proc.recipes.ifs.extraction import ExtractionParameters
-from archive_proc.recipes.ifs.through_air import Seen, settled, sightings_of_others
+from archive_proc.recipes.ifs.through_air import Seen, Stars, pointing, settled, sightings_of_others
 from archive_proc.recipes.recipe import Calibration
 
 EDGES = np.linspace(0.935, 1.375, 40)
@@ -30,22 +30,43 @@ def test_files_share_one_strength_and_templates_stand_at_the_nearest_step() -> N
     assert found["shift_y_used"][0] == pytest.approx(0.11)
 
 
-def test_others_are_heard_that_were_held_against_the_same_wavelength_solution() -> None:
-    frames = (made_frame("2017-05-15T04:50:00.000"), made_frame("2017-05-15T04:52:00.000"))
+def test_others_are_heard_that_were_held_against_the_same_wavelength_solution_by_the_star_they_saw() -> None:
+    at_star = {"ra_deg": 69.4, "dec_deg": -2.5}
+    frames = tuple(made_frame(f"2017-05-15T04:5{minute}:00.000", **at_star) for minute in (0, 2))
     place = {
         "file_id": np.array([frames[1].file_id, "A", "B", "C"]),
         "time": np.array([57888.20, 57888.21, 57888.22, 57888.23]),
+        "ra": np.full(4, 69.4),
+        "dec": np.full(4, -2.5),
         "solution": np.array(["mine", "mine", "another", "mine"]),
         "shift_y": np.array([0.1, 0.2, 0.3, np.nan]),
         "shift_y_error": np.array([0.01, 0.02, 0.03, np.nan]),
         "uneven": np.array([0.5, 0.6, 0.7, np.nan]),
     }
+    # A CENTER group a second of arc beside, another star, and two files that do not say where they pointed.
+    center = {
+        "file_id": np.array(["D", "E", "F", "G"]),
+        "time": np.array([57888.24, 57888.25, 57888.26, 57888.27]),
+        "ra": np.array([69.4003, 69.5, np.nan, np.nan]),
+        "dec": np.array([-2.5002, -2.5, np.nan, np.nan]),
+        "solution": np.full(4, "mine"),
+        "shift_y": np.full(4, 0.2),
+        "shift_y_error": np.full(4, 0.02),
+        "uneven": np.full(4, 0.6),
+    }
     given = {
         "wave": (Calibration("mine", "ifs_wavelength_solution", {}, {}),),
-        "place": (Calibration("star", "ifs_place", place, {}),),
+        "place": (Calibration("objects", "ifs_place", place, {}), Calibration("centers", "ifs_place", center, {})),
     }
     inputs = raw_inputs(IFS_EXTRACT, frames, calibrations=given)
-    assert sightings_of_others(inputs) == [Sighting(57888.21, 0.2, 0.02, "star", 0.6)]
+    stars = Stars()
+    own = stars.name(*pointing(frames[0]))
+    found = sightings_of_others(inputs, stars)
+    assert found[0] == Sighting(57888.21, 0.2, 0.02, own, 0.6)
+    assert [one.time_d for one in found] == [57888.21, 57888.24, 57888.25, 57888.26, 57888.27]
+    assert [one.source == own for one in found] == [True, True, False, False, False]
+    assert [one.source for one in found[2:]] == ["star 1", "unknown", "unknown"]
+    assert stars.name(359.9999, 0.0) == stars.name(0.0001, 0.0)
 
 
 def test_the_prior_follows_the_air_and_a_spectrum_that_is_given_goes_before_it() -> None:

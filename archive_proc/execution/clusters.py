@@ -16,8 +16,9 @@ import distributed
 from distributed.core import Status
 
 from archive_proc.errors import TemporaryError
+from archive_proc.execution.backends import AWAITED
 from archive_proc.execution.dask_backend import DaskBackend
-from archive_proc.execution.worker_config import SETTINGS, WorkerSetup, expected
+from archive_proc.execution.worker_config import SETTINGS, WorkerSetup, expect_same_code, expected
 
 START_TIMEOUT_S = 120.0
 START_TRIES = 3
@@ -42,14 +43,22 @@ class DaskLocal(DaskBackend):
         self._replaced: set[Any] = set()
 
     def start(self) -> None:
-        """Start scheduler and workers. Raises TemporaryError (AP-RUN-030) when they do not come up in three tries."""
+        """Start scheduler and workers.
+
+        Raises TemporaryError (AP-RUN-030) when they do not come up in three tries, PreconditionError (AP-RUN-050) when
+        they cannot because the package was changed meanwhile.
+        """
         for left in reversed(range(START_TRIES)):
             try:
                 self._start()
                 return
-            except (OSError, TimeoutError, RuntimeError) as problem:
+            # Exception: Dask raises what went wrong in a worker as no more than that.
+            except Exception as problem:
                 # A worker that dies while it starts (killed, out of memory) takes the whole cluster's start with it.
                 self.stop()
+                expect_same_code()
+                if not isinstance(problem, OSError | TimeoutError | RuntimeError):
+                    raise
                 if not left:
                     raise TemporaryError(
                         "AP-RUN-030",
@@ -90,6 +99,8 @@ class DaskLocal(DaskBackend):
         if self._cluster is None or time.monotonic() < self._looked + LOOK_EVERY_S:
             return
         self._looked = time.monotonic()
+        if self.census().get(AWAITED):
+            expect_same_code()
         before, self._gone = (
             self._gone,
             {name for name, nanny in self._cluster.workers.items() if _gave_up(nanny) and name not in self._replaced},

@@ -22,7 +22,7 @@ from archive_proc.execution.backends import AWAITED, Finished, JobEnd, JobNews
 from archive_proc.execution.calls import Bundle
 from archive_proc.execution.liveness import Writer
 from archive_proc.execution.packing import packed, reports_of, run_packed
-from archive_proc.execution.worker_config import OTHER_CODE, WRONG_CONFIG
+from archive_proc.execution.worker_config import OTHER_CODE, WRONG_CONFIG, expect_same_code
 
 _RESULT_TIMEOUT_S = 10.0
 """For Dask's word why there was no answer."""
@@ -140,6 +140,7 @@ class DaskBackend:
         # Exception: KilledWorker, CancelledError, lost connections, time-outs of several libraries; all mean
         # that the worker gave no answer. run_bundle itself never raises.
         except (Exception, distributed.client.FutureCancelledError) as problem:
+            expect_same_code()
             return Finished(bundle, None, f"{type(problem).__name__}: {problem}")
         finally:
             future.release()

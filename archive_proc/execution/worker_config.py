@@ -19,6 +19,7 @@ from typing import Any, Final
 import dask
 import distributed
 
+from archive_proc.errors import PreconditionError
 from archive_proc.execution.births import note_ready
 from archive_proc.execution.calls import Bundle, FailureFacts, TaskReport
 from archive_proc.execution.liveness import host_name
@@ -94,6 +95,11 @@ def difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> str:
 
 @cache
 def code_id() -> str:
+    """The package of this process: as it lay on disk when this was first asked for."""
+    return code_on_disk()
+
+
+def code_on_disk() -> str:
     """The package as it lies on disk: `0.1.0 5f3c21aa`. Two checkouts may bear one version and compute differently.
 
     Its tables count: workers read them themselves.
@@ -103,6 +109,24 @@ def code_id() -> str:
         digest = zlib.crc32(path.relative_to(PACKAGE).as_posix().encode() + b"\0", digest)
         digest = zlib.crc32(path.read_bytes(), digest)
     return f"{__version__} {digest:08x}"
+
+
+def expect_same_code() -> None:
+    """Raise PreconditionError (AP-RUN-050) where the package is no longer what this driver began with.
+
+    For a driver that lost a worker: one that starts now has the other code, and may not even come so far as to say so.
+    """
+    try:
+        now = code_on_disk()
+    except OSError:
+        return  # a file system that fails for a moment tells nothing
+    if now != code_id():
+        raise PreconditionError(
+            OTHER_CODE,
+            f"the package was changed while the run went on: it is archive_proc {now}, the run began with {code_id()}",
+            subject="worker",
+            remedy="give the same command again, and leave the installation alone during a run",
+        )
 
 
 JOB_BEGAN = "ARCHIVE_PROC_JOB_BEGAN"

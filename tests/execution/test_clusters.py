@@ -17,8 +17,10 @@ from archive_proc.execution.clusters import DaskLocal
 from archive_proc.execution.executor import execute
 from archive_proc.execution.meters import marked
 from archive_proc.execution.spec import AttemptDir
-from archive_proc.execution.worker_config import CODE, code_id, expected, refusal
+from archive_proc.execution.worker_config import CODE, code_on_disk, expected, refusal
+from archive_proc.model.events import RunEnded
 from archive_proc.model.processes import State
+from archive_proc.storage.journal import iter_journals, read_journal
 from archive_proc.storage.layout import Layout
 
 
@@ -91,12 +93,28 @@ def test_a_checkout_with_another_table_or_another_name_is_other_code(
     found = []
     for name, text in (("one.py", "x = 1"), ("air.toml", "n = 1.0"), ("air.toml", "n = 1.1")):
         (tmp_path / name).write_text(text)
-        found.append(code_id.__wrapped__())
+        found.append(code_on_disk())
     (tmp_path / "one.py").rename(tmp_path / "two.py")
-    found.append(code_id.__wrapped__())
+    found.append(code_on_disk())
     (tmp_path / "two.pyc").touch()
     assert len(set(found)) == len(found)
-    assert code_id.__wrapped__() == found[-1], "what Python leaves there is no code"
+    assert code_on_disk() == found[-1], "what Python leaves there is no code"
+
+
+def test_a_run_under_which_the_package_is_changed_ends_with_the_first_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tonight = night(tmp_path, science=(20,), behave="kill")
+
+    def change() -> None:
+        """In this process, the driver's: workers have what they had."""
+        monkeypatch.setattr(worker_config, "PACKAGE", tmp_path)
+
+    options = tonight.options(backend=DaskLocal(1, 1.0), publish=change, publish_every_s=0.0)
+    with pytest.raises(PreconditionError, match=r"AP-RUN-050.*changed while the run went on"):
+        execute(tonight.plan, tonight.layout, tonight.frames, site(), options)
+    ((_, journal),) = iter_journals(tonight.layout.runs)
+    assert isinstance(read_journal(journal).events[-1], RunEnded), "recorded as any that ended"
 
 
 def test_a_worker_with_other_code_than_the_driver_does_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

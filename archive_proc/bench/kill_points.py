@@ -55,7 +55,7 @@ POINTS: Mapping[str, KillPoint] = {
     "renamed": KillPoint("archive_proc.execution.closing", "commit", "after", "renamed, pending left over"),
     "done": KillPoint("archive_proc.execution.ledger", "Ledger.done", "before", "sealed, not in the journal"),
     "journal": KillPoint("archive_proc.storage.journal", "LineWriter.append", "half", "half-way in a journal line"),
-    "plan": KillPoint("archive_proc.flow.running", "write_bytes", "before", "before the plan is saved"),
+    "plan": KillPoint("archive_proc.flow.running", "write_pieces", "before", "before the plan is saved"),
     "run": KillPoint("archive_proc.execution.executor", "write_run", "after", "run.json, no journal"),
     "lease": KillPoint("archive_proc.execution.lock", "os.link", "after", "lease taken, its temporary name left"),
     "table": KillPoint(

@@ -87,17 +87,17 @@ def test_a_point_that_is_never_reached_is_no_promise_kept(
 
 
 def test_a_point_is_armed_once_however_often_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = vars(running)["write_bytes"]
-    monkeypatch.setattr(running, "write_bytes", real)  # put back at the end
+    real = vars(running)["write_pieces"]
+    monkeypatch.setattr(running, "write_pieces", real)  # put back at the end
     flag = tmp_path / "flag"
     monkeypatch.setenv(kill_points.REFUSE, f"plan:2:{flag}")
     for _ in range(2):
         kill_points.arm_from_environment()
-    armed = vars(running)["write_bytes"]
+    armed = vars(running)["write_pieces"]
     assert armed.__wrapped__ is real
-    armed(tmp_path / "first", b"1")
+    armed(tmp_path / "first", [b"1"])
     with pytest.raises(OSError, match="quota"):
-        armed(tmp_path / "second", b"2")
+        armed(tmp_path / "second", [b"2"])
     assert flag.exists()
 
 

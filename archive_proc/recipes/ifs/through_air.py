@@ -32,12 +32,12 @@ PLACE = InputRole("place", ("ifs_place",), required=False, each_may_lack=True)
 """What files near in time say of their place along the dispersion."""
 DOUBT_PX = 0.05
 """Of the place along the dispersion, where nothing measures it, right after the calibrations; drift comes on top."""
+SAME_STAR_DEG = 15.0 / 3600.0
+"""Pointings nearer to each other are at one star, as targets are told apart."""
 TYPICAL_AIRMASS = 1.2
 SHIFT_STEP_PX = 0.02
 """Templates stand at whole multiples of this across the dispersion: at most half of it from the measured shift, which
 costs nothing (6.5)."""
-SAME_STAR_DEG = 15.0 / 3600.0
-"""Pointings nearer to each other are at one star, as targets are told apart."""
 ALONG_STEP_PX = 0.005
 """The same along it, where a process has one place and one set of templates: a brown dwarf's light shows 0.01 px."""
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from running import blocks, raw_inputs
 from small_ifs import CHANNELS, EDGES, SmallIfs, small_frame, small_ifs
 
 from archive_proc.recipes.ifs.extract import IFS_EXTRACT
@@ -65,6 +66,40 @@ def test_a_brown_dwarf_stands_where_the_star_before_it_stood(ifs: SmallIfs, plac
     }
     off = {name: float(np.std(one[bright])) for name, one in shape.items()}
     assert off["told"] < 0.5 * off["alone"]
+
+
+def test_groups_of_its_own_star_tell_a_file_less_than_other_stars_and_it_is_not_told_what_it_said_itself(
+    ifs: SmallIfs, place: Calibration
+):
+    rng = np.random.default_rng(8)
+    truth = rng.uniform(0.1, 1.9, (1, len(ifs.lenslets), 1)) * STAR
+    frame = small_frame("2017-05-15T04:50:00.000", dpr_catg="SCIENCE", ra_deg=69.4, dec_deg=-2.5)
+    given = {**ifs.calibrations, **_wave(ifs)}
+    inputs = raw_inputs(IFS_EXTRACT, [frame], roles=("OBJECT",), calibrations=given)
+    first = IFS_EXTRACT.passes[0]
+    raw = {"raw": ifs.raw(ifs.image(truth, 0.0, MOVED), rng)}
+    summaries = [first.block(one, inputs, {}).summary for one in blocks(IFS_EXTRACT, first, inputs, raw)]
+
+    def error(*others: Calibration) -> float:
+        told = replace(inputs, calibrations={**given, "place": others})
+        return float(first.reduce(summaries, told, {})["shift_y_error"][0])
+
+    def group(file_id: str, ra: float) -> Calibration:
+        arrays = {
+            **place.arrays,
+            "file_id": np.array([file_id, "dwarf"]),
+            "ra": np.full(2, ra),
+            "dec": np.full(2, -2.5),
+        }
+        return replace(place, arrays=arrays)
+
+    alone = error()
+    assert error(group(frame.file_id, 69.4)) == alone
+    # Its object group, then its center group too: of its own star, and of others.
+    one, other = error(group("object", 69.4)), error(group("object", 80.0))
+    both, others = (error(group("object", a), group("center", b)) for a, b in ((69.4, 69.4), (80.0, 90.0)))
+    assert other < 0.99 * one
+    assert others < 0.95 * both
 
 
 def _wave(ifs: SmallIfs) -> dict[str, tuple[Calibration, ...]]:

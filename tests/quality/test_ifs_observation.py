@@ -66,7 +66,7 @@ def test_the_mosaic_shows_every_third_channel_with_its_wavelength(found: Measure
     brightness = np.nanmedian(found.arrays["mosaic"], axis=(1, 2))
     expected = np.linspace(0.5, 1.5, len(wavelengths))[1::3]
     assert brightness / brightness[0] == pytest.approx(expected / expected[0], rel=0.1)
-    assert found.arrays["mosaic_lit"].tolist() == [*[True] * 12, False], "the reddest guards the filter's edge"
+    assert found.arrays["mosaic_lit"].tolist() == [False, *[True] * 12], "the bluest guards the filter's edge"
 
 
 def test_the_brightest_lenslet_is_one_without_flags(found: Measured) -> None:

@@ -30,9 +30,8 @@ from archive_proc.storage.journal import iter_journals, read_journal
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.runs import read_run
 
-"""`RawFrame.pixels` of a frame that a manifest names and no file holds."""
 ROUNDS = 3
-"""Times `run SELECTION` plans again after a calibration was refused (DESIGN 4)."""
+"""Plans that `run SELECTION` makes at most, where something failed that others replace or do without (DESIGN 4)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,58 @@
+"""A run plans again where something failed that others can do without; otherwise what needs it waits, and names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from archive_proc.archive import Archive
+from archive_proc.bench.faults.grounds import STAND_INS
+from archive_proc.bench.small_night import small_night
+from archive_proc.catalog.selection import Selection
+from archive_proc.execution.outcome import RunOutcome
+from archive_proc.model.processes import Plan, State
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("rounds") / "raw"
+    small_night(directory, ndit=4, sequences=1)
+    return directory
+
+
+def run(root: Path, raw: Path, cookbook: str) -> tuple[Archive, Plan, tuple[RunOutcome, ...]]:
+    """What a run makes of a night whose sky was cut short after it was ingested."""
+    Archive.init(root)
+    archive = Archive.open(root, cookbook=cookbook)
+    archive.ingest([raw], jobs=1)
+    (sky,) = (raw.parent / one.uri for one in archive.campaign.raw_frames if one.dpr_type == "SKY")
+    content = sky.read_bytes()
+    sky.write_bytes(content[: len(content) // 2])
+    try:
+        return archive, *archive.run(Selection(), site=archive.site("serial"))
+    finally:
+        sky.write_bytes(content)
+
+
+def test_one_of_many_that_each_may_lack_keeps_nobody_waiting(raw: Path, tmp_path: Path) -> None:
+    archive, plan, outcomes = run(tmp_path / "A", raw, "toy_lacking")
+    first, last = outcomes
+    assert [one.code for one in first.failures] == ["AP-ING-032"]
+    assert first.counts[State.BLOCKED] > 0
+    assert {*last.counts} == {State.DONE, State.CACHED}
+    (science,) = (one.process for one in plan.processes if one.process.recipe == "irdis_science")
+    assert any("left out of background" in word and "irdis_sky failed before" in word for word in science.fallbacks)
+    # The next run finds nothing to do; asked to try again, it takes the sky that stands there now.
+    _, again = archive.run(Selection(), site=archive.site("serial"))
+    assert [{*one.counts} for one in again] == [{State.CACHED}]
+    whole, mended = archive.run(Selection(), site=archive.site("serial"), retry=True)
+    assert [{*one.counts} for one in mended] == [{State.DONE, State.CACHED}]
+    (science,) = (one.process for one in whole.processes if one.process.recipe == "irdis_science")
+    assert not any("background" in word for word in science.fallbacks)
+
+
+def test_what_must_not_lack_is_waited_for_and_nothing_is_planned_twice(raw: Path, tmp_path: Path) -> None:
+    _, _, (only,) = run(tmp_path / "A", raw, STAND_INS)
+    assert [one.code for one in only.failures] == ["AP-ING-032"]
+    assert only.counts[State.BLOCKED] > 0

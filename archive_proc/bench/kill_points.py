@@ -56,6 +56,7 @@ POINTS: Mapping[str, KillPoint] = {
     "done": KillPoint("archive_proc.execution.ledger", "Ledger.done", "before", "sealed, not in the journal"),
     "journal": KillPoint("archive_proc.storage.journal", "LineWriter.append", "half", "half-way in a journal line"),
     "plan": KillPoint("archive_proc.flow.running", "write_pieces", "before", "before the plan is saved"),
+    "round": KillPoint("archive_proc.flow.running", "_execute", "after", "between two rounds, the next not planned"),
     "run": KillPoint("archive_proc.execution.executor", "write_run", "after", "run.json, no journal"),
     "lease": KillPoint("archive_proc.execution.lock", "os.link", "after", "lease taken, its temporary name left"),
     "table": KillPoint(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from archive_proc.archive import Archive
-from archive_proc.bench.faults.grounds import STAND_INS
+from archive_proc.bench.faults.grounds import STAND_INS, Grounds, measure, prepared_grounds, seals
 from archive_proc.bench.small_night import small_night
 from archive_proc.catalog.selection import Selection
 from archive_proc.execution.outcome import RunOutcome
+from archive_proc.model.events import Event, RunEnded, RunStarted
 from archive_proc.model.processes import Plan, State
+from archive_proc.storage.journal import iter_journals, read_journal
+from archive_proc.storage.layout import Layout
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +60,47 @@ def test_what_must_not_lack_is_waited_for_and_nothing_is_planned_twice(raw: Path
     _, _, (only,) = run(tmp_path / "A", raw, STAND_INS)
     assert [one.code for one in only.failures] == ["AP-ING-032"]
     assert only.counts[State.BLOCKED] > 0
+
+
+SITE = "faults-serial"
+
+
+@pytest.fixture(scope="module")
+def grounds(tmp_path_factory: pytest.TempPathFactory) -> Grounds:
+    """A night that takes two rounds: undisturbed, what its sky fed is made without it in the second."""
+    work = tmp_path_factory.mktemp("killed")
+    small_night(work / "raw", ndit=4, sequences=1)
+    made = prepared_grounds(work, work / "raw", "toy_lacking")
+    (sky,) = (work / one.uri for one in made.open(made.template).campaign.raw_frames if one.dpr_type == "SKY")
+    sky.write_bytes(sky.read_bytes()[: sky.stat().st_size // 2])
+    whole = dict(made.digests)
+    made.digests = {}
+    made.walls_s.clear()
+    measure(made, SITE)
+    assert 0 < len(made.digests) < len(whole), "without the sky's products"
+    return made
+
+
+@pytest.mark.parametrize(
+    ("point", "number", "rounds_begun"),
+    [("round", 1, 1), ("run", 2, 1), ("round", 2, 2)],
+    ids=["nothing planned again", "round 2 without a journal", "all rounds done, the catalog not told"],
+)
+def test_a_driver_that_dies_between_two_rounds_is_continued_by_the_same_command(
+    grounds: Grounds, point: str, number: int, rounds_begun: int
+) -> None:
+    root = grounds.copy()
+    assert grounds.run(root, SITE, grounds.killing(root, point, number)).status == -signal.SIGKILL
+    assert sum(isinstance(one, RunStarted) for one in _events(root)) == rounds_begun
+    before = seals(root)
+    ended = grounds.run(root, SITE)
+    assert ended.status == 0, ended.err
+    assert grounds.wrong(root, before) == []
+    assert grounds.beyond(root) == 0, "what round 1 made is made"
+    # As undisturbed: what failed is known from its record, and nothing waits for it.
+    last = [one for one in _events(root) if isinstance(one, RunEnded)][-1]
+    assert {*last.counts} <= {State.DONE, State.CACHED}
+
+
+def _events(root: Path) -> list[Event]:
+    return [one for _, path in iter_journals(Layout(root).runs) for one in read_journal(path).events]

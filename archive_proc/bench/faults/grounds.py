@@ -209,9 +209,9 @@ def stand_in_grounds(work: Path, *, pause_s: float = 0.0, ndit: int = 20, sequen
     return _prepared(Grounds(work, raw, work / "template", STAND_INS, pause_s))
 
 
-def prepared_grounds(work: Path, raw: Path) -> Grounds:
-    """A given raw night with the real recipes."""
-    return _prepared(Grounds(work, raw, work / "template", None))
+def prepared_grounds(work: Path, raw: Path, cookbook: str | None = None) -> Grounds:
+    """A given raw night with the real recipes, or those of a cookbook."""
+    return _prepared(Grounds(work, raw, work / "template", cookbook))
 
 
 def _prepared(grounds: Grounds) -> Grounds:

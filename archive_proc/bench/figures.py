@@ -47,6 +47,8 @@ class Figure:
     reference: str = ""
     """What the reference value is: doing nothing, median sky, dither only."""
     reference_value: float | None = None
+    compared: str = ""
+    """What is compared with what, where a name does not say it all; stands where there is no reference."""
     n: int = 0
     """Samples behind the value."""
     spread: float | None = None
@@ -96,6 +98,7 @@ def report_json(report: Report) -> str:
                     "met": one.met,
                     "reference": one.reference,
                     "reference_value": _finite(one.reference_value),
+                    "compared": one.compared,
                     "n": one.n,
                     "spread": _finite(one.spread),
                     "beside": {
@@ -132,7 +135,7 @@ def _finite(value: float | None) -> float | None:
 def table(report: Report) -> str:
     """The figures in columns under their case, one a line; a closing line counts aims and repeats the missed ones."""
     others = tuple(dict.fromkeys(other.label for one in report.figures for other in one.beside))
-    said = not others or any(one.reference for one in report.figures)
+    said = not others or any(one.reference or one.compared for one in report.figures)
     head = ("figure", "value", "aim", "met", *others, *(("reference",) if said else ()), "n", "spread")
     rows = [head] + [
         (
@@ -171,7 +174,7 @@ def _aim(one: Figure) -> str:
 
 def _reference(one: Figure) -> str:
     if not one.reference:
-        return ""
+        return one.compared
     return f"{_text(one.reference_value)} {one.reference}" if one.unit != "yes" else one.reference
 
 
@@ -214,6 +217,7 @@ def across_seeds(case: str, runs: Sequence[Sequence[Figure]]) -> tuple[Figure, .
                 beside=_beside_across(same),
                 reference=first.reference,
                 reference_value=float(np.median(references)) if references else None,
+                compared=first.compared,
                 n=sum(one.n for one in same),
                 spread=float(np.std(values)) if len(values) > 1 else None,
             )

@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 FIXED_FWHM_NM = {"YJ": 16.0, "YH": 30.0}
-"""The resolution fixed by the bench: a Gaussian of this full width at half maximum, what a flat prior resolves. A
-product that resolves more is further from such a truth: the bench prints half the width beside it."""
+"""The resolution fixed by the bench, which is judged: a Gaussian of this full width at half maximum, the wide end of
+what the notes (section 5) find a flat prior to resolve. A product that resolves more is further from such a truth."""
+WIDTHS_NM = {"YJ": (4.0, 8.0, 12.0, 16.0), "YH": (8.0, 15.0, 22.0, 30.0)}
+"""Widths of the truth that are printed beside it: where their curve is lowest, there the product's resolution is."""
 _STEP_NM = 1.0
 
 
@@ -29,6 +31,12 @@ def in_channels(flux: NDArray[np.floating], bin_edges: Float, channel_edges: Flo
 
 def blurred(flux: NDArray[np.floating], bin_edges: Float, channel_edges: Float, fwhm_nm: float) -> Float:
     """(l, k) the same after each wavelength's light was spread as a Gaussian of `fwhm_nm`."""
+    # Light of a bin goes to channels in the same shares whatever lenslet it is of.
+    bins = len(bin_edges) - 1
+    return np.asarray(flux.astype(np.float64) @ _spread(np.eye(bins), bin_edges, channel_edges, fwhm_nm))
+
+
+def _spread(flux: Float, bin_edges: Float, channel_edges: Float, fwhm_nm: float) -> Float:
     grid = np.arange(bin_edges[0] - 3 * fwhm_nm, bin_edges[-1] + 3 * fwhm_nm + _STEP_NM, _STEP_NM)
     fine = in_channels(flux, bin_edges, np.clip(grid, bin_edges[0], bin_edges[-1]))
     half = int(np.ceil(2.0 * fwhm_nm / _STEP_NM))

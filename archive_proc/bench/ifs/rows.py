@@ -57,6 +57,7 @@ def rows(
                 unit=aim.unit,
                 aim=aim.most,
                 aim_from=aim.least,
+                compared=aim.judged,
                 n=value.n,
                 spread=value.spread,
                 beside=tuple(_beside(one, name) for one in others),

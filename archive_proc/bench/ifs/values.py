@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from archive_proc.bench.ifs.channels import FIXED_FWHM_NM, smeared
+from archive_proc.bench.ifs.channels import FIXED_FWHM_NM, WIDTHS_NM, smeared
 from archive_proc.bench.ifs.companions import companion_spectrum
 from archive_proc.bench.ifs.compared import Compared, as_shown, compare
 from archive_proc.bench.ifs.defects import catastrophic, flagged_share, touched
@@ -79,9 +79,13 @@ def _uniform(known: Known, reduced: Reduced) -> dict[str, Value]:
     one = _compared(known, reduced, scene)
     found = _bias(one, "channel bias, uniform field")
     fixed = FIXED_FWHM_NM[known.mode]
-    for fwhm, what in ((fixed, "fixed resolution"), (fixed / 2, "at half that width")):
-        found |= _bias(_compared(known, reduced, scene, fwhm_nm=fwhm), f"channel bias, uniform field, {what}")
-    alike = _compared(known, reduced, scene, fwhm_nm=fixed)
+    at = {fwhm: _compared(known, reduced, scene, fwhm_nm=fwhm) for fwhm in {*WIDTHS_NM[known.mode], fixed}}
+    found |= _bias(at[fixed], "channel bias, uniform field, fixed resolution")
+    for fwhm in WIDTHS_NM[known.mode]:
+        found |= _bias(at[fwhm], f"channel bias, uniform field, truth at {fwhm:g} nm")
+    shown = None if one is None else as_shown(one, reduced.spectra[scene.file_id])
+    found |= _bias(shown, "channel bias, uniform field, at the product's resolution")
+    alike = at[fixed]
     if alike is not None:
         edges = reduced.spectra[scene.file_id].edges_nm
         alike = replace(alike, found=smeared(alike.found, edges, fixed))

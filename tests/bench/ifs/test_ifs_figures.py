@@ -5,11 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy
-from small_ifs_set import BANDWIDTH_NM, READ_E, RESPONSE, WAVELENGTH_NM, lamp_of, right_spectra, small_known
+from small_ifs_set import (
+    BANDWIDTH_NM,
+    EDGES_NM,
+    READ_E,
+    RESPONSE,
+    WAVELENGTH_NM,
+    lamp_of,
+    right_spectra,
+    small_known,
+)
 
 from archive_proc.bench.ifs.channels import blurred, in_channels, smeared
 from archive_proc.bench.ifs.companions import companion_spectrum
-from archive_proc.bench.ifs.compared import as_shown, compare, through
+from archive_proc.bench.ifs.compared import as_shown, compare, through, throughput
 from archive_proc.bench.ifs.cubes import aperture_pulls, centring_error_mas, centring_pull, core_of, pulls_width
 from archive_proc.bench.ifs.defects import catastrophic, flagged_share, touched
 from archive_proc.bench.ifs.evenly_lit import (
@@ -110,6 +119,24 @@ def test_a_product_that_shows_what_it_says_it_does_is_right_at_its_own_resolutio
     assert own is not None
     assert rms_and_worst(channel_bias(own))[1] < 0.2
     assert as_shown(plain, right) is None
+
+
+def test_the_curve_over_the_truths_width_is_lowest_where_the_product_resolves(known, lamp):
+    right = right_spectra(known, "uniform", claimed=1.0)
+    scene = known.scene("uniform")
+    banded = scene.flux(0) * (1.0 - 0.5 * np.exp(-0.5 * ((0.5 * (EDGES_NM[1:] + EDGES_NM[:-1]) - 1130.0) / 9.0) ** 2))
+    seen = replace(scene, flux=lambda plane: banded)
+    own = RESPONSE / throughput(known)[:, None]
+    flux = np.repeat(own[None] * blurred(banded, EDGES_NM, right.edges_nm, 12.0), scene.planes, axis=0)
+    product = {scene.file_id: replace(right, flux=flux.astype(np.float32))}
+    night = replace(known, scenes=tuple(seen if one is scene else one for one in known.scenes))
+    values = values_of(night, Reduced(lamp, product))
+    name = "channel bias, uniform field"
+    curve = {one: values[f"{name}, truth at {one} nm, rms"].value for one in (4, 8, 12, 16)}
+    assert curve[12] < 1e-3
+    assert curve[4] > curve[8] > 0.3 < curve[16]
+    assert values[f"{name}, fixed resolution, rms"].value == curve[16]
+    assert values[f"{name}, rms"].value > curve[4]
 
 
 def test_light_at_the_photon_limit_is_one_and_twice_the_noise_is_two(known, lamp):

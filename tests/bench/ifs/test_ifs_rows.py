@@ -58,6 +58,19 @@ def test_invalid_references_and_ranges_are_printed_as_such():
     assert figure["aim_from"] == 0.92
 
 
+@pytest.mark.parametrize(("mode", "aims", "width"), [("YJ", [1.7, 4.0], 16), ("YH", [None, None], 30)])
+def test_of_all_widths_of_the_truth_one_is_judged_and_says_so(mode, aims, width):
+    name = "channel bias, uniform field"
+    made = [one for one in rows(mode, mode, {}, []) if one.name.startswith(name)]
+    fixed = [one for one in made if "fixed resolution" in one.name and "both" not in one.name]
+    assert [one.aim for one in fixed] == aims
+    assert {one.compared for one in fixed} == {f"truth spread by {width} nm, product as it is"}
+    curve = [one for one in made if "truth at" in one.name]
+    assert len(curve) == 8
+    assert all(one.aim is None for one in curve)
+    assert f"truth spread by {width} nm" in table(Report("accuracy ifs", tuple(fixed)))
+
+
 def test_columns_of_other_reductions_are_medians_over_the_seeds():
     def run(value, other, invalid):
         return [

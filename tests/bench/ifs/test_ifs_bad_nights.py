@@ -133,12 +133,31 @@ def test_a_cube_that_is_wrong_in_usable_planes_is_seen():
     known = small_known()
     scene, lamp = known.scene("uniform"), lamp_of(known)
     right = arrays_of(known)
-    assert wrong_share(known, scene, lamp, right, None) == 0.0
+    assert wrong_share(known, scene, lamp, right) == 0.0
     wrong = {**right, "flux": 1.3 * right["flux"]}
-    assert wrong_share(known, scene, lamp, wrong, None) == 1.0
-    assert wrong_share(known, scene, lamp, {**wrong, "usable": np.zeros(scene.planes, bool)}, None) == 0.0
-    assert wrong_share(known, scene, lamp, {**wrong, "flags": np.ones_like(right["flags"])}, None) == 0.0
-    assert wrong_share(known, scene, None, right, None) is None
+    assert wrong_share(known, scene, lamp, wrong) == 1.0
+    assert wrong_share(known, scene, lamp, {**wrong, "usable": np.zeros(scene.planes, bool)}) == 0.0
+    assert wrong_share(known, scene, lamp, {**wrong, "flags": np.ones_like(right["flags"])}) == 0.0
+    assert wrong_share(known, scene, None, right) is None
+
+
+def test_the_resolution_that_a_product_states_excuses_what_it_explains_and_no_error_of_a_quarter():
+    known = small_known()
+    scene, lamp = known.scene("uniform"), lamp_of(known)
+    right = arrays_of(known)
+    dimmed = right["flux"].copy()
+    dimmed[:, :, 20] *= 0.85
+    assert wrong_share(known, scene, lamp, {**right, "flux": dimmed}) == pytest.approx(1 / 32, abs=1e-3)
+    matrix = np.zeros((1, 39, 3), np.float32)
+    matrix[..., 1] = 1.0
+    matrix[0, 20, 1] = 0.85
+    explained = {**right, "flux": dimmed, "resolution": matrix}
+    assert wrong_share(known, scene, lamp, explained) == 0.0
+    assert wrong_share(known, scene, lamp, explained, as_it_is=True) == pytest.approx(1 / 32, abs=1e-3)
+    halved = right["flux"].copy()
+    halved[:, :, 20] *= 0.5
+    matrix[0, 20, 1] = 0.5
+    assert wrong_share(known, scene, lamp, {**right, "flux": halved, "resolution": matrix}) > 0.03
 
 
 def test_a_night_must_say_what_is_wrong_with_it_and_not_anything():

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from archive_proc.catalog.connection import open_over
 from archive_proc.catalog.keyed_rows import KeyedRows
 from archive_proc.model.ids import ID_DIGITS, ProcessId
-from archive_proc.model.processes import Parameter, ProcessInput, State
+from archive_proc.model.processes import Cause, Parameter, ProcessInput, State
 from archive_proc.planning.known import KnownProcess, KnownProducts, Slot
 from archive_proc.planning.plan import Standing
 from archive_proc.planning.resources import CostHistory, History
@@ -144,7 +144,8 @@ def standing(layout: Layout, as_of: str, retry: bool = False) -> Standing:
         known=KnownProducts(sealed, CurrentSlots(snapshot), Pruned(snapshot)),
         history=cost_history(snapshot),
         refused=frozenset() if retry else refused(snapshot),
-        failed=frozenset() if retry else failed(snapshot),
+        failed=frozenset() if retry else failed(snapshot, passing=False),
+        passing=frozenset() if retry else failed(snapshot, passing=True),
         as_of=as_of,
     )
 
@@ -167,11 +168,16 @@ def refused(snapshot: Snapshot) -> frozenset[ProcessId]:
     return frozenset(ProcessId(one) for one, code in found if one in judged and not _of_reading(code or ""))
 
 
-def failed(snapshot: Snapshot) -> frozenset[ProcessId]:
-    """Processes that gave up when they were last tried, whatever the cause."""
-    rows = read_table(snapshot, TABLES["processes"], columns=["process_id", "state"])
+def failed(snapshot: Snapshot, *, passing: bool) -> frozenset[ProcessId]:
+    """Processes that gave up when they were last tried; `passing`: for a cause that a later command tries again."""
+    rows = read_table(snapshot, TABLES["processes"], columns=["process_id", "state", "cause"])
     hit = pc.is_in(rows.column("state"), pa.array([State.FAILED.value, State.QUARANTINED.value]))
-    return frozenset(ProcessId(one) for one in rows.filter(hit).column("process_id").to_pylist())
+    rows = rows.filter(hit)
+    stays = pc.is_in(rows.column("cause"), pa.array([Cause.DATA.value, Cause.CODE.value]))
+    # Poison killed its workers again and again: that has not passed, whatever it was.
+    stays = pc.or_(stays, pc.equal(rows.column("state"), State.QUARANTINED.value))
+    chosen = rows.filter(pc.invert(stays) if passing else stays)
+    return frozenset(ProcessId(one) for one in chosen.column("process_id").to_pylist())
 
 
 def _of_reading(code: str) -> bool:

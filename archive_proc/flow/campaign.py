@@ -154,11 +154,13 @@ class Campaign:
         *,
         file_ids: Iterable[FileId] = (),
         retry: bool = False,
+        again: bool = False,
     ) -> Plan:
         """The plan of some observations: equal input gives equal bytes. Refused calibrations give way to the next.
 
         `file_ids`: raw frames of which the types are wanted by themselves. `retry`: those refused before are tried
-        again. Observations and files that overrides took away meanwhile are left out.
+        again. `again`: a further round of a command, which waits for nothing that failed in it, whatever the cause.
+        Observations and files that overrides took away meanwhile are left out.
 
         Raises MisuseError AP-CLI-010 for a product type that no recipe makes.
         """
@@ -166,11 +168,11 @@ class Campaign:
         present = {one.obs_id for one in self.observations}
         wanted = [one for one in obs_ids if one in present]
         files = [one for one in file_ids if one in self.frames]
-        return self._settled(wanted, product_types, words, self._standing(retry=retry), files)[0]
+        return self._settled(wanted, product_types, words, self._standing(retry=retry, again=again), files)[0]
 
-    def _standing(self, *, retry: bool) -> Standing:
-        found = standing(self.layout, self.as_of.isoformat())
-        return replace(found, refused=frozenset(), failed=frozenset()) if retry else found
+    def _standing(self, *, retry: bool, again: bool) -> Standing:
+        found = standing(self.layout, self.as_of.isoformat(), retry=retry)
+        return replace(found, failed=found.failed | found.passing) if again else found
 
     def _expect_known(self, product_types: Sequence[str]) -> None:
         made = sorted({one for recipe in self.cookbook for one in recipe.outputs})

@@ -85,7 +85,7 @@ def run_selection(
         news = any(one.earlier_run is None for one in last.failures)
         if last.stopped or not news or len(outcomes) == ROUNDS:
             break
-        again = campaign.plan(wanted, product_types, words, file_ids=files)
+        again = campaign.plan(wanted, product_types, words, file_ids=files, again=True)
         if again.plan_id == plan.plan_id:
             break
         plan = packed_plan(again)

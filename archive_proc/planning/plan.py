@@ -44,7 +44,10 @@ class Standing:
     refused: frozenset[ProcessId] = frozenset()
     """Processes that failed their own checks: their calibration groups are not used again."""
     failed: frozenset[ProcessId] = frozenset()
-    """All that gave up when last tried, whatever the cause: roles of which each may lack do without."""
+    """Given up, and not tried again: roles of which each may lack do without."""
+    passing: frozenset[ProcessId] = frozenset()
+    """Given up for a cause that may have passed (a worker, a disk, memory): the next command tries them again, further
+    rounds of the command that saw them fail do without."""
     as_of: str = ""
     """ISO time that expiries are judged against."""
 

@@ -62,10 +62,25 @@ def test_only_a_verdict_of_the_recipe_s_own_checks_refuses(
     verdicts = read_table(snapshot, TABLES["verdicts"]).column("subject_id").to_pylist()
     assert night.sky.process_id not in verdicts or given.get("qc", MEASURED), "no verdict without a measurement"
     assert standing(archive.layout, "2026-11-02").refused == expected
-    # Given up it is in any case.
-    assert standing(archive.layout, "2026-11-02").failed == {night.sky.process_id}
+    # Given up it is in any case; what may have passed the next command tries again.
+    found = standing(archive.layout, "2026-11-02")
+    passes = given.get("cause") is Cause.INFRA
+    assert (found.passing if passes else found.failed) == {night.sky.process_id}
+    assert (found.failed if passes else found.passing) == frozenset()
     again = standing(archive.layout, "2026-11-02", retry=True)
-    assert again.refused == again.failed == frozenset()
+    assert again.refused == again.failed == again.passing == frozenset()
+
+
+def test_poison_has_not_passed_whatever_it_was(tmp_path: Path) -> None:
+    archive = making.archive(tmp_path / "A")
+    publish(archive.layout, making.understanding())
+    night = making.night()
+    run = archive.start("r1", making.plan_of(night.all))
+    fail(archive, run, night.sky, cause=Cause.INFRA, code="AP-RUN-018", poison=True, qc=())
+    archive.end(run, quarantined=1)
+    publish(archive.layout)
+    found = standing(archive.layout, "2026-11-02")
+    assert (found.failed, found.passing) == ({night.sky.process_id}, frozenset())
 
 
 def test_a_refusal_ends_with_the_seal_of_its_process(tmp_path: Path) -> None:
@@ -79,7 +94,7 @@ def test_a_refusal_ends_with_the_seal_of_its_process(tmp_path: Path) -> None:
     archive.seal(run, night.dark)
     archive.end(run, done=1)
     snapshot = publish(archive.layout)
-    assert refused(snapshot) == failed(snapshot) == frozenset()
+    assert refused(snapshot) == failed(snapshot, passing=False) == failed(snapshot, passing=True) == frozenset()
 
 
 def test_rows_are_found_by_key_whatever_their_order() -> None:

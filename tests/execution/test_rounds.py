@@ -13,7 +13,7 @@ from archive_proc.bench.small_night import small_night
 from archive_proc.catalog.selection import Selection
 from archive_proc.execution.outcome import RunOutcome
 from archive_proc.model.events import Event, RunEnded, RunStarted
-from archive_proc.model.processes import Plan, State
+from archive_proc.model.processes import Cause, Plan, State
 from archive_proc.storage.journal import iter_journals, read_journal
 from archive_proc.storage.layout import Layout
 
@@ -52,6 +52,29 @@ def test_one_of_many_that_each_may_lack_keeps_nobody_waiting(raw: Path, tmp_path
     assert [{*one.counts} for one in again] == [{State.CACHED}]
     whole, mended = archive.run(Selection(), site=archive.site("serial"), retry=True)
     assert [{*one.counts} for one in mended] == [{State.DONE, State.CACHED}]
+    (science,) = (one.process for one in whole.processes if one.process.recipe == "irdis_science")
+    assert not any("background" in word for word in science.fallbacks)
+
+
+def test_one_that_failed_for_a_passing_cause_is_tried_again_by_the_same_command_later(
+    raw: Path, tmp_path: Path
+) -> None:
+    Archive.init(tmp_path / "A")
+    archive = Archive.open(tmp_path / "A", cookbook="toy_lacking")
+    archive.ingest([raw], jobs=1)
+    (sky,) = (raw.parent / one.uri for one in archive.campaign.raw_frames if one.dpr_type == "SKY")
+    away = sky.rename(tmp_path / sky.name)
+    try:
+        _, (first, last) = archive.run(Selection(), site=archive.site("serial"))
+        assert [(one.code, one.cause) for one in first.failures] == [("AP-ING-033", Cause.INFRA)]
+        assert {*last.counts} == {State.DONE, State.CACHED}, "nobody waits in the rounds of the command"
+        # Still away: tried again, and once more nothing waits for it.
+        _, (again, _) = archive.run(Selection(), site=archive.site("serial"))
+        assert [one.code for one in again.failures] == ["AP-ING-033"]
+    finally:
+        away.rename(sky)
+    whole, (mended,) = archive.run(Selection(), site=archive.site("serial"))
+    assert {*mended.counts} == {State.DONE, State.CACHED}
     (science,) = (one.process for one in whole.processes if one.process.recipe == "irdis_science")
     assert not any("background" in word for word in science.fallbacks)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from archive_proc.flow.collector import paused
 from archive_proc.flow.process_rows import ProcessFacts
 from archive_proc.flow.run_facts import JournalFacts, RunFacts, Word, read_journals
 from archive_proc.model.ids import PlanId, ProcessId, RunId
+from archive_proc.model.packed import PACKED_FROM, packed_process
 from archive_proc.model.processes import Plan, PlannedProcess, State
+from archive_proc.model.records import Environment
 from archive_proc.planning.text import plan_from_json
 from archive_proc.storage.journal import iter_journals
 from archive_proc.storage.layout import Layout
@@ -188,7 +190,7 @@ def _new_plans(
 def _read_plan(path: Path, size: int, changed: int) -> Plan:
     # A driver publishes every minute of a run, always from the same plan; size and time are part of the key only.
     with paused():
-        return plan_from_json(path.read_bytes(), path.name)
+        return plan_from_json(path.read_bytes(), path.name, small=True)
 
 
 def _plan(layout: Layout, plan_id: PlanId) -> Plan | None:
@@ -203,6 +205,8 @@ def _plan(layout: Layout, plan_id: PlanId) -> Plan | None:
 
 def _new_records(layout: Layout, found: set[ProcessId], damages: list[Damage]) -> dict[ProcessId, ProcessFacts]:
     records: dict[ProcessId, ProcessFacts] = {}
+    known: dict[ProcessId, ProcessId] | None = {} if len(found) >= PACKED_FROM else None
+    environment: Environment | None = None
     for pid in sorted(found):
         try:
             record = read_record(layout.product_dir(pid))
@@ -211,6 +215,10 @@ def _new_records(layout: Layout, found: set[ProcessId], damages: list[Damage]) -
             code, remedy = (error.code, error.remedy) if isinstance(error, ArchiveProcError) else ("AP-STO-001", "")
             damages.append(Damage(code, "process", pid, str(error), remedy))
             continue
+        if known is not None:
+            # Of a whole semester, little stays in memory: inputs packed, the environment of many held once.
+            environment = record.environment if record.environment != environment else environment
+            record = replace(record, process=packed_process(record.process, known), environment=environment)
         records[pid] = ProcessFacts(record.process, record, figures=figures)
     return records
 

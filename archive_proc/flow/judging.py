@@ -26,7 +26,7 @@ from archive_proc.instruments.qc_limits import (
 from archive_proc.model.ids import digest32, product_id
 from archive_proc.model.processes import Process, QcValue
 from archive_proc.storage.plane_figures import FIGURES
-from archive_proc.storage.tables import TABLES, cast, empty
+from archive_proc.storage.tables import TABLES, cast
 
 # A catalog row by column name; `storage.tables.table_from_rows` types it before it leaves the flow layer.
 Row = dict[str, object]
@@ -233,12 +233,6 @@ def limit_rows(limits: QcLimits) -> list[Row]:
                         }
                     )
     return found
-
-
-def plane_tables(found: Iterable[pa.Table]) -> pa.Table:
-    """All rows of `plane_qc` together, sorted."""
-    tables = list(found)
-    return cast(TABLES["plane_qc"], pa.concat_tables(tables)) if tables else empty(TABLES["plane_qc"])
 
 
 def unknown_figures(limits: QcLimits) -> tuple[str, ...]:

@@ -5,15 +5,17 @@ Rows of a process are replaced whole. Parts of periods that no news touches are 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from archive_proc.flow.catch_up import CatchUp, Damage
 from archive_proc.flow.filled import fill_currency
-from archive_proc.flow.judging import limit_rows, plane_tables
+from archive_proc.flow.judging import limit_rows
 from archive_proc.flow.process_rows import (
     Row,
     failed_attempt_row,
@@ -27,13 +29,17 @@ from archive_proc.instruments.qc_limits import QcLimits
 from archive_proc.model.ids import ID_DIGITS, canonical_json
 from archive_proc.model.processes import Plan
 from archive_proc.storage.snapshots import Snapshot, TableChange, part_name, read_table
-from archive_proc.storage.tables import TABLES, Table, cast, empty, table_from_rows
+from archive_proc.storage.tables import TABLES, Table, cast, empty, table_from_rows, typed_columns, typed_rows
 
 _OF_SPOKEN = (
     "processes", "process_inputs", "process_edges", "products", "qc", "plane_qc", "remarks", "verdicts", "issues",
 )  # fmt: skip
 """Tables whose rows belong to one process each and are replaced when it is spoken of."""
 _OF_NAMED = ("processes", "process_inputs", "process_edges")
+_REPEATED = ("parameter_sets", "attempts", "issues")
+"""Tables to which several processes, or several sources, may give the same key."""
+TOGETHER = 2000
+"""Rows, or processes, that are objects of Python at a time."""
 
 
 def merged_tables(
@@ -42,20 +48,20 @@ def merged_tables(
     """Changes of all tables that processes, plans and runs decide; `frames` are the tables of a new understanding,
     `limits` judge the quality figures.
     """
-    fresh = _fresh_rows(news, limits)
+    fresh = _fresh_rows(news, limits)  # each forgotten as soon as it is joined: of 100,000 processes it is much
     changes: dict[str, TableChange] = {}
     for name in _OF_SPOKEN:
         speaking = [*news.spoken, *news.named] if name in _OF_NAMED else news.spoken
         gone = _Gone(
             [one.process.process_id for one in speaking], frozenset(one.process.period_date for one in speaking)
         )
-        _replace(changes, before, TABLES[name], fresh[name], gone)
-    _replace(changes, before, TABLES["plan_processes"], fresh["plan_processes"], _plans(news.run_plans))
-    _replace(changes, before, TABLES["plans"], fresh["plans"], _plans(news.plans))
-    _add_to(changes, before, TABLES["runs"], fresh["runs"])
-    _add_to(changes, before, TABLES["attempts"], fresh["attempts"])
-    _add_to(changes, before, TABLES["parameter_sets"], fresh["parameter_sets"])
-    changes["qc_limits"] = TableChange(fresh["qc_limits"])
+        _replace(changes, before, TABLES[name], fresh.pop(name), gone)
+    _replace(changes, before, TABLES["plan_processes"], fresh.pop("plan_processes"), _plans(news.run_plans))
+    _replace(changes, before, TABLES["plans"], fresh.pop("plans"), _plans(news.plans))
+    _add_to(changes, before, TABLES["runs"], fresh.pop("runs"))
+    _add_to(changes, before, TABLES["attempts"], fresh.pop("attempts"))
+    _add_to(changes, before, TABLES["parameter_sets"], fresh.pop("parameter_sets"))
+    changes["qc_limits"] = TableChange(fresh.pop("qc_limits"))
     _issues(changes, before, frames.get("issues"), news.damages)
     changes |= fill_currency(before, changes, news, frames)
     _recipes(changes, before, frames.get("recipes"))
@@ -79,30 +85,51 @@ def _plans(plans: Iterable[Plan]) -> _Gone:
 
 
 def _fresh_rows(news: CatchUp, limits: QcLimits) -> dict[str, pa.Table]:
-    made = process_rows([*news.spoken, *news.named], limits)
-    rows = {name: list(some) for name, some in made.rows.items()}
-    # What a newly run plan merely names keeps the rows that its last failure left.
-    spoken = {one.process.process_id for one in news.spoken}
-    for name in ("qc", "verdicts", "issues"):
-        rows[name] = [row for row in rows.get(name, []) if _process_of(row) in spoken]
-    rows["attempts"] = [*rows.get("attempts", []), *map(failed_attempt_row, news.journals.attempts)]
-    rows["plans"] = [plan_row(one) for one in news.plans]
-    rows["plan_processes"] = [plan_process_row(plan, one) for plan in news.run_plans for one in plan.processes]
-    rows["runs"] = [_run_row(one) for one in news.journals.runs.values()]
-    rows["qc_limits"] = limit_rows(limits)
-    names = (*_OF_SPOKEN, "attempts", "parameter_sets", "plans", "plan_processes", "runs", "qc_limits")
-    found = {name: table_from_rows(TABLES[name], _one_a_key(TABLES[name], rows.get(name, []))) for name in names}
-    return {**found, "plane_qc": plane_tables(made.planes)}
+    """In no order; of the tables of `_REPEATED` the last row of each key."""
+    pieces = _process_tables(news, limits)
+    pieces["attempts"] += _typed("attempts", map(failed_attempt_row, news.journals.attempts))
+    pieces["plans"] = _typed("plans", map(plan_row, news.plans))
+    for plan in news.run_plans:
+        pieces["plan_processes"] += _typed("plan_processes", (plan_process_row(plan, one) for one in plan.processes))
+    pieces["runs"] = _typed("runs", map(_run_row, news.journals.runs.values()))
+    names = (*_OF_SPOKEN, "attempts", "parameter_sets", "plans", "plan_processes", "runs")
+    found = {name: pa.concat_tables([empty(TABLES[name]), *pieces[name]]) for name in names}
+    return {
+        **found,
+        **{name: _last_of_each(TABLES[name], found[name]) for name in _REPEATED},
+        "qc_limits": table_from_rows(TABLES["qc_limits"], limit_rows(limits)),
+    }
 
 
-def _one_a_key(table: Table, rows: Iterable[Row]) -> Iterable[Row]:
+def _process_tables(news: CatchUp, limits: QcLimits) -> defaultdict[str, list[pa.Table]]:
+    """Rows of single processes, table by table, a few thousand processes at a time: as Python's objects those of
+    100,000 take gigabytes.
+    """
+    pieces: defaultdict[str, list[pa.Table]] = defaultdict(list)
+    for some, tables in ((news.spoken, None), (news.named, (*_OF_NAMED, "parameter_sets"))):
+        # What a newly run plan merely names keeps the rows that its last failure left.
+        for first in range(0, len(some), TOGETHER):
+            made = process_rows(some[first : first + TOGETHER], limits)
+            for name, rows in made.rows.items():
+                if tables is None or name in tables:
+                    pieces[name] += _typed(name, rows)
+            for name, columns in made.columns.items():
+                pieces[name].append(typed_columns(TABLES[name], columns))
+            pieces["plane_qc"] += made.planes
+    return pieces
+
+
+def _typed(name: str, rows: Iterable[Row]) -> list[pa.Table]:
+    """A table of some thousand rows each."""
+    left = iter(rows)
+    return [typed_rows(TABLES[name], some) for some in iter(lambda: list(islice(left, TOGETHER)), [])]
+
+
+def _last_of_each(table: Table, rows: pa.Table) -> pa.Table:
     """The last row of each key."""
-    return {tuple(row[name] for name in table.key): row for row in rows}.values()
-
-
-def _process_of(row: Row) -> str:
-    found = row.get("process_id") or row.get("product_id") or row.get("subject_id")
-    return str(found).partition(".")[0]
+    keys = pa.table({"key": _joined_key(table, rows), "place": pa.array(range(rows.num_rows), pa.int64())})
+    places = keys.group_by("key").aggregate([("place", "max")]).column("place_max")
+    return rows if len(places) == rows.num_rows else rows.take(places)
 
 
 def _run_row(run: RunFacts) -> Row:
@@ -170,7 +197,7 @@ def _issues(
     rows = rows.filter(pc.not_equal(rows.column("origin"), "storage"))
     if of_rules is not None:
         rows = pa.concat_tables([rows.filter(pc.not_equal(rows.column("origin"), "rules")), of_rules])
-    found = table_from_rows(table, _one_a_key(table, map(_damage_row, damages)))
+    found = _last_of_each(table, typed_rows(table, map(_damage_row, damages)))
     fresh = found.filter(pc.invert(pc.is_in(found.column("issue_id"), value_set=rows.column("issue_id"))))
     changes[table.name] = TableChange(cast(table, pa.concat_tables([rows, fresh])))
 

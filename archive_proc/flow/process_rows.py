@@ -18,7 +18,7 @@ from archive_proc.flow.run_facts import FailedAttempt, Word, moment
 from archive_proc.instruments.qc_limits import QcLimits
 from archive_proc.model.ids import ProcessId, canonical_json, digest32, product_id
 from archive_proc.model.processes import Cause, Plan, PlannedProcess, Process, State
-from archive_proc.model.records import ProcessRecord
+from archive_proc.model.records import Environment, ProcessRecord
 
 # A catalog row by column name; `storage.tables.table_from_rows` types it before it leaves the flow layer.
 Row = dict[str, object]
@@ -48,12 +48,37 @@ class ProcessRows:
 
     limits: QcLimits
     rows: dict[str, list[Row]] = field(default_factory=dict)
+    columns: dict[str, dict[str, list[object]]] = field(default_factory=dict)
+    """Of the tables with many rows a process."""
     planes: list[pa.Table] = field(default_factory=list)
     """Rows of `plane_qc`, one table a process: too many for Python's hands."""
+    _last: tuple[Environment | None, str] = None, ""
 
     def add(self, table: str, row: Row) -> None:
         """Append one row."""
         self.rows.setdefault(table, []).append(row)
+
+    def environment(self, one: Environment) -> str:
+        """Its text. Of processes that were made one after the other it is mostly the same."""
+        if one != self._last[0]:
+            text = _json(
+                {
+                    "python": one.python,
+                    "packages": dict(one.packages),
+                    "cpu": one.cpu,
+                    "blas": one.blas,
+                    "threads": dict(one.threads),
+                    "platform": one.platform,
+                }
+            )
+            self._last = one, text
+        return self._last[1]
+
+    def add_columns(self, table: str, **columns: Iterable[object]) -> None:
+        """Append several rows, column by column."""
+        held = self.columns.setdefault(table, {})
+        for name, values in columns.items():
+            held.setdefault(name, []).extend(values)
 
 
 def process_rows(found: Iterable[ProcessFacts], limits: QcLimits) -> ProcessRows:
@@ -72,14 +97,11 @@ def process_rows(found: Iterable[ProcessFacts], limits: QcLimits) -> ProcessRows
     return made
 
 
-def parameter_hash(process: Process) -> str:
-    """Id of a parameter set: recipe and values."""
-    return digest32("parameters", process.recipe, _plain(process.parameters))
-
-
 def _process(made: ProcessRows, facts: ProcessFacts) -> None:
     process, record, word = facts.process, facts.record, facts.word
-    params = parameter_hash(process)
+    # The id of a parameter set: recipe and values.
+    plain = _plain(process.parameters)
+    params = digest32("parameters", process.recipe, plain)
     row: Row = {
         "process_id": process.process_id,
         "recipe": process.recipe,
@@ -95,13 +117,14 @@ def _process(made: ProcessRows, facts: ProcessFacts) -> None:
         "level": process.level,
         "fallbacks": list(process.fallbacks),
         "override_ids": list(process.override_ids),
-        "excluded_planes": _json([list(one) for one in process.excluded_planes]),
-        "corrections": _json([list(one) for one in process.corrections]),
+        "excluded_planes": _json([list(one) for one in process.excluded_planes]) if process.excluded_planes else "[]",
+        "corrections": _json([list(one) for one in process.corrections]) if process.corrections else "[]",
         "tables_digest": process.tables_digest,
         "planes": facts.planes,
     }
     if record is not None:
         row |= _record_columns(record)
+        row["environment"] = made.environment(record.environment)
     elif word is not None:
         # The journal saw it sealed, and nothing is there: someone took it away.
         gone = word.state in (State.DONE, State.CACHED)
@@ -120,7 +143,7 @@ def _process(made: ProcessRows, facts: ProcessFacts) -> None:
             "param_hash": params,
             "recipe": process.recipe,
             "preset": process.preset,
-            "params": _json(_plain(process.parameters)),
+            "params": _json(plain),
         },
     )
 
@@ -143,42 +166,31 @@ def _record_columns(record: ProcessRecord) -> Row:
         "tasks": record.tasks,
         "planes_read": record.planes_read,
         "phases": _json({name: {"wall_s": one.wall_s, "cpu_s": one.cpu_s} for name, one in record.phases.items()}),
-        "environment": _json(
-            {
-                "python": record.environment.python,
-                "packages": dict(record.environment.packages),
-                "cpu": record.environment.cpu,
-                "blas": record.environment.blas,
-                "threads": dict(record.environment.threads),
-                "platform": record.environment.platform,
-            }
-        ),
     }
 
 
 def _inputs(made: ProcessRows, process: Process, pixels: Mapping[str, str]) -> None:
-    for seq, one in enumerate(process.inputs):
-        digest = pixels.get(one.input_id) if one.kind == "file" else None
-        made.add(
-            "process_inputs",
-            {
-                "process_id": process.process_id,
-                "seq": seq,
-                "role": one.role,
-                "kind": one.kind,
-                "input_id": one.input_id,
-                "content_id": bytes.fromhex(one.content) if one.kind == "file" else None,
-                "pixel_sha256": None if digest is None else bytes.fromhex(digest),
-                "frame_role": one.frame_role or None,
-                "serves": list(one.serves),
-                "level": one.level,
-                "dt_days": one.dt_days,
-                "method": one.method,
-                "period_date": process.period_date,
-            },
-        )
-    for source in process.sources:
-        made.add("process_edges", {"process_id": process.process_id, "src_process_id": source})
+    """Column by column: a process has a dozen inputs, a semester's a million rows."""
+    inputs, pid = tuple(process.inputs), process.process_id
+    digests = [pixels.get(one.input_id) if one.kind == "file" else None for one in inputs]
+    made.add_columns(
+        "process_inputs",
+        process_id=[pid] * len(inputs),
+        seq=range(len(inputs)),
+        role=[one.role for one in inputs],
+        kind=[one.kind for one in inputs],
+        input_id=[one.input_id for one in inputs],
+        content_id=[bytes.fromhex(one.content) if one.kind == "file" else None for one in inputs],
+        pixel_sha256=[None if one is None else bytes.fromhex(one) for one in digests],
+        frame_role=[one.frame_role or None for one in inputs],
+        serves=[one.serves for one in inputs],
+        level=[one.level for one in inputs],
+        dt_days=[one.dt_days for one in inputs],
+        method=[one.method for one in inputs],
+        period_date=[process.period_date] * len(inputs),
+    )
+    sources = process.sources
+    made.add_columns("process_edges", process_id=[pid] * len(sources), src_process_id=sources)
 
 
 def _sealed(made: ProcessRows, record: ProcessRecord) -> None:

@@ -12,6 +12,7 @@ import os
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from archive_proc.model.events import Event, ProcessChanged, ProcessFailed, RunEnded, RunStarted
@@ -214,6 +215,7 @@ def _fold_failure(facts: JournalFacts, run_id: RunId, event: ProcessFailed) -> N
         )
 
 
+@lru_cache(maxsize=256)
 def moment(text: str | None) -> dt.datetime | None:
     """ISO text as a naive UTC time; None where there is none.
 

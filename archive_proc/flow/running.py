@@ -59,7 +59,7 @@ def load_plan(layout: Layout, plan_id: PlanId) -> Plan:
     path = layout.plan(plan_id)
     if not path.is_file():
         raise NotFoundError("AP-PLN-031", "no such plan", subject=f"plan {plan_id[:12]}", remedy="archive-proc plan")
-    return packed_plan(plan_from_json(path.read_bytes(), f"plans/{path.name}"))
+    return plan_from_json(path.read_bytes(), f"plans/{path.name}", small=True)
 
 
 def run_selection(

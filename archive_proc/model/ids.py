@@ -22,9 +22,12 @@ ID_DIGITS = 32
 SHOWN_DIGITS = 12
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
 def canonical_json(value: object) -> bytes:
     """The one JSON text of a value: sorted keys, no blanks, ASCII, no NaN. Equal values give equal bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    return _CANONICAL.encode(value).encode()
 
 
 def sha256_hex(value: object) -> str:

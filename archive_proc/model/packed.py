@@ -15,7 +15,7 @@ import msgspec
 
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId, ProcessId
-from archive_proc.model.processes import Plan, PlannedProcess, ProcessInput, sources_of
+from archive_proc.model.processes import Plan, PlannedProcess, Process, ProcessInput, sources_of
 
 PACKED_FROM = 2000
 """Processes of a plan from which on packing pays."""
@@ -66,13 +66,19 @@ def packed_plan(plan: Plan) -> Plan:
     """An equal plan whose processes hold their inputs packed; a small plan as it is."""
     if len(plan.processes) < PACKED_FROM:
         return plan
-    known: dict[ProcessId, ProcessId] = {one.process.process_id: one.process.process_id for one in plan.processes}
+    known: dict[ProcessId, ProcessId] = {}
     return replace(plan, processes=tuple(packed(one, known) for one in plan.processes))
 
 
 def packed(planned: PlannedProcess, known: dict[ProcessId, ProcessId]) -> PlannedProcess:
     """An equal one that holds its inputs packed. `known`: ids seen before, so that each is held once."""
-    return replace(planned, process=replace(planned.process, inputs=PackedInputs(planned.process.inputs, known)))
+    return replace(planned, process=packed_process(planned.process, known))
+
+
+def packed_process(process: Process, known: dict[ProcessId, ProcessId]) -> Process:
+    """The same of a process."""
+    process_id = known.setdefault(process.process_id, process.process_id)
+    return replace(process, process_id=process_id, inputs=PackedInputs(process.inputs, known))
 
 
 def unpacked(planned: PlannedProcess) -> PlannedProcess:

@@ -15,6 +15,7 @@ import msgspec
 from archive_proc.errors import MisuseError
 from archive_proc.model.frames import Arm
 from archive_proc.model.ids import PlanId, ProcessId, canonical_json
+from archive_proc.model.packed import PACKED_FROM, packed
 from archive_proc.model.processes import (
     NotPlanned,
     Parameter,
@@ -147,31 +148,34 @@ def plan_lines(plan: Plan) -> Iterator[bytes]:
     yield b"]}\n"
 
 
-def plan_from_json(text: bytes, source: str = "plan") -> Plan:
-    """The plan of a text; `source` names it in messages.
+class _Text(msgspec.Struct):
+    """A plan's text, of which only the head is unfolded."""
+
+    head: dict[str, Any]
+    processes: msgspec.Raw
+    not_planned: msgspec.Raw
+
+
+def plan_from_json(text: bytes, source: str = "plan", *, small: bool = False) -> Plan:
+    """The plan of a text; `source` names it in messages. `small`: a large plan's processes hold their inputs packed.
+
+    They are packed as they are read: all unfolded, 100,000 of them take gigabytes.
 
     Raises MisuseError where the text is no plan of this format (AP-PLN-020) or an id is not what its contents give
     (AP-PLN-021).
     """
     try:
-        value = msgspec.json.decode(text)
-        head = value["head"]
+        value = msgspec.json.decode(text, type=_Text)
+        head = value.head
         if head["format"] != FORMAT:
             raise ValueError(f"format {head['format']}, this version reads {FORMAT}")
+        lines = msgspec.json.decode(value.processes, type=list[msgspec.Raw])
         plan = Plan(
             plan_id=PlanId(head["plan_id"]),
-            processes=tuple(
-                PlannedProcess(
-                    process_from_json(one["process"]),
-                    Reason(one["reason"]),
-                    one["because"],
-                    Prediction(**dict(zip(_PREDICTION, one["prediction"], strict=True))),
-                )
-                for one in value["processes"]
-            ),
+            processes=tuple(_planned(lines, source, pack=small and len(lines) >= PACKED_FROM)),
             not_planned=tuple(
                 NotPlanned(_subject(one["subject"]), one["product_type"], one["code"], one["message"], one["remedy"])
-                for one in value["not_planned"]
+                for one in msgspec.json.decode(value.not_planned)
             ),
             as_of=head["as_of"],
             ruleset_version=head["ruleset_version"],
@@ -182,12 +186,24 @@ def plan_from_json(text: bytes, source: str = "plan") -> Plan:
         raise MisuseError(
             "AP-PLN-020", f"this is not a plan: {problem}", subject=source, remedy="save it again with `plan --save`"
         ) from problem
-    for one in plan.processes:
-        if process_id(ingredients(one.process)) != one.process.process_id:
-            raise _edited(source, f"process {one.process.process_id}")
     if plan_id(one.process for one in plan.processes) != plan.plan_id:
         raise _edited(source, f"plan {plan.plan_id}")
     return plan
+
+
+def _planned(lines: list[msgspec.Raw], source: str, *, pack: bool) -> Iterator[PlannedProcess]:
+    known: dict[ProcessId, ProcessId] = {}
+    for line in lines:
+        one = msgspec.json.decode(line)
+        found = PlannedProcess(
+            process_from_json(one["process"]),
+            Reason(one["reason"]),
+            one["because"],
+            Prediction(**dict(zip(_PREDICTION, one["prediction"], strict=True))),
+        )
+        if process_id(ingredients(found.process)) != found.process.process_id:
+            raise _edited(source, f"process {found.process.process_id}")
+        yield packed(found, known) if pack else found
 
 
 def _edited(source: str, what: str) -> MisuseError:

@@ -15,6 +15,7 @@ from making import Archive
 from archive_proc.catalog.standing import cost_history
 from archive_proc.decisions.overrides import parse_overrides
 from archive_proc.errors import InputError
+from archive_proc.flow import catch_up, merge
 from archive_proc.flow.publish import publish, rebuild, refresh
 from archive_proc.flow.understanding import Understanding
 from archive_proc.instruments.tables import load_tables
@@ -256,6 +257,19 @@ def test_nothing_new_publishes_nothing(archive: Archive) -> None:
     again = publish(archive.layout, making.understanding())
     assert again.path == first.path
     assert publish(archive.layout).path == first.path
+
+
+def test_rows_made_a_few_at_a_time_and_of_packed_records_are_the_same(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sure, first, second = making.understanding(), making.night(5.0), making.night(4.0)
+    whole_run(archive, "r1", first)
+    run_id = archive.start("r2", making.plan_of(second.all))
+    archive.fail(run_id, second.all[0], Cause.DATA)
+    whole = rebuild(archive.layout, sure)
+    monkeypatch.setattr(merge, "TOGETHER", 3)
+    monkeypatch.setattr(catch_up, "PACKED_FROM", 1)
+    assert differing_tables(whole, rebuild(archive.layout, sure)) == ()
 
 
 def test_order_of_facts_does_not_matter(archive: Archive, tmp_path: Path) -> None:

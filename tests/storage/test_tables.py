@@ -11,7 +11,7 @@ import pytest
 from archive_proc.errors import InputError
 from archive_proc.model.frames import RawFrame
 from archive_proc.storage.table_form import define
-from archive_proc.storage.tables import TABLES, cast, empty, table_from_columns, table_from_rows
+from archive_proc.storage.tables import TABLES, cast, empty, table_from_columns, table_from_rows, typed_rows
 
 DESIGN_TABLES = {
     "files",
@@ -126,3 +126,14 @@ def test_columns_and_rows_give_equal_tables() -> None:
     for wrong in ({"no_such": [1]}, {**columns, "level": ["high"] * 3}, {**columns, "role": [None] * 3}):
         with pytest.raises(InputError, match="AP-STO-501"):
             table_from_columns(table, wrong)
+
+
+def test_rows_that_name_other_columns_stand_in_one_table() -> None:
+    table = TABLES["qc"]
+    base: dict[str, object] = {"product_id": "p", "period_date": 95, "metric": "level", "value": 1.0}
+    swapped: dict[str, object] = {"value": 2.0, "metric": "noise", "period_date": 95, "product_id": "p"}
+    more: dict[str, object] = {**base, "metric": "rms", "unit": "adu"}
+    found = table_from_rows(table, [more, swapped, base])
+    named = [found.column(name).to_pylist() for name in ("metric", "value", "unit")]
+    assert named == [["level", "noise", "rms"], [1.0, 2.0, 1.0], [None, None, "adu"]]
+    assert typed_rows(table, []).equals(empty(table))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from archive_proc.cli.bench_project_ import compare, project
+from archive_proc.cli.bench_semester_ import semester
 from archive_proc.cli.options import opened
 from archive_proc.errors import MisuseError
 
@@ -411,3 +412,4 @@ def faults(
 
 command.add_command(project)
 command.add_command(compare)
+command.add_command(semester)

@@ -270,7 +270,7 @@ class JobKeeper:
         if may_heal(problem) and first and not self._jobs:
             raise TemporaryError(
                 "AP-RUN-044",
-                f"SLURM does not answer: {self._last}",
+                f"SLURM takes no job now: {self._last}",
                 subject="SLURM",
                 remedy="give the same command again",
             )

@@ -41,7 +41,7 @@ def submit(script: Path) -> str:
     """Submit a script; the job's number.
 
     Raises PreconditionError AP-RUN-042 with SLURM's words where it refuses, TemporaryError AP-RUN-044 where the
-    controller is away.
+    controller is away, or has too many jobs of ours.
     """
     done = subprocess.run(["sbatch", "--parsable", str(script)], capture_output=True, text=True, check=False)
     if done.returncode == 0:
@@ -49,7 +49,7 @@ def submit(script: Path) -> str:
     said = refusal(done.stderr)
     if may_heal(done.stderr):
         raise TemporaryError(
-            "AP-RUN-044", f"SLURM does not answer: {said}", subject="SLURM", remedy="give the same command again"
+            "AP-RUN-044", f"SLURM takes no job now: {said}", subject="SLURM", remedy="give the same command again"
         )
     raise PreconditionError(
         "AP-RUN-042",

@@ -34,8 +34,11 @@ _TEMPORARY = (
     "Connection refused",
     "Transport endpoint",
     "Message receive failure",
-    "Job violates accounting/QOS policy (job submit limit",
 )
+_POLICY = "Job violates accounting/QOS policy"
+"""One sentence for too many jobs and for one that asks for too much; what SLURM says before it tells them apart."""
+_LIMIT = re.compile(r"\b(?:Assoc|QOS|Max)\w*(?:Limit|PerUser|PerAccount|PerAcct|PerJob|PerNode)\b")
+_OF_JOBS = "Submit"
 _LATER = re.compile(r"Transient|timed out|try again", re.IGNORECASE)
 
 
@@ -123,7 +126,16 @@ def refusal(text: str) -> str:
 
 
 def may_heal(text: str) -> bool:
-    """Whether a refusal of SLURM is one of the moment: controller away, too many jobs."""
+    """Whether a refusal of SLURM is one of the moment: controller away, too many jobs.
+
+    One for the job's own size or time is not; where no limit is named (SLURM before 21), it may be either.
+
+    >>> may_heal(f"QOSMaxWallDurationPerJobLimit; {_POLICY}"), may_heal(f"AssocMaxSubmitJobLimit; {_POLICY}")
+    (False, True)
+    """
+    if _POLICY in text:
+        named = _LIMIT.findall(text)
+        return not named or any(_OF_JOBS in one for one in named)
     return any(one in text for one in _TEMPORARY) or _LATER.search(text) is not None
 
 

@@ -86,6 +86,34 @@ def test_a_refusal_is_told_in_sbatchs_own_words_and_by_whether_it_may_heal() -> 
     assert may_heal("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation")
 
 
+POLICY = (
+    "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size "
+    "and/or time limits)"
+)
+
+
+@pytest.mark.parametrize(
+    ("limit", "heals"),
+    [
+        ("QOSMaxSubmitJobPerUserLimit", True),
+        ("AssocMaxSubmitJobLimit", True),
+        ("AssocGrpSubmitJobsLimit", True),
+        ("QOSGrpSubmitJobsLimit", True),
+        ("MaxSubmitJobsPerAccount", True),
+        ("QOSMaxWallDurationPerJobLimit", False),
+        ("AssocMaxCpuPerJobLimit", False),
+        ("QOSMaxMemoryPerJob\nsbatch: error: QOSMaxMemoryPerUser", False),
+        ("MaxGRESRunMinsPerUser", False),
+        ("", True),
+    ],
+)
+def test_too_many_jobs_are_taken_later_and_one_that_asks_for_too_much_never(limit: str, heals: bool) -> None:
+    """Limits by the names that SLURM 22.05 to 24.05 prints, a line before the sentence that they share."""
+    said = f"sbatch: error: {limit}\n{POLICY}" if limit else POLICY
+    assert may_heal(said) is heals
+    assert refusal(said).startswith(limit.split("\n")[0] or "Job violates accounting/QOS policy")
+
+
 def test_slurm_is_asked_seldom_and_ever_more_seldom_while_it_is_silent() -> None:
     asked: list[Sequence[str]] = []
     answers: list[tuple[str, str] | None] = [None, (QUEUE, ""), None]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from archive_proc.cli.bench_engine_ import engine
 from archive_proc.cli.bench_project_ import compare, project
 from archive_proc.cli.bench_semester_ import semester
 from archive_proc.cli.options import opened
@@ -215,35 +216,6 @@ def throughput(
     _printed(report, as_json, strict)
 
 
-@command.command("engine")
-@click.option("--processes", type=click.IntRange(1), default=2000, show_default=True, help="Stand-ins of a semester.")
-@click.option(
-    "--real", default="1,2,4", show_default=True, metavar="N,...", help="Numbers of real workers; empty: none."
-)
-@click.option(
-    "--simulated", type=click.IntRange(0, 1000), default=100, show_default=True, help="Simulated workers; 0: none."
-)
-@click.option("--work", metavar="DIR", help="Where archives of stand-ins are made [a temporary directory].")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@click.option("--strict", is_flag=True, help="Exit 4 when an aim is missed.")
-def engine(processes: int, real: str, simulated: int, work: str | None, as_json: bool, strict: bool) -> None:
-    """What driver and scheduler cost a process, how busy they keep workers, and what memory they take.
-
-    Stand-ins take the place of science: nothing they make can become a product. --processes 100000 is the campaign.
-    """
-    from archive_proc.bench.engine.report import bench_engine
-
-    try:
-        workers = [int(one) for one in real.split(",") if one.strip()]
-    except ValueError:
-        raise MisuseError(
-            "AP-CLI-007", f"{real!r} is no list of numbers", subject="bench engine --real", remedy="such as 1,2,4"
-        ) from None
-    with tempfile.TemporaryDirectory(prefix="archive-proc-bench-") as temporary:
-        report = bench_engine(processes, workers, simulated, Path(work) if work else Path(temporary))
-    _printed(report, as_json, strict)
-
-
 @command.command("headers")
 @click.option("--headers", "displays", metavar="DIR", help="Displayed headers (SPHER.*.hdr) to vary.")
 @click.option("--files", type=click.IntRange(1), default=1000, show_default=True, help="Files written and scanned.")
@@ -410,6 +382,7 @@ def faults(
         sys.exit(4)
 
 
+command.add_command(engine)
 command.add_command(project)
 command.add_command(compare)
 command.add_command(semester)

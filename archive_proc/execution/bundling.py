@@ -88,6 +88,8 @@ class Bundler:
                 calls.append(task)
                 seconds += mate.seconds
         self._made += 1
+        # Preparing takes no time to speak of: what is predicted of its process are the chunks that wait for it.
+        seconds -= lead.seconds if first.task.kind == "prepare" else 0.0
         return Bundle(
             number=self._made,
             settings=self.settings,

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archive_proc.bench.engine import cookbook
+from archive_proc.bench.engine import cookbook, longest
 from archive_proc.bench.engine.measuring import Order, measure, measured_apart
-from archive_proc.bench.engine.semester import semester_plan
+from archive_proc.bench.engine.semester import LONGEST, THE_LONGEST, semester_plan
 from archive_proc.bench.engine.slurm_array import script_of
 from archive_proc.errors import MisuseError
 from archive_proc.execution.cookbooks import recipes_of
+from archive_proc.model.events import TaskEnded
+from archive_proc.model.ids import ProcessId
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.seal import sealed_processes
 
@@ -38,6 +40,45 @@ def test_driver_scheduler_and_catalog_are_measured_on_played_workers(tmp_path: P
     assert min(found.driver_s, found.scheduler_s, found.catalog_s, found.peak_bytes, found.catalog_peak_bytes) > 0
     # Far above what it is: a quadratic step would show.
     assert (found.driver_s + found.scheduler_s) / found.processes < 0.1
+
+
+def test_the_longest_sequence_stands_in_the_middle_and_stand_ins_sleep_so_much_shorter() -> None:
+    plan, _ = semester_plan(300, speed=100.0, longest=True, height=4, width=8)
+    long = [one for one in plan.processes if one.process.subject.subject_id == THE_LONGEST]
+    assert sorted(one.process.recipe for one in long) == ["irdis_centered", "irdis_science", "irdis_tracks"]
+    assert {one.prediction.planes for one in long} == {LONGEST, LONGEST + 8}
+    nights = sorted({one.process.night for one in plan.processes})
+    assert nights[0] < long[0].process.night < nights[-1]
+    for one in plan.processes:
+        assert one.process.parameters["seconds"] == pytest.approx(one.prediction.cpu_s / 100)
+
+
+def task(process: str, begin: int, wall_s: float, pid: int) -> TaskEnded:
+    at = f"2017-01-01T00:00:{begin:02d}+00:00"
+    return TaskEnded(
+        process_id=ProcessId(process), recipe="r", attempt=1, at=at, task="all", host="h", pid=pid, started_at=at,
+        wall_s=wall_s, cpu_s=0.0, peak_memory_bytes=0, resident_bytes=0,
+    )  # fmt: skip
+
+
+def test_the_longest_sequence_is_held_against_the_run_it_is_in() -> None:
+    """Two workers, 20 s: it lasts from 2 to 10, in which they work for 14 of 16 s; one of them has no part of it."""
+    tasks = [task("a", 0, 8.0, 1), task("long", 2, 4.0, 2), task("long", 7, 3.0, 2), task("b", 9, 11.0, 1)]
+    found = longest.shares(tasks, {"long"}, 2, processes=3, not_done=0)
+    assert found.busy == pytest.approx((6.0 + 4.0 + 3.0 + 1.0) / 16.0)
+    assert (found.hands, found.tasks) == (1, 2)
+    assert found.ended == pytest.approx(0.5)
+    assert found.stretch == pytest.approx(40.0 / 26.0)
+
+
+def test_real_workers_share_the_longest_sequence(tmp_path: Path) -> None:
+    order = Order(kind="longest", processes=60, workers=2, root=str(tmp_path), speed=1000.0, played=False)
+    found = longest.measure(order)
+    assert found.not_done == 0
+    assert found.tasks > 100, "in chunks"
+    assert found.hands == 2
+    assert 0.0 < found.busy <= 1.05
+    assert 0.0 < found.ended <= 1.0
 
 
 def test_real_workers_seal_stand_ins_beside_plain_futures(tmp_path: Path) -> None:

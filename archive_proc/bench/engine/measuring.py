@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -236,7 +237,15 @@ def _warm(tasks: list[TaskEnded], order: Order) -> _Warm:
 
 def measured_apart(order: Order) -> Measured:
     """The same in a process of its own. Raises InfraFailure AP-SIM-007 where it fails."""
-    command = module_command(__name__, msgspec.json.encode(order).decode())
+    return apart("archive_proc.bench.engine.measuring", order, Measured)
+
+
+_Found = TypeVar("_Found")
+
+
+def apart(module: str, order: Order, kind: type[_Found]) -> _Found:
+    """What a module that takes an order measures of it, in a process of its own. Raises InfraFailure AP-SIM-007."""
+    command = module_command(module, msgspec.json.encode(order).decode())
     done = subprocess.run(command, stdout=subprocess.PIPE, env=same_paths(), check=False)
     if done.returncode:
         raise InfraFailure(
@@ -245,7 +254,7 @@ def measured_apart(order: Order) -> Measured:
             subject=f"bench engine, {order.kind}",
             remedy="read what it wrote to stderr, then run it by hand",
         )
-    return msgspec.json.decode(done.stdout, type=Measured)
+    return msgspec.json.decode(done.stdout, type=kind)
 
 
 if __name__ == "__main__":

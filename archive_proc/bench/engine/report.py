@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from archive_proc.bench.engine.longest import longest_figures
 from archive_proc.bench.engine.measuring import Order, measured_apart
 from archive_proc.bench.engine.slurm_array import NAME as ARRAY
 from archive_proc.bench.engine.slurm_array import array_efficiency
@@ -23,13 +24,23 @@ _ROUNDS = 12
 _PLAYED_S, _PLAYED_ROUNDS = 10.0, 6
 
 
-def bench_engine(processes: int, real: Sequence[int], simulated: int, work: Path) -> Report:
-    """Stand-ins of a semester, processes of one second on real workers, ten seconds on so many simulated ones."""
-    figures = _cost(processes, work)
+def bench_engine(
+    processes: int, real: Sequence[int], simulated: int, work: Path, longest: Sequence[int] = ()
+) -> Report:
+    """Stand-ins of a semester, processes of one second on real workers, ten seconds on so many simulated ones; the
+    longest sequence in a semester's mix on so many real workers, and on the simulated ones.
+
+    `processes` 0: no semester.
+    """
+    figures = _cost(processes, work) if processes else []
     for workers in real:
         figures += _efficiency(workers, work)
     if simulated:
         figures += _many(simulated, work)
+    for workers in longest:
+        figures += longest_figures(workers, work / f"longest-{workers}", played=False)
+    if longest and simulated:
+        figures += longest_figures(simulated, work / "longest-played", played=True)
     return Report("engine", tuple(figures))
 
 

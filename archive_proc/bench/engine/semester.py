@@ -30,7 +30,10 @@ RAW_NAME = "nothing.fits"
 FIRST_NIGHT = dt.date(2016, 4, 1)
 _SIGMA = math.log(703 / 65) / 1.645
 """Planes of a sequence: log-normal through the measured median and 95 % quantile."""
-_MEDIAN, _LONGEST = 65, 3360
+_MEDIAN, LONGEST = 65, 3360
+_LONGEST_FILES = 60
+THE_LONGEST = "the longest"
+"""Subject of a sequence of LONGEST planes, where one was asked for."""
 _IRDIS_A_NIGHT, _IFS_A_NIGHT = 492 / 110, 300 / 110
 _MASTERS = {
     Arm.IRDIS: ("irdis_dark", "irdis_dark", "irdis_instrument_background", "irdis_flat", "irdis_flat", "irdis_sky"),
@@ -54,6 +57,8 @@ class _Maker:
     """Packed as they are made, so that what a bench measures of memory is the run's."""
     frames: PackedFrames = field(default_factory=PackedFrames)
     known: dict[ProcessId, ProcessId] = field(default_factory=dict)
+    speed: float = math.inf
+    """A predicted second is slept in 1/speed."""
 
     def raw(self, night: dt.date, arm: Arm, planes: int, files: int) -> tuple[RawFrame, ...]:
         """Files of one exposure group or sequence."""
@@ -95,6 +100,9 @@ class _Maker:
     ) -> ProcessId:
         """A planned process with the measured cost of its recipe, or of `seconds`."""
         planes = sum(one.naxis3 or 0 for one in frames)
+        cost = _COSTS[recipe]
+        cpu_s = seconds if seconds is not None else cost.cpu_s + cost.cpu_s_per_plane * planes
+        slept = seconds if seconds is not None else cpu_s / self.speed
         made = [product_id(one, PRODUCT) for one in needs]
         inputs = (
             *(ProcessInput("main", "file", one.file_id, one.content_id, frame_role="OBJECT") for one in frames),
@@ -106,7 +114,7 @@ class _Maker:
             recipe_version=VERSION,
             preset="default",
             subject=subject,
-            parameters={"seconds": seconds or 0.0, "values": 16, "number": len(self.rows)},
+            parameters={"seconds": slept, "values": 16, "number": len(self.rows)},
             tables_digest="0" * 64,
             inputs=inputs,
             product_types=(PRODUCT,),
@@ -115,8 +123,6 @@ class _Maker:
         )
         made_id = process_id(ingredients(blank))
         process = replace(blank, process_id=made_id)
-        cost = _COSTS[recipe]
-        cpu_s = seconds if seconds is not None else cost.cpu_s + cost.cpu_s_per_plane * planes
         predicted = Prediction(cpu_s, cost.memory_gb, sum(one.declared_bytes for one in frames), 1000, 8, planes)
         self.rows.append(packed(PlannedProcess(process, Reason.NEW, "new", predicted), self.known))
         return made_id
@@ -127,12 +133,16 @@ class _Maker:
         return Plan(plan_id(one.process for one in rows), rows, (), "2016-10-01", "1", "default", "stand-ins")
 
 
-def semester_plan(n: int, seed: int = 1) -> tuple[Plan, Mapping[FileId, RawFrame]]:
+def semester_plan(
+    n: int, seed: int = 1, *, speed: float = math.inf, longest: bool = False, height: int = 1024, width: int = 2048
+) -> tuple[Plan, Mapping[FileId, RawFrame]]:
     """At least `n` processes, night by night, as measured: masters of each arm, then chains of sequences with a tail.
 
-    IFS spectra of CENTER and FLUX files are processes of their own.
+    IFS spectra of CENTER and FLUX files are processes of their own. `speed`: stand-ins sleep so much shorter than
+    predicted, by default not at all. `longest`: on a night in the middle one sequence of LONGEST planes. `height` and
+    `width`: pixels of a plane.
     """
-    maker = _Maker(np.random.default_rng(seed), 1024, 2048)
+    maker = _Maker(np.random.default_rng(seed), height, width, speed=speed)
     for night in _nights():
         if len(maker.rows) >= n:
             return maker.plan(), maker.frames
@@ -142,14 +152,20 @@ def semester_plan(n: int, seed: int = 1) -> tuple[Plan, Mapping[FileId, RawFrame
                 subject = Subject("group", f"{night} {recipe} {number}", arm)
                 masters.append(maker.process(recipe, night, subject, maker.raw(night, arm, 12, 4), masters[:3]))
             for number in range(max(1, round(maker.rng.normal(mean, 1.0)))):
-                _sequence(maker, night, Subject("observation", f"{night} {arm} {number}", arm), masters)
+                planes = min(LONGEST, max(2, round(_MEDIAN * math.exp(maker.rng.normal(0.0, _SIGMA)))))
+                files = min(planes, max(2, round(planes / 6.5)))
+                _sequence(maker, night, Subject("observation", f"{night} {arm} {number}", arm), masters, planes, files)
+            if longest and arm is Arm.IRDIS and len(maker.rows) >= n // 2:
+                _sequence(maker, night, Subject("observation", THE_LONGEST, arm), masters, LONGEST, _LONGEST_FILES)
+                longest = False
     raise AssertionError("nights do not end")
 
 
-def _sequence(maker: _Maker, night: dt.date, subject: Subject, masters: Sequence[ProcessId]) -> None:
+def _sequence(
+    maker: _Maker, night: dt.date, subject: Subject, masters: Sequence[ProcessId], planes: int, files: int
+) -> None:
     arm = subject.arm
-    planes = min(_LONGEST, max(2, round(_MEDIAN * math.exp(maker.rng.normal(0.0, _SIGMA)))))
-    science = maker.raw(night, arm, planes, min(planes, max(2, round(planes / 6.5))))
+    science = maker.raw(night, arm, planes, files)
     around = maker.raw(night, arm, 8, 3)
     spectra = []
     if arm is Arm.IFS:

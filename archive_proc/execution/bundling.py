@@ -1,12 +1,13 @@
-"""Bundles: one task that lasts, or short processes of one night, or chunks of one process, about a minute together.
+"""Bundles: one task that lasts, or short ones, about a minute together.
 
-What Dask costs a task is shared among them, and their calibrations stay in the worker's cache. The less is left to do,
-the shorter they are, so that all workers end together.
+What Dask costs a task is shared among them. Chunks of the same process come first, then processes of the same night,
+whose calibrations the worker has in its cache, then any: to send them by themselves would load theirs all the same. The
+less is left to do, the shorter bundles are, so that all workers end together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from archive_proc.execution.calls import Bundle, TaskCall, WorkerSettings
@@ -18,6 +19,10 @@ from archive_proc.model.processes import PlannedProcess, Process
 
 BUNDLE_S = (60.0, 120.0)
 """Predicted length that a bundle aims at, and that it never exceeds by adding to it."""
+FOLLOWS_S = BUNDLE_S[1] - BUNDLE_S[0]
+"""What lasts longer is never added to a bundle."""
+Due = tuple[TaskCall, float]
+"""A task that could be sent, and its predicted seconds."""
 BUNDLE_CALLS = 200
 """Tasks of one bundle, however short: what is sent back with them stays below a megabyte."""
 
@@ -38,10 +43,23 @@ class Bundler:
 
     def add(self, planned: PlannedProcess, priority: float) -> None:
         """A process that nobody has begun with."""
-        process, larger = planned.process, self._larger(MARGIN * planned.prediction.memory_gb)
-        group = "" if larger else _group(process)
-        alone = bool(larger) and self.one_machine
-        self.queue.push(Entry(process.process_id, priority, planned.prediction.cpu_s, group, alone, larger))
+        seconds, larger = planned.prediction.cpu_s, self._larger(MARGIN * planned.prediction.memory_gb)
+        self.queue.push(self._entry(planned.process, priority, (seconds, seconds), larger, alone=False))
+
+    def _entry(
+        self, process: Process, priority: float, seconds: tuple[float, float], larger: float, *, alone: bool
+    ) -> Entry:
+        alone = alone or (bool(larger) and self.one_machine)
+        return Entry(
+            process_id=process.process_id,
+            priority=priority,
+            seconds=seconds[0],
+            waiting_s=seconds[1],
+            group=f"{process.night} {process.subject.arm}",
+            follows=seconds[0] <= FOLLOWS_S and not (alone or larger),
+            alone=alone,
+            memory_gb=larger,
+        )
 
     def _larger(self, needs_gb: float) -> float:
         """Size of the larger worker that is needed; 0 for a normal one."""
@@ -49,13 +67,11 @@ class Bundler:
         return size if self.sizes and size > self.sizes[0] else 0.0
 
     def add_work(self, work: ProcessWork) -> None:
-        """A process with waiting tasks; in chunks, or to be tried alone, it travels with no other."""
+        """A process with waiting tasks."""
         larger = self._larger(work.needs_gb)
         work.had_gb = larger or (self.sizes[0] if self.sizes else 0.0)
-        alone = work.alone or (bool(larger) and self.one_machine)
-        group = "" if work.chunked or alone or larger else _group(work.process)
-        seconds = work.planned.prediction.cpu_s / work.tasks
-        self.queue.push(Entry(work.process.process_id, work.priority, seconds, group, alone, larger))
+        each = [work.seconds(one) for one in work.waiting]
+        self.queue.push(self._entry(work.process, work.priority, (each[0], sum(each)), larger, alone=work.alone))
 
     @property
     def wanted_s(self) -> float:
@@ -67,29 +83,18 @@ class Bundler:
         """Up to so many seconds a process is not worth cutting into chunks: other work keeps the workers busy."""
         return min(BUNDLE_S[1], 2.0 * self.wanted_s)
 
-    def make(self, call: Callable[[ProcessId], TaskCall | None]) -> Bundle | None:
-        """A bundle that begins with the longest chain. `call` gives the next task of a process; None: it has none."""
-        wanted, limit = self.wanted_s, BUNDLE_S[1]
-        lead = self.queue.pop()
-        first = call(lead.process_id) if lead is not None else None
+    def make(self, due: Callable[[ProcessId], Due | None]) -> Bundle | None:
+        """A bundle that begins with the longest chain. `due` gives the next task of a process; None: it has none."""
+        wanted, lead = self.wanted_s, self.queue.pop()
+        first = due(lead.process_id) if lead is not None else None
         if lead is None or first is None:
             return None
-        calls, seconds = [first], lead.seconds
-        while lead.group == "" and not lead.alone and seconds < wanted and len(calls) < BUNDLE_CALLS:
-            more = self.queue.best()
-            if more is None or more.process_id != lead.process_id or seconds + more.seconds > limit:
-                break
-            self.queue.pop()
-            if (chunk := call(more.process_id)) is not None:
-                calls.append(chunk)
-                seconds += more.seconds
-        for mate in self.queue.mates(lead.group, wanted - seconds, limit - seconds, BUNDLE_CALLS - 1):
-            if (task := call(mate.process_id)) is not None:
-                calls.append(task)
-                seconds += mate.seconds
+        calls, seconds = [first[0]], first[1]
+        for mate in self._mates(lead, wanted - seconds):
+            if (task := due(mate.process_id)) is not None:
+                calls.append(task[0])
+                seconds += task[1]
         self._made += 1
-        # Preparing takes no time to speak of: what is predicted of its process are the chunks that wait for it.
-        seconds -= lead.seconds if first.task.kind == "prepare" else 0.0
         return Bundle(
             number=self._made,
             settings=self.settings,
@@ -98,7 +103,15 @@ class Bundler:
             memory_gb=lead.memory_gb,
         )
 
-
-def _group(process: Process) -> str:
-    """Processes of one night and arm share their calibrations."""
-    return f"{process.night} {process.subject.arm}"
+    def _mates(self, lead: Entry, wanted_s: float) -> Iterator[Entry]:
+        """What goes with the leader. Chunks of a process that is short of memory, or suspected, go with none but it."""
+        count = BUNDLE_CALLS - 1
+        while not lead.alone and wanted_s > 0 and count:
+            more = self.queue.best()
+            if more is None or more.process_id != lead.process_id or more.seconds > FOLLOWS_S:
+                break
+            self.queue.pop()
+            wanted_s, count = wanted_s - more.seconds, count - 1
+            yield more
+        if not (lead.alone or lead.memory_gb):
+            yield from self.queue.mates(lead.group, wanted_s, count)

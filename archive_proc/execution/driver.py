@@ -16,7 +16,7 @@ from archive_proc.errors import ArchiveProcError
 from archive_proc.execution.adoption import sweep_sealed
 from archive_proc.execution.attempting import Attempts
 from archive_proc.execution.backends import AWAITED, Backend, Finished
-from archive_proc.execution.bundling import Bundler
+from archive_proc.execution.bundling import Bundler, Due
 from archive_proc.execution.calls import Bundle, Task, TaskCall, TaskReport
 from archive_proc.execution.failures import facts_of
 from archive_proc.execution.ledger import Ledger
@@ -212,7 +212,7 @@ class Driver:
             if alone and self._flying:
                 return
             self._alone = best.alone
-            bundle = self.bundler.make(self._call)
+            bundle = self.bundler.make(self._due)
             if bundle is not None:
                 self._submit(bundle)
 
@@ -235,7 +235,7 @@ class Driver:
         if work.waiting:
             self.bundler.add_work(work)
 
-    def _call(self, process_id: ProcessId) -> TaskCall | None:
+    def _due(self, process_id: ProcessId) -> Due | None:
         """The next task of a process; None where there is nothing to do for it any more."""
         work = self._works.get(process_id) or self._take(process_id)
         if work is None or not work.waiting:
@@ -244,7 +244,7 @@ class Driver:
         work.in_flight.add(task)
         if work.waiting:
             self.bundler.add_work(work)
-        return TaskCall(process_id, work.attempt, task)
+        return TaskCall(process_id, work.attempt, task), work.seconds(task)
 
     def _take(self, process_id: ProcessId) -> ProcessWork | None:
         """Begin to work on a ready process, if it still is."""

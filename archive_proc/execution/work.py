@@ -20,6 +20,8 @@ from archive_proc.recipes.recipe import SHARD_PLANES, ProductMain, Recipe
 from archive_proc.storage.layout import Layout
 
 FLOAT_BYTES = 4
+BESIDE_S = 5.0
+"""What one of the tasks before, between and after blocks takes: little beside them, so roughly is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,12 @@ class ProcessWork:
         """Tasks of it that can be in flight at once, now or in a later stage."""
         return max(1, math.ceil(self.size.planes / self.chunk)) if self.chunked else 1
 
-    @property
-    def tasks(self) -> int:
-        """Tasks it takes in all."""
-        return self.passes * (2 + -(-self.size.planes // self.chunk)) + 1 if self.chunked else 1
+    def seconds(self, task: Task) -> float:
+        """Predicted, of one task: blocks share what the process takes by their planes."""
+        whole = self.planned.prediction.cpu_s
+        if task.kind == "block":
+            return whole * (task.stop - task.first) / (self.passes * max(1, self.size.planes))
+        return whole if task.kind == "all" else min(whole, BESIDE_S)
 
     def adopt(self, receipts: Iterable[Receipt]) -> None:
         """Count tasks of an earlier attempt as done."""

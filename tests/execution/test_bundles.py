@@ -21,34 +21,38 @@ from archive_proc.storage.journal import read_journal
 NIGHTS = ("2015-09-24", "2015-09-25")
 
 
-def entry(name: str, priority: float, seconds: float = 1.0, group: str = "a") -> Entry:
-    return Entry(ProcessId(name), priority, seconds, group)
+def entry(name: str, priority: float, seconds: float = 1.0, group: str = "a", *, follows: bool = True) -> Entry:
+    return Entry(ProcessId(name), priority, seconds, seconds, group, follows)
 
 
-def test_the_longest_chain_leads_and_its_group_follows_up_to_the_limit() -> None:
+def test_the_longest_chain_leads_its_night_follows_then_others_and_what_is_long_only_leads() -> None:
     queue = ReadyQueue()
     for one in [
         entry("short", 1.0),
         entry("other night", 8.0, group="b"),
+        entry("another", 7.0, group="c"),
         entry("leader", 9.0, 5.0),
         entry("mate", 5.0, 50.0),
-        entry("long", 4.0, 70.0),
+        entry("long", 6.0, 70.0, follows=False),
     ]:
         queue.push(one)
     first = queue.pop()
     assert first is not None
     assert first.process_id == "leader"
-    # 55 s together are less than wanted; with 70 s more they would exceed what a bundle may last.
-    assert [one.process_id for one in queue.mates("a", 55.0, 115.0, 10)] == ["mate"]
-    assert [one.process_id for one in iter(queue.pop, None)] == ["other night", "long", "short"]
+    assert [one.process_id for one in queue.mates("a", 52.0, 10)] == ["mate", "short", "other night"]
+    assert [one.process_id for one in queue.mates("a", 52.0, 0)] == []
+    assert [one.process_id for one in iter(queue.pop, None)] == ["another", "long"]
     assert (len(queue), queue.seconds) == (0, 0.0)
 
 
-def test_a_process_that_comes_back_is_in_the_queue_once() -> None:
+def test_a_process_that_comes_back_is_in_the_queue_once_and_follows_if_it_does_now() -> None:
     queue = ReadyQueue()
     queue.push(entry("one", 5.0))
+    queue.push(entry("two", 6.0, follows=False))
+    assert [one.process_id for one in queue.mates("a", 100.0, 2)] == ["one"]
     queue.push(entry("two", 6.0))
-    assert [one.process_id for one in queue.mates("a", 100.0, 100.0, 1)] == ["two"]
+    queue.push(entry("one", 5.0))
+    assert [one.process_id for one in queue.mates("a", 100.0, 1)] == ["two"]
     queue.push(entry("two", 7.0))
     assert [one.process_id for one in iter(queue.pop, None)] == ["two", "one"]
 
@@ -108,7 +112,7 @@ def test_short_processes_of_one_night_are_one_bundle_and_long_ones_travel_alone(
 def test_what_lasts_a_minute_is_not_cut_and_more_is_sent_in_chunks_that_share_a_bundle(tmp_path: Path) -> None:
     """With enough other work that all workers are busy; a sequence alone is spread over them, chunk by chunk."""
     tonight = night(tmp_path, science=(20, 60))
-    for others, seconds, kinds, together in ((9, 100.0, {"all"}, 1), (9, 480.0, {"prepare", "block", "close"}, 2)):
+    for others, seconds, kinds, together in ((9, 100.0, {"all"}, 1), (9, 360.0, {"prepare", "block", "close"}, 2)):
         backend, long = Watched(), cubes(tonight, 1, gain=seconds)[0]
         rows = plan_of(tonight.dark, long, *cubes(tonight, others, gain=seconds + 1)).processes
         cost = {long.process_id: seconds}
@@ -128,6 +132,32 @@ def test_what_lasts_a_minute_is_not_cut_and_more_is_sent_in_chunks_that_share_a_
         assert max(len(calls) for calls in mine) == together
 
 
+def test_what_is_beside_the_blocks_of_a_long_process_travels_with_other_work(tmp_path: Path) -> None:
+    tonight = night(tmp_path, science=(20, 60))  # of the second file: 60 planes in chunks of 16, 16, 16 and 12
+    long, *short = cubes(tonight, 13)
+    rows = [
+        dataclasses.replace(
+            one,
+            process=one.process if one.process == long else dataclasses.replace(one.process, night=NIGHTS[at % 2]),
+            prediction=dataclasses.replace(one.prediction, cpu_s=300.0 if one.process == long else 20.0),
+        )
+        for at, one in enumerate(plan_of(tonight.dark, long, *short).processes)
+    ]
+    plan = dataclasses.replace(plan_of(tonight.dark, long, *short), processes=tuple(rows))
+    backend = Watched()
+    here = site(window_per_worker=1, chunk_gb=1e-5)  # 16 planes of the toy
+    outcome = execute(plan, tonight.layout, tonight.frames, here, tonight.options(backend=backend))
+    assert outcome.counts == {State.DONE: 14}
+    mine = [
+        ([call.task.kind for call in bundle.calls if call.process_id == long.process_id], len(bundle.calls))
+        for bundle in backend.bundles
+    ]
+    # Prepared and reduced beside three processes of 20 s, whatever their night; blocks of 40 s go two by two.
+    expected = [(["prepare"], 4), *[(["block"] * 2, 2)] * 2, (["reduce"], 4), *[(["block"] * 2, 2)] * 2]
+    assert [one for one in mine if one[0]][:6] == expected
+    assert all(bundle.seconds < 120.0 for bundle in backend.bundles)
+
+
 def test_an_answer_that_is_lost_costs_nobody_a_try(tmp_path: Path) -> None:
     tonight = night(tmp_path)
     backend = Watched(lose=2)
@@ -145,7 +175,7 @@ def test_chunks_that_ended_before_their_bundle_was_lost_are_not_done_again(tmp_p
     tonight = night(tmp_path, science=(20, 60))
     backend = Watched(lose=2)
     plan = plan_of(tonight.dark, *cubes(tonight, 6))
-    costs = [dataclasses.replace(one.prediction, cpu_s=480.0) for one in plan.processes]
+    costs = [dataclasses.replace(one.prediction, cpu_s=360.0) for one in plan.processes]
     rows = [dataclasses.replace(one, prediction=cost) for one, cost in zip(plan.processes, costs, strict=True)]
     plan = dataclasses.replace(plan, processes=tuple(rows))
     here = site(window_per_worker=1, chunk_gb=1e-5)  # 16 planes of the toy

@@ -88,7 +88,7 @@ def spectra_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOu
         "saturated": found.saturated,
         "background": (background + found.background / gains) / seconds,
         "gain": gains,
-        "common": instrument.masters(int(files[0])).typical_common(),
+        "detector": instrument.masters(int(files[0])).typical_common(),
     }
     if block.first == 0:
         # One frame is large: the first shard's planes stand for the sequence.
@@ -134,7 +134,7 @@ def gather_spectra(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Ar
         **shared,
         **joined,
         "light": np.sum([one["light"] for one in summaries], axis=0) / max(usable, 1),
-        "common": summaries[0]["common"],
+        "detector": summaries[0]["detector"],
         "correlation": summaries[0]["correlation"],
         "resolution": summaries[0]["resolution"],
         "unexplained": summaries[0]["unexplained"],
@@ -205,7 +205,7 @@ def lenslet_coordinates(where: Spectrograph, shift_x: float, shift_y: float) -> 
 def _variance_common(inputs: RecipeInputs, where: Spectrograph, shared: Arrays) -> Float32:
     """(lenslets, m) of what all planes share: the lenslet flat, the pixel response, the level that was taken off."""
     _, relative = throughput_of(inputs, where)
-    response, level = shared["common"]
+    response, level = shared["detector"]
     light = shared["light"]
     # A channel of a lenslet rests on some twelve pixels (noise-equivalent area of a PSFlet).
     area = 12.0
@@ -342,7 +342,7 @@ _COST = Cost(
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.19.0",
+    version="1.20.0",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
@@ -368,7 +368,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.19.0",
+    version="1.20.0",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),

@@ -33,9 +33,9 @@ END_AIM = 0.95
 _HEIGHT, _WIDTH = 32, 64
 """Of a plane, pixels: nothing is to be read. Chunks hold as many planes as of those of the detector's size."""
 _CHUNK_GB = SiteProfile(name="", backend="").chunk_gb * _HEIGHT * _WIDTH / (1024 * 2048)
-_SPEED = 60.0
-_PROCESSES = {False: 120, True: 4000}
-"""Stand-ins beside it, on real workers and on played ones: a run of a minute and more."""
+_SPEED = {False: 60.0, True: 10.0}
+_PROCESSES = {False: 120, True: 2000}
+"""Stand-ins beside it, on real workers and on played ones: a run of a minute or two, its chain a part of that."""
 
 
 class Shares(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,11 +92,16 @@ def shares(tasks: Sequence[TaskEnded], long: Collection[str], workers: int, *, p
 def longest_figures(workers: int, work: Path, *, played: bool) -> list[Figure]:
     """The figures of one run, in a process of its own, on so many real or played workers."""
     order = Order(
-        kind="longest", processes=_PROCESSES[played], workers=workers, root=str(work), speed=_SPEED, played=played
+        kind="longest",
+        processes=_PROCESSES[played],
+        workers=workers,
+        root=str(work),
+        speed=_SPEED[played],
+        played=played,
     )
     found = apart(__name__, order, Shares)
-    kind = "played" if played else "real"
-    case = f"{LONGEST} planes among {found.processes} stand-ins of a semester, {workers} {kind} workers, {_SPEED:g} x"
+    kind = f"{'played' if played else 'real'} workers, {_SPEED[played]:g} x"
+    case = f"{LONGEST} planes among {found.processes} stand-ins of a semester, {workers} {kind}"
     n = found.tasks
     figures = [
         Figure(case=case, name="workers' time in tasks, while it is reduced", value=found.busy, unit="1",

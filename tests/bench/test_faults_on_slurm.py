@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from archive_proc.bench import poisons
 from archive_proc.bench.faults.on_slurm.campaign import ROUNDS, SHORT
-from archive_proc.bench.faults.on_slurm.judging import exactly_these_failed
+from archive_proc.bench.faults.on_slurm.judging import ended_as_slurm_says, exactly_these_failed
 from archive_proc.bench.faults.on_slurm.known import Known, Night, lines_without
 from archive_proc.bench.faults.on_slurm.rounds import FULL_DISK
-from archive_proc.bench.faults.on_slurm.spoiling import SPOILS, spoil
+from archive_proc.bench.faults.on_slurm.spoiling import SPOILS, Done, spoil
 from archive_proc.bench.faults.on_slurm.strikes import STRIKES
 from archive_proc.cli.main import program
 from archive_proc.errors import ArchiveProcError
@@ -106,6 +106,20 @@ def test_a_wrong_cause_a_bystander_and_a_loss_are_told(tmp_path: Path) -> None:
     assert crashes.wrong == ["it was spoiled, and did not fail"]
     assert bystander in wrong[0]
     assert "are not made" in wrong[1]
+
+
+def test_an_end_that_is_not_on_record_by_slurms_word_is_told() -> None:
+    faults = [
+        Done("job timed out", "job 7 at all"),
+        Done("node fails", "job 8 at all"),
+        Done("scancel", "job 9 at all"),
+    ]
+    ended_as_slurm_says({"7": "TIMEOUT", "8": "COMPLETED"}, faults)
+    assert [one.found for one in faults] == ["TIMEOUT", "COMPLETED", ""]
+    assert [one.wrong for one in faults] == [[], ["COMPLETED on record in place of NODE_FAIL"], []]
+    (gone,) = lost = [Done("job preempted", "job 7 at all")]
+    ended_as_slurm_says({}, lost)
+    assert gone.wrong == ["nothing on record in place of PREEMPTED"]
 
 
 def test_the_tally_of_the_spoiled_does_not_count() -> None:

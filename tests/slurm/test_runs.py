@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from slurm_site import queue, write_site
 
 from archive_proc.bench.faults.children import Child
 from archive_proc.bench.faults.grounds import Grounds, seals
+from archive_proc.bench.faults.on_slurm.cluster import Cluster
+from archive_proc.bench.faults.on_slurm.strikes import ENDS, STRIKES, Scene
 from archive_proc.execution.meters import Mark
 from archive_proc.execution.slurm_queries import listed
 from archive_proc.model.events import Event, JobChanged, ProcessFailed, RunEnded, RunStarted, WorkerReady
@@ -110,6 +113,35 @@ def test_jobs_that_are_cancelled_or_requeued_are_replaced_and_cost_only_what_was
     told = [(one.final, one.code, one.message) for one in tried]
     assert [one for one in told if one[:2] != (False, "AP-RUN-045") or "CANCELLED" not in one[2]] == []
     assert {one.job for one in happened if isinstance(one, WorkerReady)} <= {one.job for one in changed}
+
+
+def test_jobs_that_slurm_ends_are_told_by_its_own_word_and_replaced(
+    slurm: Path, grounds: Grounds, tmp_path: Path
+) -> None:
+    """Lost with their node, preempted by another partition, killed at the end of their time, deaf to every warning."""
+    root, free = grounds.copy(), tmp_path / "free"
+    write_site(root, "alone", more='directives = ["--exclusive"]')  # each on a node of its own
+    child = grounds.start(root, "run", "--site", "slurm:alone", environment=held(free))
+    scene = Scene(Cluster({}, slurm), root, child, random.Random(3), frozenset(), 0.0)
+    ended: dict[str, str] = {}
+    for kind, word in ENDS.items():
+        assert wait_for(lambda: len(amid_a_block(root) - ended.keys()) == 2, child)
+        struck = STRIKES[kind](scene)
+        assert struck
+        ended[struck.split()[1]] = word
+    assert wait_for(lambda: replaced(root) >= ended.keys(), child)
+    free.touch()
+    last = child.finish()
+    assert last.status == 0, last.err
+    assert grounds.wrong(root, {}) == []
+    assert grounds.beyond(root) <= len(ended) * WINDOW
+    happened = events(root)
+    told = {one.job: one.state for one in happened if isinstance(one, JobChanged) and one.job in ended}
+    assert told == ended
+    # What was at work there was tried again for that, and is not to blame.
+    tried = [one.message for one in happened if isinstance(one, ProcessFailed)]
+    for job, word in ended.items():
+        assert any(f"job {job}: {word}" in one for one in tried), tried
 
 
 def test_a_killed_driver_is_continued_and_its_jobs_end_by_themselves(grounds: Grounds) -> None:

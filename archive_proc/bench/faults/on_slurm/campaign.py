@@ -12,7 +12,7 @@ from archive_proc.bench.faults.grounds import stand_in_grounds
 from archive_proc.bench.faults.on_slurm.cluster import a_slurm
 from archive_proc.bench.faults.on_slurm.known import night_of
 from archive_proc.bench.faults.on_slurm.rounds import WHOLE, Round, Stage, run_round
-from archive_proc.bench.faults.on_slurm.strikes import CONTROLLER_AWAY
+from archive_proc.bench.faults.on_slurm.strikes import CONTROLLER_AWAY, ENDS
 
 SLOW_S = 1.5
 """Longer blocks, where a minute has to pass in mid-run."""
@@ -26,6 +26,12 @@ ROUNDS: Sequence[Round] = (
     Round(
         strikes=("slurmctld away", "scancel", "scancel", "kill worker", "kill worker", "kill driver"),
         spoils=("calibration unreadable", "raw file corrupt"),
+        pause_s=SLOW_S,
+    ),
+    # No driver dies: the end of a job is told to the one that was there.
+    Round(
+        strikes=("job timed out", "job preempted", "node fails", "node fails", "scancel"),
+        spoils=("task raises",),
         pause_s=SLOW_S,
     ),
     Round(brief=True, pause_s=0.5, strikes=("kill worker", "job frozen"), spoils=("task segfaults", "task raises")),
@@ -61,7 +67,8 @@ def rounds(stage: Stage, seed: int, faults: int) -> Iterator[Case]:
         rng = random.Random(f"{seed} slurm {number}")  # noqa: S311 - moments of faults, not secrets
         one = ROUNDS[number % len(ROUNDS)]
         if stage.cluster.place is None:  # somebody else's: neither has it our partitions, nor is it ours to kill
-            one = replace(one, brief=False, strikes=tuple(what for what in one.strikes if what != CONTROLLER_AWAY))
+            ours = {CONTROLLER_AWAY, *ENDS}
+            one = replace(one, brief=False, strikes=tuple(what for what in one.strikes if what not in ours))
         for case in run_round(stage, one, rng):
             injected += case.kind != WHOLE
             yield case

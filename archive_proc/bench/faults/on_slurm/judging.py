@@ -10,7 +10,7 @@ from archive_proc.bench.faults.grounds import Grounds, array_digests, seals, tas
 from archive_proc.bench.faults.on_slurm.cluster import Cluster
 from archive_proc.bench.faults.on_slurm.known import Night, lines_without
 from archive_proc.bench.faults.on_slurm.spoiling import Done, Spoiled
-from archive_proc.bench.faults.on_slurm.strikes import FREEZE
+from archive_proc.bench.faults.on_slurm.strikes import ENDS, FREEZE
 from archive_proc.model.events import JobChanged, ProcessChanged, ProcessFailed
 from archive_proc.model.processes import State
 from archive_proc.storage.journal import iter_journals, read_journal
@@ -101,6 +101,15 @@ def ends_of_jobs(root: Path) -> dict[str, str]:
         for event in read_journal(path).events
         if isinstance(event, JobChanged) and event.state not in ("submitted", "CANCELLED")
     }
+
+
+def ended_as_slurm_says(ends: Mapping[str, str], faults: Iterable[Done]) -> None:
+    """SLURM's word for the end of a job that it ended by itself has to be on record."""
+    for one in faults:
+        if one.kind in ENDS:
+            one.found = ends.get(one.what.split()[1], "nothing")
+            if one.found != ENDS[one.kind]:
+                one.wrong.append(f"{one.found} on record in place of {ENDS[one.kind]}")
 
 
 def came_to_their_time(ends: Mapping[str, str], faults: Iterable[Done]) -> list[Done]:

@@ -19,6 +19,7 @@ from archive_proc.bench.faults.on_slurm.cluster import Cluster
 from archive_proc.bench.faults.on_slurm.judging import (
     after_the_run,
     came_to_their_time,
+    ended_as_slurm_says,
     ends_of_jobs,
     exactly_these_failed,
     no_job_left,
@@ -169,6 +170,7 @@ class _Play:
     def judge(self, ended: Ended, before: set[str]) -> Iterator[Case]:
         """A case a fault; what cannot be laid at the door of one of them is held against all."""
         stage, root, bad = self.stage, self.root, self.spoiled.processes
+        ended_as_slurm_says(ends_of_jobs(root), self.faults)
         if self.one.brief:
             self.faults += came_to_their_time(ends_of_jobs(root), self.faults)
         wanted = 3 if bad else 0

@@ -24,6 +24,14 @@ from archive_proc.storage.layout import Layout
 PATIENCE_S = 240.0
 """For somebody to strike at: on a busy machine a replaced worker needs a minute until it works."""
 KILL_DRIVER, CONTROLLER_AWAY, FREEZE = "kill driver", "slurmctld away", "job frozen"
+TIMED_OUT, PREEMPTED, NODE_FAILS = "job timed out", "job preempted", "node fails"
+ENDS: Mapping[str, str] = {NODE_FAILS: "NODE_FAIL", PREEMPTED: "PREEMPTED", TIMED_OUT: "TIMEOUT"}
+"""Strike -> SLURM's word for the end of the job, which has to be on record."""
+URGENT = "urgent"
+"""The partition whose jobs take the place of others."""
+_END_S = 90.0
+"""SLURM looks at time limits every half a minute."""
+_AGAIN_S = 0.02
 MOST_KILLS = 2
 """A process whose worker dies under it for a third time is poison, and rightly so: no process is struck that often."""
 
@@ -121,13 +129,85 @@ def _freeze(scene: Scene) -> str:
     if one is None:
         return ""
     with contextlib.suppress(psutil.Error):
-        worker = psutil.Process(one.pid)
-        nanny = worker.parent()
-        if nanny is not None and "dask_worker" in " ".join(nanny.cmdline()):
-            nanny.suspend()
-            worker.suspend()
+        if both := _with_its_nanny(one.pid):
+            for process in both:
+                process.suspend()
             return f"job {one.job} at {one.task}"
     return ""
+
+
+def _time_out(scene: Scene) -> str:
+    """The walltime is over, and nobody in the job heeds any signal: SLURM kills it when its patience ends."""
+    one = _victim(scene)
+    if one is None:
+        return ""
+    deaf = _with_its_nanny(one.pid)
+    for process in deaf:
+        process.suspend()
+    # SLURM wakes what is stopped before it says that the time is over: it is stopped again before it can answer.
+    if len(deaf) < 2 or scene.cluster.tell("scontrol", "update", f"JobId={one.job}", "EndTime=now"):
+        return ""
+    until = time.monotonic() + _END_S
+    while deaf and time.monotonic() < until:
+        deaf = [process for process in deaf if _stopped(process)]
+        time.sleep(_AGAIN_S)
+    return f"job {one.job} at {one.task}"
+
+
+def _with_its_nanny(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        worker = psutil.Process(pid)
+        nanny = worker.parent()
+        if nanny is not None and "dask_worker" in " ".join(nanny.cmdline()):
+            return [nanny, worker]
+    return []
+
+
+def _stopped(process: psutil.Process) -> bool:
+    """Stop it again; False where it is gone."""
+    with contextlib.suppress(psutil.Error):
+        process.suspend()
+        return _works(process.pid)
+    return False
+
+
+def _preempt(scene: Scene) -> str:
+    """A job of a higher partition wants the whole node."""
+    one, node = _with_its_node(scene)
+    whole = ("-p", URGENT, "-w", node, "--exclusive", "-t", "1", "-D", "/", "-o", "/dev/null", "--wrap", "sleep 1")
+    if one is None or scene.cluster.tell("sbatch", "-Q", *whole):
+        return ""
+    _wait_for_its_end(one)
+    return f"job {one.job} at {one.task}"
+
+
+def _fail_node(scene: Scene) -> str:
+    """The node is taken for dead, with all that runs there, and is back soon."""
+    one, node = _with_its_node(scene)
+    if one is None or scene.cluster.tell("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=fault"):
+        return ""
+    _wait_for_its_end(one)
+    scene.cluster.tell("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    return f"job {one.job} at {one.task}"
+
+
+def _with_its_node(scene: Scene) -> tuple[Victim | None, str]:
+    one = _victim(scene)
+    node = scene.cluster.ask("squeue", "-h", "-j", one.job, "-o", "%N") if one is not None else ""
+    return (one, node) if node else (None, "")
+
+
+def _wait_for_its_end(one: Victim) -> None:
+    until = time.monotonic() + _END_S
+    while _works(one.pid) and time.monotonic() < until:
+        time.sleep(_AGAIN_S)
+
+
+def _works(pid: int) -> bool:
+    """Whether a process is there, stopped or not."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    return False
 
 
 def _killed(pid: int) -> bool:
@@ -176,6 +256,9 @@ STRIKES: Mapping[str, Callable[[Scene], str]] = {
     "kill nanny": _kill_nanny,
     "requeue": _requeue,
     FREEZE: _freeze,
+    TIMED_OUT: _time_out,
+    PREEMPTED: _preempt,
+    NODE_FAILS: _fail_node,
     KILL_DRIVER: _kill_driver,
     CONTROLLER_AWAY: _controller_away,
 }

@@ -2,7 +2,8 @@
 
 Variable projection in some patches of the detector: spectra are fitted, and so is the image that a small shift would
 add; what free spectra cannot explain of that image tells the shift. Along the dispersion this says nothing, because a
-free spectrum takes most of a shift up: that one is not measured here.
+free spectrum takes most of a shift up: that one is not measured here. What differs between patches above each other is
+the turn of the whole image: x moves by `-turn (y - middle)`, y by `turn (x - middle)`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,13 @@ LIT = 0.05
 """Of the 90th percentile of all lenslets' light: those above it show the spectrum."""
 OUTLYING = 5.0
 """Robust sigma beyond which a channel of a lenslet is not its light."""
+MIDDLE_PX = 1023.5
+"""Of the detector, from the middle of its first pixel; what a turn is about."""
+LEAST_SCATTER_PX = 0.002
+"""Of patches about their line: what PSFlets are wrong by."""
+TURN_RAD = 5e-5
+"""What flexure may turn the image by, a priori: 2e-3 deg are 3.5e-5 (notes/ifs 6.5), 0.035 px at the field's edge. It
+keeps a file whose light fills a few patches from inventing a turn."""
 _EDGE = 24
 _TILE = PATCH + 2 * _EDGE
 _STEP = 0.05
@@ -43,9 +51,15 @@ class Shift:
     """Of p planes."""
 
     x: Float64
-    """(p,) px, NaN where it could not be measured."""
+    """(p,) px at the height `lever`, NaN where it could not be measured."""
     error: Float64
     """(p,) standard error from the patches' scatter, px."""
+    lever: Float64
+    """(p,) px above the detector's middle: where x does not depend on the turn."""
+    turn: Float64
+    """(p,) rad counter-clockwise, most likely with `TURN_RAD` known beforehand."""
+    turn_error: Float64
+    """(p,) rad, `TURN_RAD` where nothing was measured."""
     patches: int
     light: Float64
     """(p, m) e-, mean shape of the lit lenslets that the patches show whole, times their light."""
@@ -69,6 +83,8 @@ class Tiles:
     """(y, x) on the detector of each tile's first pixel."""
     shape: tuple[int, int]
     columns: int
+    heights: Float64
+    """(tiles,) of the patches' middles above the detector's, px."""
 
     def cut(self, image: NDArray[T], fill: float = 0.0) -> NDArray[T]:
         """An image (..., ny, nx) as tiles (..., *shape); `fill` beyond the detector."""
@@ -120,7 +136,13 @@ def choose_tiles(light: Float32, floor: Float32, good: Mask, places: Float64, mo
         ty, tx = (number // columns) * _TILE, (number % columns) * _TILE
         offsets.append(np.repeat(np.array([[tx - x], [ty - y]], np.float64), found.size, axis=1))
     shape = (-(-len(chosen) // columns) * _TILE + 1, columns * _TILE + 24)
-    return Tiles(np.concatenate(members), np.concatenate(offsets, axis=1), chosen, shape, columns)
+    heights = np.array([y + 0.5 * (_TILE - 1) - MIDDLE_PX for y, _ in chosen])
+    return Tiles(np.concatenate(members), np.concatenate(offsets, axis=1), chosen, shape, columns, heights)
+
+
+def turned(turn: float, places: Float64) -> Float64:
+    """(2, ...) px that a turn (rad, counter-clockwise) about the detector's middle moves places (2, ...) by."""
+    return np.asarray(turn * np.stack([MIDDLE_PX - places[1], places[0] - MIDDLE_PX]))
 
 
 Build = Callable[[NDArray[np.intp], Float64, float, Templates | None], Templates]
@@ -139,7 +161,7 @@ def measure_shift(
     steps: int = 2,
     mu: float = 0.1,
 ) -> Shift:
-    """Shift in x of up to eight planes (or means of planes) against the wavelength solution.
+    """Shift in x and turn of up to eight planes (or means of planes) against the wavelength solution.
 
     `light` (p, ny, nx) e-, level off; `floor`, `response`, `good` as in `plane_spectra.Exposures`; `places` as in
     `choose_tiles`. Templates of step two stand at the median of step one, which finds four fifths in speckles.
@@ -152,7 +174,10 @@ def measure_shift(
     tiles = choose_tiles(common, floor, good, places)
     if not tiles.origins:
         unknown: Float64 = np.full(planes, np.nan)
-        return Shift(unknown, unknown, 0, np.zeros((planes, 0)), np.zeros((0, 1)), (), unknown)
+        zero, doubt = np.zeros(planes), np.full(planes, TURN_RAD)
+        return Shift(
+            unknown, unknown, zero, zero, doubt, 0, np.zeros((planes, 0)), np.zeros((0, 1)), (), unknown
+        )  # fmt: skip
     pixels = np.asarray(tiles.cut(light), np.float32)
     base, sensitivity = tiles.cut(floor, 1.0), tiles.cut(response, 1.0)
     model = np.asarray(_smooth(tiles.cut(common), tiles.cut(good.astype(np.uint8))), np.float32)
@@ -163,27 +188,28 @@ def measure_shift(
     weight = np.where(inside & (tiles.cut(good.astype(np.uint8)) > 0), 1.0 / variance, 0.0).astype(np.float32)
     order = np.argsort(tiles.members)
     members, offset = tiles.members[order], tiles.offset[:, order]
-    at = start
-    found, error = np.full((2, planes), np.nan)
+    middles = places[:, members].mean(axis=2)
+    at, turn = start, 0.0
     flux = change = None
     for _ in range(steps):
-        here = build(members, offset, at, None)
+        moved = offset + turned(turn, middles)
+        here = build(members, moved, at, None)
         equations = joint_equations(weight, here, mu=mu)
         flux, residual = _fit(equations, pixels, flux)
         if change is None:
             # The steps after the first are so small that they need no derivative of their own.
-            beside = build(members, offset, at + _STEP, here)
+            beside = build(members, moved, at + _STEP, here)
             image = np.zeros_like(pixels)
             for templates, sign in ((here, 1.0), (beside, -1.0)):
                 place = (templates.counts, templates.scale, templates.x0, templates.y0)
                 subtract_model(*place, np.float32(sign / _STEP) * flux, image)
             _, change = _fit(equations, image, None)
-        step, error = _regress(residual, change, weight, tiles)
-        found = at + step
-        known = found[np.isfinite(found)]
-        if not known.size:
+        found = _regress(residual, change, weight, tiles, (at, turn))
+        known = np.isfinite(found.x)
+        if not known.any():
             break
-        at = float(np.median(known))
+        turn = float(np.median(found.turn[known]))
+        at = float(np.median(found.at_middle(turn)[known]))
     whole = whole_lenslets(equations)
     assert flux is not None
     seen = flux[:, whole].astype(np.float64)
@@ -198,7 +224,10 @@ def measure_shift(
             faint, bright = np.percentile(one.sum(axis=1), (10.0, 90.0))
             uneven[plane] = 1.0 - np.clip(faint / bright, 0.0, 1.0)
     resolution = region_resolution(equations, [whole])[0].astype(np.float64)
-    return Shift(found, error, len(tiles.origins), spectrum, resolution, tuple(common), uneven)
+    return Shift(
+        found.x, found.error, found.lever, found.turn, found.turn_error, len(tiles.origins),
+        spectrum, resolution, tuple(common), uneven,
+    )  # fmt: skip
 
 
 def _shapes(spectra: Float64) -> tuple[NDArray[np.intp], Float64, Float64]:
@@ -247,10 +276,29 @@ def _fit(equations: Equations, data: Float32, flux: Float32 | None) -> tuple[Flo
     return flux, residual
 
 
-def _regress(residual: Float32, change: Float32, weight: Float32, tiles: Tiles) -> tuple[Float64, Float64]:
-    """Weighted regression of residual on change in every patch; weighted mean and error of the patches that agree."""
+@dataclass(frozen=True, slots=True)
+class _Pose:
+    """Of p planes; as in `Shift`."""
+
+    x: Float64
+    error: Float64
+    lever: Float64
+    turn: Float64
+    turn_error: Float64
+
+    def at_middle(self, turn: float) -> Float64:
+        """(p,) shift at the detector's middle, px, of an image turned by so much (rad)."""
+        return np.asarray(self.x + turn * self.lever)
+
+
+def _regress(residual: Float32, change: Float32, weight: Float32, tiles: Tiles, stand: tuple[float, float]) -> _Pose:
+    """Weighted regression of residual on change in every patch; a line through the patches that agree.
+
+    `stand`: shift at the detector's middle (px) and turn (rad) of the templates.
+    """
     p = len(residual)
-    step, error = np.full(p, np.nan), np.full(p, np.nan)
+    unknown = np.full((2, p), np.nan)
+    found = _Pose(unknown[0], unknown[1], np.zeros(p), np.zeros(p), np.full(p, TURN_RAD))
     for plane in range(p):
         tops, bottoms = [], []
         for number in range(len(tiles.origins)):
@@ -264,15 +312,35 @@ def _regress(residual: Float32, change: Float32, weight: Float32, tiles: Tiles) 
         known = bottom > 0
         if known.sum() < 2:
             continue
-        value, weights = top[known] / bottom[known], bottom[known]
+        value, weights, height = top[known] / bottom[known], bottom[known], tiles.heights[known]
         middle = np.median(value)
         far = 4.0 * max(1.4826 * float(np.median(np.abs(value - middle))), 0.002)
         kept = np.abs(value - middle) <= far
-        value, weights = value[kept], weights[kept]
-        # Patches differ by speckles and PSFlet errors, not by photons: none counts for more than three typical ones.
-        weights = np.minimum(weights, 3.0 * np.median(weights))
-        mean = float((weights * value).sum() / weights.sum())
-        scatter = float((weights * (value - mean) ** 2).sum() / weights.sum())
-        share = float((weights**2).sum() / weights.sum() ** 2)
-        step[plane], error[plane] = mean, np.sqrt(max(scatter * share / max(1.0 - share, 0.2), 1.0 / bottom.sum()))
-    return step, error
+        at, turn = stand
+        value, weights, height = value[kept] + at - turn * height[kept], weights[kept], height[kept]
+        line = _line(height, value, np.minimum(weights, 3.0 * np.median(weights)))
+        for name, one in zip(("x", "error", "lever", "turn", "turn_error"), line, strict=True):
+            getattr(found, name)[plane] = one
+        found.error[plane] = np.hypot(line[1], np.sqrt(1.0 / bottom.sum()))
+    return found
+
+
+def _line(height: Float64, value: Float64, weights: Float64) -> tuple[float, float, float, float, float]:
+    """`value - turn x height` through shifts of patches: value and its error at the height `lever`, turn, its error.
+
+    Patches differ by speckles and PSFlet errors, not by photons: their own scatter says what they are worth, and none
+    counts for more than three typical ones.
+    """
+    total = weights.sum()
+    lever = float((weights * height).sum() / total)
+    mean = float((weights * value).sum() / total)
+    away = height - lever
+    spread = float((weights * away**2).sum() / total)
+    share = float((weights**2).sum() / total**2)
+    steepness = float((weights * away * value).sum() / total) / spread if spread > 0.0 else 0.0
+    scatter = float((weights * (value - mean - steepness * away) ** 2).sum() / total) / max(1.0 - 2.0 * share, 0.2)
+    # Patches are never better than this: an accident of a few that agree must not outweigh what is known beforehand.
+    known = spread / (share * max(scatter, LEAST_SCATTER_PX**2))
+    turn_error = float(1.0 / np.sqrt(known + TURN_RAD**-2))
+    turn = -steepness * known * turn_error**2
+    return mean, float(np.sqrt(scatter * share)), lever, turn, turn_error

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from archive_proc.kernels.dispersion import REFERENCE_UM
 from archive_proc.kernels.flexure import wander
 from archive_proc.kernels.joint_fit import LAGS, REACH
+from archive_proc.kernels.spectra_shift import turned
 from archive_proc.model.frames import Arm
 from archive_proc.model.processes import Remark
 from archive_proc.recipes.detector import true_dit
@@ -88,7 +89,7 @@ def spectra_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOu
         "saturated": found.saturated,
         "background": (background + found.background / gains) / seconds,
         "gain": gains,
-        "detector": instrument.masters(int(files[0])).typical_common(),
+        "common": instrument.masters(int(files[0])).typical_common(),
     }
     if block.first == 0:
         # One frame is large: the first shard's planes stand for the sequence.
@@ -134,7 +135,7 @@ def gather_spectra(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Ar
         **shared,
         **joined,
         "light": np.sum([one["light"] for one in summaries], axis=0) / max(usable, 1),
-        "detector": summaries[0]["detector"],
+        "common": summaries[0]["common"],
         "correlation": summaries[0]["correlation"],
         "resolution": summaries[0]["resolution"],
         "unexplained": summaries[0]["unexplained"],
@@ -147,7 +148,7 @@ def close_spectra(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     coordinates, remarks = plane_coordinates(inputs)
     arrays: dict[str, NDArray[Any]] = dict(coordinates)
     arrays |= _without_empty(inputs, shared["read"])
-    arrays |= lenslet_coordinates(where, float(np.median(shared["shift"])), float(shared["shift_y"][0]))
+    arrays |= lenslet_coordinates(where, float(np.median(shared["shift"])), shared)
     arrays |= {
         "variance_common": _variance_common(inputs, where, shared),
         "correlation": shared["correlation"],
@@ -157,6 +158,8 @@ def close_spectra(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "shift_x_error": shared["shift_error"],
         "shift_y": np.full(len(inputs.planes), shared["shift_y"][0]),
         "shift_y_error": _error_along(inputs, float(shared["shift_y_error"][0])),
+        "turn": np.full(len(inputs.planes), np.degrees(shared["turn"][0])),
+        "turn_error": np.full(len(inputs.planes), np.degrees(shared["turn_error"][0])),
         "background_level": shared["background"],
         "chi2": shared["chi2"],
         "clipped": shared["clipped"],
@@ -187,25 +190,29 @@ def _without_empty(inputs: RecipeInputs, read: NDArray[np.bool_]) -> dict[str, N
     return {"usable": usable & read, "reason": strings(reasons)}
 
 
-def lenslet_coordinates(where: Spectrograph, shift_x: float, shift_y: float) -> dict[str, NDArray[Any]]:
-    """What the complete lenslets are and where their light of the reference wavelength falls."""
+def lenslet_coordinates(where: Spectrograph, shift_x: float, shared: Arrays) -> dict[str, NDArray[Any]]:
+    """What the complete lenslets are and where their light of the reference wavelength falls.
+
+    `shared` as `settle_shifts` leaves it.
+    """
     complete = where.solution.complete
     lenslets = where.lenslets.choose(complete)
-    places = where.solution.dispersion.positions(lenslets.x, lenslets.y, np.array([REFERENCE_UM]))
+    places = where.solution.dispersion.positions(lenslets.x, lenslets.y, np.array([REFERENCE_UM]))[..., 0]
+    places = places + turned(float(shared["turn"][0]), places)
     return {
         "hex_q": lenslets.q,
         "hex_r": lenslets.r,
         "lenslet_x": lenslets.x,
         "lenslet_y": lenslets.y,
-        "detector_x": places[0, :, 0] + shift_x,
-        "detector_y": places[1, :, 0] + shift_y,
+        "detector_x": places[0] + shift_x,
+        "detector_y": places[1] + float(shared["shift_y"][0]),
     }
 
 
 def _variance_common(inputs: RecipeInputs, where: Spectrograph, shared: Arrays) -> Float32:
     """(lenslets, m) of what all planes share: the lenslet flat, the pixel response, the level that was taken off."""
     _, relative = throughput_of(inputs, where)
-    response, level = shared["detector"]
+    response, level = shared["common"]
     light = shared["light"]
     # A channel of a lenslet rests on some twelve pixels (noise-equivalent area of a PSFlet).
     area = 12.0
@@ -278,7 +285,7 @@ def _attributes(inputs: RecipeInputs, where: Spectrograph, shared: Arrays) -> Ma
         "systematic_relative": SYSTEMATIC,
         "shift_convention": (
             "shift_x is measured in each file by variable projection, templates stand at the nearest "
-            f"{SHIFT_STEP_PX} px; "
+            f"{SHIFT_STEP_PX} px; both shifts are of the detector's middle, turn counts counter-clockwise about it; "
             "shift_y is read off the water bands of the air in these files and in others of the night (ifs_place), one "
             "value a process, and templates are moved by it; where none shows the air it is zero and shift_y_error "
             "what flexure since the calibrations may have done. The error is the doubt of the wavelength scale (about "

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.kernels.exposures import LAMP_ERROR, Exposures, RobustSettings
+from archive_proc.kernels.exposures import Exposures, RobustSettings
 from archive_proc.kernels.extraction import LANES
 from archive_proc.kernels.joint_fit import LAGS, REACH, correlations, region_resolution
 from archive_proc.kernels.lenslets import ADJACENT
 from archive_proc.kernels.microspectra import Templates
 from archive_proc.kernels.plane_spectra import plane_spectra
 from archive_proc.kernels.scattered import take_scattered_off
-from archive_proc.kernels.spectra_shift import Shift, measure_shift
+from archive_proc.kernels.spectra_shift import TURN_RAD, Shift, measure_shift
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.detector import true_dit
 from archive_proc.recipes.ifs.planes import (
@@ -47,6 +47,13 @@ Mask = NDArray[np.bool_]
 _FITTED = ("chi2", "clipped", "background", "residual", "ridge", "last_step")
 REGIONS = 5
 """Regions along a side of the field for which the resolution is kept."""
+LAMP_ERROR = 0.005
+"""Of a lamp's or laser's bright pixels: what templates are wrong by where photons hardly count (a flat's residual is
+0.8 % of its ridge). With photons alone as weights, the faint wings of the PSFlets, where they are least known, would
+weigh most: spectra of the sky, with more noise in their gaps, would be measured with another scale than the flat, and
+laser lines would wander with their place within a pixel."""
+TURN_STEP_RAD = 5e-6
+"""Templates stand at whole multiples of this: half of it moves spectra at the detector's edge by 0.003 px."""
 _ROLES = (WAVE.role, PSFLETS.role, FLAT.role, BAD_PIXELS.role, DARK.role, BACKGROUND.role)
 
 
@@ -129,12 +136,12 @@ class Instrument:
             self._spectrographs[key] = spectrograph(self.inputs, file, self.weight)
         return self._spectrographs[key]
 
-    def templates(self, file: int, shift_x: float, shift_y: float = 0.0) -> Templates:
+    def templates(self, file: int, shift_x: float, shift_y: float = 0.0, turn: float = 0.0) -> Templates:
         """Templates for one main file; the last ones made are kept, for they fill half a gigabyte."""
-        key = (*products_of(self.inputs, file, (WAVE.role, PSFLETS.role)), shift_x, shift_y)
+        key = (*products_of(self.inputs, file, (WAVE.role, PSFLETS.role)), shift_x, shift_y, turn)
         if self._templates is None or self._templates[0] != key:
             self._templates = None  # there is no room for both
-            self._templates = (key, self.spectrograph(file).templates(shift_x, shift_y))
+            self._templates = (key, self.spectrograph(file).templates(shift_x, shift_y, turn))
         return self._templates[1]
 
     def exposures(self, raw: Float32, rows: NDArray[np.intp], file: int) -> Exposures:
@@ -160,10 +167,9 @@ class Instrument:
 
 
 def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
-    """Shift and summed light of each file's planes in one shard: `file`, `shift`, `error`, `planes`, `light` (m),
-    `uneven` (how differently lenslets are lit), one row a file; `resolution` (m, 2 half + 1) of the light of all;
-    `normal` (m, BAND), `pull` (m) and `noise` (m, BAND) of the spectrum that lenslets share (`kernels.common_light`),
-    one row a file.
+    """Shift and summed light of each file's planes in one shard, one row a file: `file`, `shift`, `error`, `lever`,
+    `turn`, `turn_error` (`Shift`), `planes`, `light` (m), `uneven`; `resolution` (m, 2 half + 1) of the light of all;
+    `normal` (m, BAND), `pull` (m) and `noise` (m, BAND) of the spectrum that lenslets share (`kernels.common_light`).
 
     And which planes hold an image, one row a plane: files without any have no shift.
     """
@@ -171,7 +177,7 @@ def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutp
     files = inputs.planes.file[block.planes]
     present = np.unique(files)
     read = read_planes(block)
-    shift, error = np.full(present.size, np.nan), np.full(present.size, np.nan)
+    shift, error, lever, turn, turn_error = np.full((5, present.size), np.nan)
     counts = np.array([int((files == one).sum()) for one in present])
     light, resolution, uneven = np.zeros((present.size, 0)), np.zeros((0, 1)), np.ones(present.size)
     common = {name: np.zeros((present.size, 0)) for name in ("normal", "pull", "noise")}
@@ -183,7 +189,8 @@ def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutp
                 images = np.stack([_file_light(block, inputs, instrument, int(one), read) for one in some])
                 found = _measure(instrument, images, int(some[0]))
                 where = np.searchsorted(present, some)
-                shift[where], error[where] = found.x, found.error
+                shift[where], error[where], lever[where] = found.x, found.error, found.lever
+                turn[where], turn_error[where] = found.turn, found.turn_error
                 if not found.light.size:
                     continue
                 if not light.size:
@@ -192,7 +199,8 @@ def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutp
                 light[where], resolution, uneven[where] = found.light, found.resolution, found.uneven
                 for name, values in common.items():
                     values[where] = [getattr(one, name) for one in found.common]
-    summary = {"file": present, "shift": shift, "error": error, "planes": counts}
+    summary = {"file": present, "shift": shift, "error": error, "lever": lever, "planes": counts}
+    summary |= {"turn": turn, "turn_error": turn_error}
     summary |= {"read": read, "light": light, "resolution": resolution, "uneven": uneven}
     return BlockOutput({**summary, **common})
 
@@ -245,19 +253,22 @@ def _measure(instrument: Instrument, light: Float32, file: int) -> Shift:
 def settle_shifts(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
     """Shift and error of each plane, px, the step that its templates stand at, and what `settle_air` finds.
 
-    A file's parts are averaged by their planes. A file that could not be measured (no light, or an error above 0.05 px)
-    takes the value of the measured file nearest in time; none measured: zero, with no error known. `read` (planes,)
-    says which planes hold an image. Raises DataFailure AP-IFS-069 where no usable one does.
+    `turn` and its error (1,) rad are of all files together, for what turns the image does so slowly; `turn_used` is the
+    step. The shift is that of the detector's middle. A file's parts are averaged by their planes. A file that could not
+    be measured (no light, or an error above 0.05 px) takes the value of the measured file nearest in time; none
+    measured: zero, with no error known. `read` (planes,) says which planes hold an image. Raises DataFailure AP-IFS-069
+    where no usable one does.
     """
     read = np.concatenate([one["read"] for one in summaries])
     expect_one(inputs, read)
     n = len(inputs.frames)
+    turn, turn_error = settle_turn(summaries)
     sums, squares, weights = np.zeros(n), np.zeros(n), np.zeros(n)
     for one in summaries:
         known = np.isfinite(one["shift"]) & np.isfinite(one["error"]) & (one["error"] < 0.05)
-        at, planes = one["file"][known], one["planes"][known].astype(float)
-        sums[at] += planes * one["shift"][known]
-        squares[at] += planes * one["error"][known] ** 2
+        at, planes, lever = one["file"][known], one["planes"][known].astype(float), one["lever"][known]
+        sums[at] += planes * (one["shift"][known] + turn * lever)
+        squares[at] += planes * (one["error"][known] ** 2 + (turn_error * lever) ** 2)
         weights[at] += planes
     measured = weights > 0
     shift, error = np.zeros(n), np.full(n, np.nan)
@@ -277,9 +288,22 @@ def settle_shifts(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arr
         "shift_error": error[planes],
         "shift_used": steps[planes],
         "shift_measured": measured[planes],
+        "turn": np.array([turn]),
+        "turn_error": np.array([turn_error]),
+        "turn_used": np.array([np.round(turn / TURN_STEP_RAD) * TURN_STEP_RAD]),
         "read": read,
         **settle_air(summaries, inputs),
     }
+
+
+def settle_turn(summaries: Sequence[Arrays]) -> tuple[float, float]:
+    """Turn and its error, rad, by what all files say; zero within `TURN_RAD` where none says anything."""
+    each = [one[name] for name in ("turn", "turn_error") for one in summaries]
+    turn, error = np.concatenate(each[: len(summaries)]), np.concatenate(each[len(summaries) :])
+    known = np.isfinite(turn) & np.isfinite(error)
+    # What is known beforehand stands in each file's answer, and counts once.
+    precision = TURN_RAD**-2 + np.sum(error[known] ** -2 - TURN_RAD**-2)
+    return float(np.sum(turn[known] / error[known] ** 2) / precision), float(precision**-0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +315,7 @@ class Group:
     file: int
     shift_x: float
     shift_y: float
+    turn: float = 0.0
 
 
 def groups_of(block: Block, inputs: RecipeInputs, shared: Arrays) -> list[Group]:
@@ -306,10 +331,10 @@ def groups_of(block: Block, inputs: RecipeInputs, shared: Arrays) -> list[Group]
         usable = bool(inputs.planes.usable[plane])
         key = (float(shared["shift_used"][plane]), *_kind(inputs, file), usable)
         found.setdefault(key, []).append(row)
-    along = float(shared["shift_y_used"][0])
+    along, turn = float(shared["shift_y_used"][0]), float(shared["turn_used"][0])
     ordered = sorted(found.items(), key=lambda one: (one[0][0], one[1][0]))
     return [
-        Group(np.array(rows), int(inputs.planes.file[block.planes[rows[0]]]), float(str(key[0])), along)
+        Group(np.array(rows), int(inputs.planes.file[block.planes[rows[0]]]), float(str(key[0])), along, turn)
         for key, rows in ordered
     ]
 
@@ -360,7 +385,7 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
     for number, group in enumerate(groups_of(block, inputs, shared)):
         given = instrument.exposures(raw, group.rows, group.file)
         where = instrument.spectrograph(group.file)
-        templates = instrument.templates(group.file, group.shift_x, group.shift_y)
+        templates = instrument.templates(group.file, group.shift_x, group.shift_y, group.turn)
         prior = parameters.prior(shared, where.edges_um)
         beside = where.lenslets.steps(ADJACENT)
         robust = parameters.robust(lamp=not on_sky(inputs.frames[group.file]))

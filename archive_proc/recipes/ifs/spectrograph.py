@@ -13,6 +13,7 @@ from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.lenslets import Lenslets
 from archive_proc.kernels.microspectra import Templates, build_templates, empty_templates
 from archive_proc.kernels.psflets import PsfletModel
+from archive_proc.kernels.spectra_shift import turned
 from archive_proc.recipes.ifs.solutions import Solution, inside_channels, read_psflets, read_solution
 from archive_proc.recipes.recipe import Calibration, InputRole, RecipeInputs
 
@@ -50,10 +51,16 @@ class Spectrograph:
         """(2, n, 2) places of the bluest and the reddest light."""
         return self.solution.places(self.wavelengths_um[[0, -1], [0, -1]])
 
-    def templates(self, shift_x: float = 0.0, shift_y: float = 0.0) -> Templates:
-        """Of all lenslets, moved across and along the dispersion by this many pixels."""
+    @property
+    def middles(self) -> Float64:
+        """(2, n) middles of the spectra."""
+        return np.asarray(self.ends.mean(axis=2))
+
+    def templates(self, shift_x: float = 0.0, shift_y: float = 0.0, turn: float = 0.0) -> Templates:
+        """Of all lenslets, moved across and along the dispersion by this many pixels, then turned (rad)."""
         everyone = np.arange(len(self.lenslets))
-        return self.some_templates(everyone, np.array([[0.0], [shift_y]]), shift_x, None)
+        offset = np.array([[0.0], [shift_y]]) + turned(turn, self.middles)
+        return self.some_templates(everyone, offset, shift_x, None)
 
     def some_templates(
         self, members: NDArray[np.intp], offset: Float64, shift_x: float, windows: Templates | None

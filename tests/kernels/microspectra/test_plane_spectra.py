@@ -265,8 +265,8 @@ def test_no_plane_is_refused(scene):
         plane_spectra(exposures(light[:0], good), templates)
 
 
-@pytest.mark.parametrize("true", [0.0, 0.13, -0.21])
-def test_the_shift_across_the_traces_is_found_to_a_hundredth_of_a_pixel(true):
+@pytest.mark.parametrize(("true", "turn"), [(0.0, 0.0), (0.13, 0.0), (-0.21, 8e-5)])
+def test_the_shift_across_the_traces_is_found_to_a_hundredth_of_a_pixel(true, turn):
     lenslets = small_spectrograph.few_lenslets(16.0)
     shape = (512, 512)
     where = places(lenslets, (256.0, 240.0))
@@ -279,7 +279,9 @@ def test_the_shift_across_the_traces_is_found_to_a_hundredth_of_a_pixel(true):
         return build_templates(model, pitches, moved, STEPS, np.ones(STEPS.shape), windows)
 
     everyone = np.arange(len(lenslets))
-    templates = build(everyone, np.zeros((2, len(lenslets))), true, None)
+    middle = 1023.5
+    y_off, x_off = where[1].mean(axis=(1, 2)) - middle, where[0].mean(axis=(1, 2)) - middle
+    templates = build(everyone, turn * np.stack([-y_off, x_off]), true, None)
     rng = np.random.default_rng(3)
     # Neighbouring lenslets differ, as in speckles.
     flux = 3000.0 * rng.uniform(0.3, 1.5, (2, len(lenslets), 1)) * np.ones(CHANNELS)
@@ -289,5 +291,7 @@ def test_the_shift_across_the_traces_is_found_to_a_hundredth_of_a_pixel(true):
     good = rng.random(shape) > 0.01
     light[:, ~good] = 0.0
     found = measure_shift(light.astype(np.float32), FLOOR * ones, ones, good, where[:, :, [0, -1], 0], build)
-    assert found.x == pytest.approx([true, true], abs=0.01)
+    assert found.x + turn * found.lever == pytest.approx([true, true], abs=0.01)
     assert (found.error < 0.01).all()
+    assert found.turn == pytest.approx([turn, turn], abs=2e-5)
+    assert (found.turn_error < 3e-5).all()

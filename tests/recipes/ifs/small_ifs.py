@@ -42,10 +42,14 @@ class SmallIfs:
     def lenslets(self) -> Lenslets:
         return self.solution.lenslets
 
-    def image(self, flux: NDArray[Any], dx: float = 0.0, dy: float = 0.0) -> NDArray[np.float32]:
-        """(p, SIZE, SIZE) electrons of flux (p, lenslets, channels) before the lenslets' throughput."""
+    def image(self, flux: NDArray[Any], dx: float = 0.0, dy: float = 0.0, turn: float = 0.0) -> NDArray[np.float32]:
+        """(p, SIZE, SIZE) electrons of flux (p, lenslets, channels) before the lenslets' throughput.
+
+        Displaced (px), and turned (rad, counter-clockwise) about pixel (1023.5, 1023.5).
+        """
         places, wavelengths = self.solution.channel_steps(EDGES)
-        places += np.array([dx, dy])[:, None, None, None]
+        x, y = places - 1023.5
+        places = places + np.stack([dx - turn * y, dy + turn * x])
         where = (self.lenslets.x, self.lenslets.y)
         templates = build_templates(self.psflets, where, places, wavelengths, np.ones(wavelengths.shape))
         seen = np.asarray(flux * self.throughput[:, None], np.float32)

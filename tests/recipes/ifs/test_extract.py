@@ -9,6 +9,7 @@ from small_ifs import CHANNELS, EDGES, GAIN, LEVEL_ADU, SIZE, SmallIfs, small_fr
 
 from archive_proc.errors import DataFailure
 from archive_proc.instruments.tables import load_tables
+from archive_proc.kernels.dispersion import REFERENCE_UM
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.ifs.extract import IFS_EXTRACT, IFS_EXTRACT_FRAME
 from archive_proc.recipes.ifs.lenslet_flat import IFS_LENSLET_FLAT
@@ -105,6 +106,20 @@ def test_one_end_of_the_lamps_light_alone_refuses_nothing(ifs: SmallIfs):
     assert "only its blue end, 6." in remark.message
 
 
+def test_a_turned_image_is_followed_lenslet_by_lenslet(ifs: SmallIfs, lenslet_flat: Calibration):
+    rng, turn = np.random.default_rng(8), 1.5e-4
+    truth = rng.uniform(0.6, 1.4, (1, len(ifs.lenslets), 1)) * STAR
+    raw = ifs.raw(ifs.image(truth, SHIFT, turn=turn), rng)
+    frames, more = [small_frame("2017-05-15T04:50:00.000")], {"lenslet_flat": [lenslet_flat]}
+    found = ifs.run(IFS_EXTRACT, frames, raw, more, roles=("OBJECT",)).products["ifs_spectra"]
+    assert found["turn"] == pytest.approx([np.degrees(turn)], abs=4 * found["turn_error"][0])
+    assert found["turn_error"] < 0.3 * np.degrees(turn)
+    complete = ifs.solution.complete
+    x, y = ifs.solution.places(np.array([REFERENCE_UM]), np.flatnonzero(complete))[..., 0]
+    assert found["detector_x"] == pytest.approx(x + SHIFT - turn * (y - 1023.5), abs=0.02)
+    assert found["detector_y"] == pytest.approx(y + turn * (x - 1023.5), abs=0.03)
+
+
 def test_spectra_are_the_light_of_the_lenslets_whatever_their_throughput_and_shift(ifs: SmallIfs, science):
     _, _, truth, ran = science
     found = ran.products["ifs_spectra"]
@@ -170,23 +185,6 @@ def test_an_unusable_plane_is_extracted_and_has_no_say_in_the_others(ifs: SmallI
     sigma = np.sqrt(whole["variance"][2])
     change = ((found["flux"][2] - whole["flux"][2]) / sigma)[use]
     assert 1.4826 * np.median(np.abs(change)) < 0.3
-
-
-def test_the_shape_that_spectra_are_held_on_is_on_record(ifs: SmallIfs):
-    raw = ifs.raw(ifs.image(np.broadcast_to(STAR, (1, len(ifs.lenslets), CHANNELS))), np.random.default_rng(8))
-    frames = [small_frame("2017-05-15T04:50:00.000")]
-    inputs = raw_inputs(IFS_EXTRACT, frames, roles=("OBJECT",), calibrations=ifs.calibrations)
-    first, second = IFS_EXTRACT.passes
-    shared: dict[str, np.ndarray] = {}
-    for number, sweep in enumerate((first, second)):
-        parts = blocks(IFS_EXTRACT, sweep, inputs, {"raw": raw.copy()})
-        shared = dict(sweep.reduce([sweep.block(one, inputs, shared).summary for one in parts], inputs, shared))
-        if number == 0:
-            # The small detector shows too few lenslets whole for them to share a spectrum.
-            shared["common"] = STAR / STAR.max()
-    attrs = IFS_EXTRACT.close(inputs, shared).products["ifs_spectra"].attrs
-    assert attrs["prior_shape"] == pytest.approx(STAR / STAR.max(), abs=1e-4)
-    assert attrs["air_strength"] is None
 
 
 def test_how_evenly_the_field_is_lit_is_on_record(science):

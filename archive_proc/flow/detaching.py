@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from archive_proc.errors import LockedError, MisuseError, TemporaryError
+from archive_proc.errors import LockedError, MisuseError, PreconditionError, TemporaryError
 from archive_proc.execution.lock import holder_of
 from archive_proc.settings import SiteProfile
 from archive_proc.storage.layout import Layout
@@ -15,6 +15,11 @@ from archive_proc.storage.runs import run_ids
 
 DRIVER_JOB = "driver.job"
 """Beside the scripts: the number of a driver's job, until SLURM says that it has ended."""
+_BASE_GB, _RAW_FILE_GB = 0.5, 14e-6
+"""Of a driver's job: what it takes at all, and more for every raw file that the archive knows. Planning needs 9 kB a
+file (`bench catalog --semesters 11`), the process that makes the catalog beside it 4 (`bench engine`: 17 kB a process,
+and there are 0.22 of those a file), both with a tenth to spare.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +59,42 @@ def write_scripts(layout: Layout, site: SiteProfile, arguments: Sequence[str]) -
     return made
 
 
+def driver_needs_gb(raw_files: int) -> float:
+    """Memory of a driver's job, GB (10^9 bytes), in an archive that knows so many raw files.
+
+    >>> round(driver_needs_gb(31_000), 1), round(driver_needs_gb(344_000), 1)
+    (0.9, 5.3)
+    """
+    return _BASE_GB + _RAW_FILE_GB * raw_files
+
+
+def expect_driver_memory(layout: Layout, site: SiteProfile) -> None:
+    """Raise PreconditionError AP-RUN-074 where the driver's job asks for less than planning this archive takes.
+
+    SLURM would kill it before there is a run, or, later, the process that makes its catalog.
+    """
+    # Here: it loads pyarrow, and `status`, which asks for detached drivers, has no need of that.
+    from archive_proc.storage.snapshots import find_current
+
+    known = find_current(layout)
+    if known is None or site.slurm is None:
+        return
+    raw_files = sum(one.rows for one in known.manifest.tables["files"].parts.values())
+    needs, asks = driver_needs_gb(raw_files), site.slurm.driver_memory_gb
+    if asks < needs:
+        raise PreconditionError(
+            "AP-RUN-074",
+            f"the driver's job asks for {asks:g} GB; an archive of {raw_files} raw files needs about {needs:.1f}",
+            subject=f"site {site.name}",
+            remedy=f"slurm.driver_memory_gb = {needs:.1f} or more in the site's profile",
+        )
+
+
 def detach(layout: Layout, site: SiteProfile, arguments: Sequence[str]) -> tuple[str, Path]:
     """Submit the driver as a job; its number and the file it writes to.
 
     Raises LockedError (AP-RUN-001) while another driver lives, PreconditionError AP-RUN-042 where SLURM refuses,
-    TemporaryError AP-RUN-044 where it does not answer.
+    AP-RUN-074 where the job's memory is too little, TemporaryError AP-RUN-044 where it does not answer.
     """
     holder = holder_of(layout)
     if holder is not None:
@@ -68,6 +104,7 @@ def detach(layout: Layout, site: SiteProfile, arguments: Sequence[str]) -> tuple
             subject="archive",
             remedy="wait for it, or archive-proc cancel",
         )
+    expect_driver_memory(layout, site)
     scripts = write_scripts(layout, site, arguments)
     from archive_proc.execution.slurm import need_slurm
     from archive_proc.execution.slurm_queries import submit

@@ -73,16 +73,21 @@ def summed(equations: Equations, members: NDArray[np.intp], shapes: Float64, lig
     return Summed(sums[0], share @ pull, sums[1])
 
 
-def common_spectrum(equations: Sequence[Summed]) -> Float64 | None:
+def common_spectrum(equations: Sequence[Summed], ends: Float64 | None = None) -> Float64 | None:
     """(m,) shape of the light that all these sums share, 1 at its brightest; None where it is too noisy to have one.
 
-    It is held as far as photons do not tell channels apart, bright or faint ones alike.
+    It is held as far as photons do not tell channels apart, bright or faint ones alike. `ends` (m + 1,) places of the
+    ends of the equations' channels along those of the spectrum, in channels (0 ... m where they are the same): light
+    that stood elsewhere than the templates did fell into channels of other wavelengths.
     """
     known = [one for one in equations if one.pull.any()]
     if not known:
         return None
     pull = np.sum([one.pull for one in known], axis=0)
     normal, noise = (_square(np.sum([getattr(one, name) for one in known], axis=0)) for name in ("normal", "noise"))
+    if ends is not None:
+        turn = _into_channels(ends)
+        pull, normal, noise = turn.T @ pull, turn.T @ normal @ turn, turn.T @ noise @ turn
     m = pull.size
     diagonal = np.maximum(np.diag(normal), 1e-9 * np.diag(normal).max())
     bend = np.diff(np.eye(m), n=2, axis=0) * np.sqrt(diagonal)
@@ -101,6 +106,25 @@ def as_prior(shape: Float64, widths: Float64) -> Float64:
     """Density of a shape, nowhere below `FAINTEST`."""
     density = shape / widths
     return np.asarray(np.maximum(density / density.max(), FAINTEST))
+
+
+def _into_channels(ends: Float64) -> Float64:
+    """(m, m) flux between each two of these places (m + 1,), in channels, from the flux of m channels.
+
+    The light inside a channel follows the parabola through it and its neighbours (`microspectra.parabolas`); beyond the
+    first and the last there is none.
+    """
+    m = ends.size - 1
+    at = np.clip(ends, 0.0, m)
+    channel = np.minimum(at.astype(int), m - 1)
+    u = at - channel - 0.5
+    # Of the parabola's terms: even light, its slope, its bend.
+    even, slope, bend = u + 0.5, 0.5 * (u**2 - 0.25), (u**3 - u / 4.0) / 3.0
+    below = (np.arange(m) < channel[:, None]).astype(np.float64)
+    rows = np.arange(m + 1)
+    for step, share in ((-1, 0.5 * (bend - slope)), (0, even - bend), (1, 0.5 * (bend + slope))):
+        np.add.at(below, (rows, np.clip(channel + step, 0, m - 1)), share)
+    return np.diff(below, axis=0)
 
 
 def _square(band: Float64) -> Float64:

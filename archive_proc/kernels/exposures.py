@@ -14,6 +14,12 @@ Float64 = NDArray[np.float64]
 Flags = NDArray[np.uint16]
 Mask = NDArray[np.bool_]
 
+LAMP_ERROR = 0.005
+"""Of a lamp's or laser's bright pixels: what templates are wrong by where photons hardly count (a flat's residual is
+0.8 % of its ridge). With photons alone as weights, the faint wings of the PSFlets, where they are least known, would
+weigh most: spectra of the sky, with more noise in their gaps, would be measured with another scale than the flat, and
+laser lines would wander with their place within a pixel."""
+
 
 @dataclass(frozen=True, slots=True)
 class RobustSettings:

@@ -59,6 +59,24 @@ def lenslet_throughput(light: Float64, variance: Float64, correlation: Float32) 
     return Throughput(found / scale, spread / scale**2, lamp * scale, core)
 
 
+def local_scatter(throughput: Float64, beside: NDArray[np.int32]) -> float:
+    """Robust standard deviation of single lenslets' throughput (n,), relative; NaN where none has a neighbour.
+
+    Each is held against the mean of those that touch it, `beside` (n, b) of them, -1 where there is none: what changes
+    slowly over the field is the lamp's illumination, or the detector's response, of which its own flat tells nothing on
+    such scales. NaN throughputs have no say.
+    """
+    known = (beside >= 0) & np.isfinite(throughput)[beside]
+    count = known.sum(axis=1)
+    around = np.where(known, throughput[beside], 0.0).sum(axis=1) / np.maximum(count, 1)
+    use = np.isfinite(throughput) & (count > 0)
+    if not use.any():
+        return float("nan")
+    # A mean of so many has scatter of its own.
+    away = np.abs(throughput[use] / around[use] - 1.0) / np.sqrt(1.0 + 1.0 / count[use])
+    return 1.4826 * float(np.median(away))
+
+
 def _variance_of_sum(variance: Float64, correlation: Float32) -> Float64:
     """(n,) of the sum over channels."""
     sigma = np.sqrt(variance)

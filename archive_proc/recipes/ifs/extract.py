@@ -89,7 +89,7 @@ def spectra_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOu
         "saturated": found.saturated,
         "background": (background + found.background / gains) / seconds,
         "gain": gains,
-        "common": instrument.masters(int(files[0])).typical_common(),
+        "detector": instrument.masters(int(files[0])).typical_common(),
     }
     if block.first == 0:
         # One frame is large: the first shard's planes stand for the sequence.
@@ -135,7 +135,7 @@ def gather_spectra(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Ar
         **shared,
         **joined,
         "light": np.sum([one["light"] for one in summaries], axis=0) / max(usable, 1),
-        "common": summaries[0]["common"],
+        "detector": summaries[0]["detector"],
         "correlation": summaries[0]["correlation"],
         "resolution": summaries[0]["resolution"],
         "unexplained": summaries[0]["unexplained"],
@@ -212,7 +212,7 @@ def lenslet_coordinates(where: Spectrograph, shift_x: float, shared: Arrays) -> 
 def _variance_common(inputs: RecipeInputs, where: Spectrograph, shared: Arrays) -> Float32:
     """(lenslets, m) of what all planes share: the lenslet flat, the pixel response, the level that was taken off."""
     _, relative = throughput_of(inputs, where)
-    response, level = shared["common"]
+    response, level = shared["detector"]
     light = shared["light"]
     # A channel of a lenslet rests on some twelve pixels (noise-equivalent area of a PSFlet).
     area = 12.0
@@ -349,7 +349,7 @@ _COST = Cost(
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.20.0",
+    version="1.21.0",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
@@ -375,7 +375,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.20.0",
+    version="1.21.0",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.kernels.exposures import Exposures, RobustSettings
+from archive_proc.kernels.exposures import LAMP_ERROR, Exposures, RobustSettings
 from archive_proc.kernels.extraction import LANES
 from archive_proc.kernels.joint_fit import LAGS, REACH, correlations, region_resolution
 from archive_proc.kernels.lenslets import ADJACENT
@@ -47,11 +47,6 @@ Mask = NDArray[np.bool_]
 _FITTED = ("chi2", "clipped", "background", "residual", "ridge", "last_step")
 REGIONS = 5
 """Regions along a side of the field for which the resolution is kept."""
-LAMP_ERROR = 0.005
-"""Of a lamp's or laser's bright pixels: what templates are wrong by where photons hardly count (a flat's residual is
-0.8 % of its ridge). With photons alone as weights, the faint wings of the PSFlets, where they are least known, would
-weigh most: spectra of the sky, with more noise in their gaps, would be measured with another scale than the flat, and
-laser lines would wander with their place within a pixel."""
 TURN_STEP_RAD = 5e-6
 """Templates stand at whole multiples of this: half of it moves spectra at the detector's edge by 0.003 px."""
 _ROLES = (WAVE.role, PSFLETS.role, FLAT.role, BAD_PIXELS.role, DARK.role, BACKGROUND.role)

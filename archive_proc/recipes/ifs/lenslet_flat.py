@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.lamp_edges import goes_on, lamp_edges
-from archive_proc.kernels.lenslet_throughput import lenslet_throughput
+from archive_proc.kernels.lenslet_throughput import lenslet_throughput, local_scatter
+from archive_proc.kernels.lenslets import ADJACENT
 from archive_proc.model.flags import Flag
 from archive_proc.model.frames import Arm
 from archive_proc.model.processes import Remark
@@ -118,8 +119,8 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     figures.add(PRODUCT, "shift_x", float(np.median(shared["shift"])), "pixel")
     found = lenslet_throughput(shared["flux"], shared["variance"], shared["correlation"])
     complete = np.flatnonzero(where.solution.complete)
-    scatter = 1.4826 * float(np.nanmedian(np.abs(found.throughput - 1.0)))
-    figures.add(PRODUCT, "throughput_scatter", scatter)
+    beside = where.lenslets.choose(where.solution.complete).steps(ADJACENT)
+    figures.add(PRODUCT, "throughput_scatter", local_scatter(found.throughput, beside))
     figures.add(PRODUCT, "unknown_fraction", float(np.isnan(found.throughput).mean()))
     figures.expect_none_refused(
         "AP-IFS-063",
@@ -204,7 +205,7 @@ def _remarks(known: NDArray[np.bool_], ends: Float64) -> tuple[Remark, ...]:
 
 IFS_LENSLET_FLAT = Recipe(
     name="ifs_lenslet_flat",
-    version="1.17.0",
+    version="1.17.1",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_FLAT_RAW",)),

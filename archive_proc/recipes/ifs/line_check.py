@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from archive_proc.kernels.exposures import LAMP_ERROR
 from archive_proc.kernels.lenslets import OVERLAPPING
 from archive_proc.kernels.psflet_equations import Spots
 from archive_proc.kernels.psflets import PsfletModel
@@ -33,6 +34,8 @@ _WINDOW = 1.3
 _TURNS = 8
 _FAINT = 0.3
 """Of the median line: fainter ones are no lines."""
+_BRIGHT_PERCENTILE = 98.0
+"""Of the pixels: the light that LAMP_ERROR is a share of."""
 _ASTRAY = 2.0
 """Channels that a line may stand from its place at most."""
 
@@ -108,7 +111,9 @@ def check_lines(
     chosen[beside[beside >= 0]] = True
     everyone = spot_image(psflets, spots, light.shape)
     others = spot_image(psflets, _bright(spots, np.where(chosen[:, None], 0.0, spots.amplitude)), light.shape)
-    weight = np.where(usable, 1.0 / (np.maximum(everyone, 0.0) + noise), 0.0).astype(np.float32)
+    # As `ifs_line` weighs them: what it makes of laser frames is what is tried here.
+    error = LAMP_ERROR * max(float(np.percentile(everyone[::3, ::3][usable[::3, ::3]], _BRIGHT_PERCENTILE)), 0.0)
+    weight = np.where(usable, 1.0 / (np.maximum(everyone, 0.0) + noise + error**2), 0.0).astype(np.float32)
     few = lenslets.choose(chosen)
     own = Spots(few.x, few.y, spots.wavelengths, solution.places(spots.wavelengths)[:, chosen], spots.amplitude[chosen])
     planes = np.stack([light - others, spot_image(psflets, own, light.shape)])

@@ -99,7 +99,7 @@ def settle_air(summaries: Sequence[Arrays], inputs: RecipeInputs) -> Arrays:
     floor = load_tables().air.band_of(spectrograph(inputs, 0).solution.mode).place_error_px
     place = place_at(_middle(inputs), sightings, Doubt(_doubt(inputs), floor))
     answer = settled(list(found.values()), airmass, place)
-    return {**answer, "common": np.empty(0) if found else _common(summaries, inputs)}
+    return {**answer, "common": np.empty(0) if found else _common(summaries, inputs, float(answer["shift_y_used"][0]))}
 
 
 def seen_in(summaries: Sequence[Arrays], inputs: RecipeInputs) -> dict[int, Seen]:
@@ -137,10 +137,11 @@ def sightings_of_others(inputs: RecipeInputs, stars: Stars) -> list[Sighting]:
     ]
 
 
-def _common(summaries: Sequence[Arrays], inputs: RecipeInputs) -> Float64:
-    """(m,) the prior's shape from the light that lenslets share, as the templates show it; empty where none is known.
+def _common(summaries: Sequence[Arrays], inputs: RecipeInputs, shift_y: float) -> Float64:
+    """(m,) the prior's shape from the light that lenslets share; empty where none is known.
 
-    Only of light from the sky: of a lamp it is not asked, and a laser's lines would be their own prior.
+    Its equations were set up where the wavelength solution has the spectra, `shift_y` px from where they stand. Only of
+    light from the sky: of a lamp it is not asked, and a laser's lines would be their own prior.
     """
     equations = [
         Summed(one["normal"][row], one["pull"][row], one["noise"][row])
@@ -148,8 +149,16 @@ def _common(summaries: Sequence[Arrays], inputs: RecipeInputs) -> Float64:
         for row, file in enumerate(one["file"])
         if inputs.parameters.common and on_sky(inputs.frames[int(file)]) and one["pull"].size
     ]
-    shape = common_spectrum(equations)
-    return np.empty(0) if shape is None else as_prior(shape, np.diff(spectrograph(inputs, 0).edges_um))
+    where = spectrograph(inputs, 0)
+    shape = common_spectrum(equations, _ends(where, shift_y))
+    return np.empty(0) if shape is None else as_prior(shape, np.diff(where.edges_um))
+
+
+def _ends(where: Spectrograph, shift_y: float) -> Float64:
+    """(m + 1,) wavelengths that stand at the channels' ends when spectra are moved by `shift_y` px, in channels."""
+    y = np.median(where.solution.places(where.edges_um, np.flatnonzero(where.solution.complete))[1], axis=0)
+    step = np.gradient(y)
+    return np.asarray(np.arange(y.size) - shift_y / step)
 
 
 def settled(found: Sequence[Seen], airmass: float, place: tuple[float, float]) -> Arrays:

@@ -317,7 +317,7 @@ def _remarks(missing: tuple[str, ...], pattern: LaserPattern) -> tuple[Remark, .
 
 IFS_WAVE = Recipe(
     name="ifs_wave",
-    version="1.4.2",
+    version="1.4.3",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_WAVECALIB_RAW",)),

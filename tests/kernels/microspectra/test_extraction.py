@@ -102,6 +102,37 @@ def test_lenslets_tell_together_what_each_must_be_held_from(scene):
     assert common_spectrum([replace(sums, noise=1e4 * sums.noise)]) is None
 
 
+@pytest.mark.parametrize("moved", [-0.3, 0.12])
+def test_light_that_stands_beside_its_templates_is_common_at_its_own_wavelengths(moved: float):
+    lenslets = small_spectrograph.few_lenslets()
+    model = small_spectrograph.round_psflets(lenslets)
+    edges = np.linspace(0.95, 1.10, CHANNELS + 1)
+    steps = edges[:-1, None] + (np.arange(4) + 0.5) / 4 * np.diff(edges)[:, None]
+    first = small_spectrograph.detector_places(lenslets, (54.2, 46.7))
+    y = first[1][:, None, None] + (steps - 0.95)[None] * 95.0
+    x = np.broadcast_to(first[0][:, None, None], y.shape)
+    there, here = (
+        build_templates(model, (lenslets.x, lenslets.y), np.stack([x, y + dy]), steps) for dy in (moved, 0.0)
+    )
+    n = len(lenslets)
+    true = 0.1 + np.exp(-0.5 * ((np.arange(CHANNELS) - 6.3) / 1.6) ** 2)
+    truth = np.broadcast_to(5e4 * true / true.sum(), (1, n, CHANNELS)).astype(np.float32)
+    plane = np.zeros((1, SIZE, SIZE), np.float32)
+    subtract_model(there.counts, there.scale, there.x0, there.y0, -truth, plane)
+    weight = (1.0 / (50.0 + np.maximum(plane[0], 0.0))).astype(np.float32)
+    found = fit_spectra(plane, weight, here, settings=FitSettings(mu=0.1, sweeps=20)).flux[0].astype(np.float64)
+    shapes = np.tile(found / found.sum(axis=1, keepdims=True), (3, 1))
+    sums = summed(joint_equations(weight, here), np.tile(np.arange(n), 3), shapes, np.tile(found.sum(axis=1), 3))
+    px_per_channel = 95.0 * (edges[1] - edges[0])
+    inner = slice(2, -2)
+    away = []
+    for ends in (None, np.arange(CHANNELS + 1) - moved / px_per_channel):
+        common = common_spectrum([sums], ends)
+        assert common is not None
+        away.append(np.abs(common / common[inner].sum() - true / true[inner].sum())[inner].max())
+    assert away[1] < 0.25 * away[0]
+
+
 def test_a_template_is_the_mean_of_its_steps_stamps(scene):
     lenslets, model, (x, y), templates = scene
     assert templates.values.sum(axis=(2, 3)) == pytest.approx(1.0, abs=1e-5)

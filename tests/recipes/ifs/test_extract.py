@@ -187,6 +187,23 @@ def test_an_unusable_plane_is_extracted_and_has_no_say_in_the_others(ifs: SmallI
     assert 1.4826 * np.median(np.abs(change)) < 0.3
 
 
+def test_the_shape_that_spectra_are_held_on_is_on_record(ifs: SmallIfs):
+    raw = ifs.raw(ifs.image(np.broadcast_to(STAR, (1, len(ifs.lenslets), CHANNELS))), np.random.default_rng(8))
+    frames = [small_frame("2017-05-15T04:50:00.000")]
+    inputs = raw_inputs(IFS_EXTRACT, frames, roles=("OBJECT",), calibrations=ifs.calibrations)
+    first, second = IFS_EXTRACT.passes
+    shared: dict[str, np.ndarray] = {}
+    for number, sweep in enumerate((first, second)):
+        parts = blocks(IFS_EXTRACT, sweep, inputs, {"raw": raw.copy()})
+        shared = dict(sweep.reduce([sweep.block(one, inputs, shared).summary for one in parts], inputs, shared))
+        if number == 0:
+            # The small detector shows too few lenslets whole for them to share a spectrum.
+            shared["common"] = STAR / STAR.max()
+    attrs = IFS_EXTRACT.close(inputs, shared).products["ifs_spectra"].attrs
+    assert attrs["prior_shape"] == pytest.approx(STAR / STAR.max(), abs=1e-4)
+    assert attrs["air_strength"] is None
+
+
 def test_how_evenly_the_field_is_lit_is_on_record(science):
     """The scene's lenslets see 0.6 to 1.4 of a star, all equally likely."""
     found = {one.metric: one.value for one in science[3].result.qc}

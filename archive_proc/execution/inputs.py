@@ -17,7 +17,17 @@ from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import ProductId, split_product_id
 from archive_proc.model.phases import Phase, PhaseClock
 from archive_proc.model.processes import Process, ProcessInput
-from archive_proc.recipes.recipe import Arrays, Calibration, PlaneTable, ProductMain, Recipe, RecipeInputs, Room
+from archive_proc.recipes.recipe import (
+    Arrays,
+    Calibration,
+    InputRole,
+    PlaneTable,
+    ProductMain,
+    Recipe,
+    RecipeInputs,
+    Room,
+)
+from archive_proc.storage.asked import AskedArrays
 from archive_proc.storage.fits import RawReader
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.products import PlaneSource, load_product
@@ -26,6 +36,8 @@ from archive_proc.storage.seal import expect_whole
 EXCLUDED = "excluded by an override"
 LARGE_GB = 1.0
 """A recipe that predicts more memory than this finds no calibrations in it but its own."""
+_ALL = InputRole("", ())
+"""Everything but frame-axis pixels is loaded and kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,7 @@ def prepare(
     for entry in process.inputs:
         if entry.role != "main" and entry.kind == "product":
             role = declared.get(entry.role)
-            one = loader.calibration(entry, role.whole, role.without) if role else loader.calibration(entry)
+            one = loader.calibration(entry, role) if role else loader.calibration(entry)
             calibrations[entry.role] = (*calibrations.get(entry.role, ()), one)
     parameters = recipe.parameters(
         **{name: tuple(value) if isinstance(value, list) else value for name, value in process.parameters.items()}
@@ -170,22 +182,26 @@ class _Loader:
         self.loaded_bytes = 0
         self.keys: set[str] = set()
 
-    def calibration(self, entry: ProcessInput, whole: bool = False, without: tuple[str, ...] = ()) -> Calibration:
-        """The product of an input `without` some arrays; frame-axis pixels only where its role wants it `whole`."""
+    def calibration(self, entry: ProcessInput, role: InputRole = _ALL) -> Calibration:
+        """The product of an input, as its role wants it; frame-axis pixels only of a `whole` one."""
         process_id, product_type = split_product_id(ProductId(entry.input_id))
         path = self._layout.product_group(process_id, product_type)
         expect_whole(self._layout.product_dir(process_id), process_id, path)
+        left = (*role.without, *role.once)
         with self._clock(Phase.CALIBRATIONS):
             form = self._cookbook.form(product_type)
-            key = " ".join((entry.input_id, *(["whole"] if whole else []), *(f"-{one}" for one in without)))
+            key = " ".join((entry.input_id, *(["whole"] if role.whole else []), *(f"-{one}" for one in left)))
             self.keys.add(key)
-            product, loaded = self._cache.get(key, lambda: load_product(path, form, whole=whole, without=without))
+            product, loaded = self._cache.get(key, lambda: load_product(path, form, whole=role.whole, without=left))
         if loaded:
             self.loaded_bytes += product.nbytes
+        arrays = product.arrays
+        if role.once:
+            arrays = AskedArrays(path, form, product.arrays, role.once, lambda: self._clock(Phase.CALIBRATIONS))
         return Calibration(
             product_id=entry.input_id,
             product_type=product_type,
-            arrays=product.arrays,
+            arrays=arrays,
             attrs=product.attrs,
             serves=entry.serves,
             method=entry.method,

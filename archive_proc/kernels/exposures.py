@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,3 +119,17 @@ def room_for_results(light: Float32, shape: tuple[int, int, int]) -> tuple[Float
     room = light.reshape(planes, -1)
     flux, variance = (room[:, at : at + size].reshape(shape) for at in (0, size))
     return flux, variance, room[:, 2 * size : 3 * size].view(np.uint16)[:, :size].reshape(shape)
+
+
+# Any: whatever the planes hold.
+def put_in_order(planes: NDArray[Any], order: NDArray[np.intp]) -> None:
+    """Make planes[i] what planes[order[i]] was, in place, with room for one of them beside."""
+    done = np.asarray(order == np.arange(order.size))
+    for start in range(order.size):
+        if done[start]:
+            continue
+        kept, at = planes[start].copy(), start
+        while order[at] != start:
+            planes[at] = planes[order[at]]
+            done[at], at = True, int(order[at])
+        planes[at], done[at] = kept, True

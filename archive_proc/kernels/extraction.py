@@ -248,3 +248,44 @@ def gather_squares(
             for k in range(m):
                 total = dot_square_rows(counts[lens], k * _SIZE, here, (y0[lens, k] - top) * ROW, HIGH)
                 out[p, lens, k] = scale[lens, k] ** 2 * total
+
+
+@njit(cache=True, fastmath=_FAST)
+def gather_variances(
+    counts: Int16,
+    scale: Float32,
+    x0: Int32,
+    y0: Int32,
+    light: Float32,
+    residual: Float32,
+    floor: Float32,
+    response: Float32,
+    weight: Float32,
+    out: Float32,
+) -> None:  # pragma: no cover
+    """The same of a plane's variances by its own model times weight squared, which no image holds: out (n, m).
+
+    All images (ny, nx); the model is light - residual, variance is floor + model / response.
+    """
+    n, m = scale.shape
+    size = (1, *light.shape)
+    lights, residuals, floors = light.reshape(size), residual.reshape(size), floor.reshape(size)
+    responses, weights = response.reshape(size), weight.reshape(size)
+    tall, least = _tallest(y0) * ROW, np.float32(1e-6)
+    here, away, base = np.empty(tall, np.float32), np.empty(tall, np.float32), np.empty(tall, np.float32)
+    part, times = np.empty(tall, np.float32), np.empty(tall, np.float32)
+    for lens in range(n):
+        left, top = x0[lens], y0[lens, 0]
+        high = y0[lens, -1] - top + HIGH
+        _cut(lights, 0, left, top, high, here, 0)
+        _cut(residuals, 0, left, top, high, away, 0)
+        _cut(floors, 0, left, top, high, base, 0)
+        _cut(responses, 0, left, top, high, part, 0)
+        _cut(weights, 0, left, top, high, times, 0)
+        for i in range(high * ROW):
+            # Beyond the detector's edge nothing has a weight, and the response is zero.
+            model = max(here[i] - away[i], np.float32(0.0)) / max(part[i], least)
+            here[i] = times[i] * times[i] * (base[i] + model)
+        for k in range(m):
+            total = dot_square_rows(counts[lens], k * _SIZE, here, (y0[lens, k] - top) * ROW, HIGH)
+            out[lens, k] = scale[lens, k] ** 2 * total

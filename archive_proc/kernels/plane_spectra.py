@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.kernels.exposures import Exposures, PlaneSpectra, RobustSettings, room_for_results
-from archive_proc.kernels.extraction import gather_squares
+from archive_proc.kernels.extraction import gather_squares, gather_variances
 from archive_proc.kernels.joint_fit import joint_equations, relax
 from archive_proc.kernels.microspectra import Templates
 from archive_proc.kernels.plane_light import BLOCK, brightness, left_background
@@ -314,7 +314,6 @@ class _Shard:
     def _judge(self, plane: int, light: Float32, residual: Float32, flux: Float32) -> None:
         """Outliers, variance and flags of a plane."""
         from archive_proc.kernels.loops.hits import blame
-        from archive_proc.kernels.loops.touched import plane_variances
 
         equations, settings = self.equations, self.settings
         n, m = self.share.shape
@@ -339,12 +338,10 @@ class _Shard:
                 blame(*equations.place, alarm, away, light, residual, *sky, self.missing)
                 struck.follow(self.missing, residual, flux)
         self.clipped[plane] = max(self.clipped[plane], clipped) if clipped > settings.most_clipped else clipped
-        image = np.empty((1, *light.shape), np.float32)
-        plane_variances(light, residual, self.floor, self.response, equations.weight, image[0])
-        scale = np.empty((1, n, m), np.float32)
-        gather_squares(*equations.place, image, scale)
+        scale = np.empty((n, m), np.float32)
+        gather_variances(*equations.place, light, residual, self.floor, self.response, equations.weight, scale)
         variance, lost = struck.variance, self._lost_to(self.missing, residual)
-        variance *= scale[0] / np.maximum(equations.information, np.float32(1e-30))
+        variance *= scale / np.maximum(equations.information, np.float32(1e-30))
         share = self.share * (1.0 - lost)
         flags = np.zeros((n, m), np.uint16)
         flags[share < settings.low_weight] |= np.uint16(Flag.LOW_WEIGHT)
@@ -392,6 +389,7 @@ class _Shard:
 
     def result(self) -> PlaneSpectra:
         """What was found."""
+        del self.room, self.clean
         seen = (self.kept > 0) & (self.count > 0)
         mean = np.where(seen, self.unexplained / np.maximum(self.count, 1).astype(np.float32), np.float32(np.nan))
         return PlaneSpectra(

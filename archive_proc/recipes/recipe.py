@@ -248,6 +248,8 @@ class InputRole:
     """Frame-axis pixels are loaded too: for products of a few planes."""
     without: tuple[str, ...] = ()
     """Arrays of its products that the recipe does not look at: they are not read."""
+    once: tuple[str, ...] = ()
+    """Arrays that the recipe looks at once, to make something of its own of them: read when it asks, and not kept."""
     each_may_lack: bool = False
     """Of many products, each may lack (of an optional role): one that failed before, or rests on one that did, or whose
     raw files are known by their headers only, is done without. Else what needs it waits until somebody mended it."""

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archive_proc.errors import InfraFailure
+from archive_proc.storage.asked import AskedArrays
 from archive_proc.storage.blocks import pack, read_blocks, unpack, write_blocks
 from archive_proc.storage.forms import array_plan
 from archive_proc.storage.products import (
@@ -148,6 +149,24 @@ def test_a_closed_product_loads_without_its_frame_axis_pixels(store: Path) -> No
     assert math.isnan(float(array.fill_value))
     assert zarr.open_array(store / "cube" / "flags", mode="r").fill_value == 32768
     assert zarr.open_array(store / "cube" / "frame", mode="r")[...].tolist() == list(range(20))
+
+
+def test_an_array_for_one_look_is_read_each_time_and_kept_by_nobody(store: Path) -> None:
+    names, level = np.array([f"n{one}" for one in range(20)]), np.arange(40.0).reshape(20, 2)
+    write_arrays(store, "cube", FORM, {"name": names, "level": level}, 20)
+    write_planes(store, "cube", plan_product(FORM, "cube", SIZES, by_block=True), 0, planes(20))
+    finish_product(store, "cube", {})
+    kept = load_product(store / "cube", FORM, without=("level",)).arrays
+    asked = AskedArrays(store / "cube", FORM, kept, ("level", "no array of this type"))
+    assert sorted(asked) == ["level", "name"]
+    assert asked["name"] is kept["name"]
+    np.testing.assert_array_equal(asked["level"], level)
+    assert not np.shares_memory(asked["level"], asked["level"])
+    with pytest.raises(KeyError):
+        asked["no array of this type"]
+    shutil.rmtree(store / "cube" / "level")
+    with pytest.raises(InfraFailure, match=r"AP-STO-014 .*level"):
+        asked["level"]
 
 
 def test_a_product_of_an_older_type_can_be_looked_at_and_not_be_worked_with(store: Path) -> None:

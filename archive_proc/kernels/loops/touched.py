@@ -91,18 +91,6 @@ def outlying(
 
 
 @njit(cache=True)
-def plane_variances(
-    light: Float32, residual: Float32, floor: Float32, response: Float32, weight: Float32, out: Float32
-) -> None:  # pragma: no cover
-    """Weight squared times the variance of a plane's pixels by its own model: out (ny, nx)."""
-    for y in range(weight.shape[0]):
-        for x in range(weight.shape[1]):
-            w = weight[y, x]
-            model = max(light[y, x] - residual[y, x], np.float32(0.0))
-            out[y, x] = w * w * (floor[y, x] + model / response[y, x])
-
-
-@njit(cache=True)
 def chi_square(
     light: Float32, residual: Float32, floor: Float32, response: Float32, weight: Float32, missing: UInt8, level: float
 ) -> tuple[float, float, int]:  # pragma: no cover

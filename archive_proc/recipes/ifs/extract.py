@@ -7,6 +7,7 @@ what planes, lenslets and channels are, and what calibrations leave uncertain fo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from archive_proc.recipes.ifs.extraction import (
     shift_block,
 )
 from archive_proc.recipes.ifs.plane_coordinates import ANGLE_CONVENTION, plane_coordinates
-from archive_proc.recipes.ifs.planes import BACKGROUND, BAD_PIXELS, FLAT
+from archive_proc.recipes.ifs.planes import BACKGROUND, BAD_PIXELS, DARK, FLAT
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph
 from archive_proc.recipes.ifs.through_air import PLACE, SHIFT_STEP_PX, middle_of
 from archive_proc.recipes.ifs.unread import EMPTY
@@ -89,7 +90,7 @@ def spectra_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOu
         "saturated": found.saturated,
         "background": (background + found.background / gains) / seconds,
         "gain": gains,
-        "detector": instrument.masters(int(files[0])).typical_common(),
+        "detector": np.array(instrument.masters(int(files[0])).common),
     }
     if block.first == 0:
         # One frame is large: the first shard's planes stand for the sequence.
@@ -380,8 +381,8 @@ IFS_EXTRACT_FRAME = Recipe(
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),
     inputs=(
-        InputRole("background", ("instrument_background", "dark"), required=False),
-        InputRole("dark", ("dark", "instrument_background"), required=False),
+        replace(BACKGROUND, required=False),
+        replace(DARK, required=False),
         FLAT,
         BAD_PIXELS,
         WAVE,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from archive_proc.kernels.exposures import LAMP_ERROR, Exposures, RobustSettings
+from archive_proc.kernels.exposures import LAMP_ERROR, Exposures, RobustSettings, put_in_order, room_for_results
 from archive_proc.kernels.extraction import LANES
 from archive_proc.kernels.joint_fit import LAGS, REACH, correlations, region_resolution
 from archive_proc.kernels.lenslets import ADJACENT
@@ -139,20 +139,19 @@ class Instrument:
             self._templates = (key, self.spectrograph(file).templates(shift_x, shift_y, turn))
         return self._templates[1]
 
-    def exposures(self, raw: Float32, rows: NDArray[np.intp], file: int) -> Exposures:
-        """Some planes of raw (n, ny, nx), of one DIT, as the fit takes them; `raw` becomes their light."""
+    def exposures(self, raw: Float32, file: int) -> Exposures:
+        """Planes (n, ny, nx) of one DIT as the fit takes them; `raw` becomes their light."""
         masters = self.masters(file)
         full = []
-        known = good(masters) & ~unread_in_all(raw, rows)
+        known = good(masters) & ~unread_in_all(raw)
         scale = np.float32(masters.gain) / masters.response
-        for row in rows:
-            full.append(np.flatnonzero((saturated(raw[row], masters) | unread(raw[row])) & known))
-            raw[row] -= masters.level
-            raw[row] *= scale
-            take_scattered_off(raw[row], self.spectrograph(file).scattered, known)
-        together = rows[-1] - rows[0] + 1 == rows.size
+        for plane in raw:
+            full.append(np.flatnonzero((saturated(plane, masters) | unread(plane)) & known))
+            plane -= masters.level
+            plane *= scale
+            take_scattered_off(plane, self.spectrograph(file).scattered, known)
         return Exposures(
-            light=raw[rows[0] : rows[-1] + 1] if together else raw[rows],
+            light=raw,
             floor=self.floor(file),
             response=masters.response,
             good=known,
@@ -363,32 +362,35 @@ class BlockSpectra:
 
 
 def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument: Instrument) -> BlockSpectra:
-    """Fit all planes of a block."""
+    """Fit all planes of a block; what is found of a plane takes the place of its pixels where that is room enough."""
     parameters: ExtractionParameters = inputs.parameters
     complete = np.flatnonzero(instrument.spectrograph(0).solution.complete)
     p, m = len(block.planes), instrument.spectrograph(0).edges_um.size - 1
-    flux, variance = np.empty((2, p, complete.size, m), np.float32)
-    flags = np.empty((p, complete.size, m), np.uint16)
-    empty = ~shared["read"][block.planes]
-    flux[empty], variance[empty], flags[empty] = 0.0, np.nan, int(Flag.FILLED)
     columns = {name: np.zeros(p) for name in (*_FITTED, "saturated")}
-    correlation = np.full((LAGS - 1, m, complete.size), np.nan, np.float32)
-    resolution = np.full((REGIONS**2, m, 2 * REACH + 1), np.nan, np.float32)
-    most = 0
+    most = first = 0
     raw = block.pixels["raw"]
+    # What is large is made when it is known: beside the fit it would only take room.
+    correlation: Float32 | None = None
+    resolution: Float32 | None = None
     unexplained: Float32 | None = None
-    for number, group in enumerate(groups_of(block, inputs, shared)):
-        given = instrument.exposures(raw, group.rows, group.file)
+    groups = groups_of(block, inputs, shared)
+    empty = np.flatnonzero(~shared["read"][block.planes])
+    order = np.concatenate([*(one.rows for one in groups), empty])
+    # A copy of planes that lie scattered would be as large as they are.
+    put_in_order(raw, order)
+    flux, variance, flags = room_for_results(raw, (p, complete.size, m))
+    for number, group in enumerate(groups):
+        some = slice(first, first + group.rows.size)
+        first = some.stop
+        given = instrument.exposures(raw[some], group.file)
         where = instrument.spectrograph(group.file)
         templates = instrument.templates(group.file, group.shift_x, group.shift_y, group.turn)
         prior = parameters.prior(shared, where.edges_um)
         beside = where.lenslets.steps(ADJACENT)
         robust = parameters.robust(lamp=not on_sky(inputs.frames[group.file]))
         found = plane_spectra(given, templates, robust, prior, complete, beside)
-        if group.rows.size == p:
-            flux, variance, flags = found.flux, found.variance, found.flags
-        else:
-            flux[group.rows], variance[group.rows], flags[group.rows] = found.flux, found.variance, found.flags
+        # They are there already, where pixels have room for them: numpy sees that.
+        flux[some], variance[some], flags[some] = found.flux, found.variance, found.flags
         for name in _FITTED:
             columns[name][group.rows] = getattr(found, name)
         if inputs.planes.usable[block.planes[group.rows[0]]] and len(group.rows) > most:
@@ -398,11 +400,16 @@ def extract_block(block: Block, inputs: RecipeInputs, shared: Arrays, instrument
         if given.saturated:
             columns["saturated"][group.rows] = [one.size / raw[0].size for one in given.saturated]
         if number == 0:
-            correlation[:] = correlations(found.covariance[complete])
-            resolution[:] = region_resolution(found.equations, field_regions(where, complete))
+            correlation = correlations(found.covariance[complete])
+            resolution = region_resolution(found.equations, field_regions(where, complete))
         del templates, found
+    flux[first:], variance[first:], flags[first:] = 0.0, np.nan, int(Flag.FILLED)
+    for one in (flux, variance, flags):
+        put_in_order(one, np.argsort(order))
+    if correlation is None or resolution is None:
+        correlation = np.full((LAGS - 1, m, complete.size), np.nan, np.float32)
+        resolution = np.full((REGIONS**2, m, 2 * REACH + 1), np.nan, np.float32)
     if unexplained is None:
-        # Made now: beside the fit it would only take room.
         unexplained = np.full(raw.shape[1:], np.nan, np.float32)
     return BlockSpectra(
         flux, variance, flags, correlation=correlation, resolution=resolution, unexplained=unexplained, **columns

@@ -26,11 +26,11 @@ def unread(raw: Float32) -> Mask:
     return np.asarray(raw == 0.0)
 
 
-def unread_in_all(raw: Float32, rows: NDArray[np.intp]) -> Mask:
-    """(ny, nx) pixels without a value in any of some planes of raw (n, ny, nx): as bad as those the masters call so."""
-    nowhere = unread(raw[rows[0]])
-    for row in rows[1:]:
-        nowhere &= unread(raw[row])
+def unread_in_all(raw: Float32) -> Mask:
+    """(ny, nx) pixels without a value in any of the planes (n, ny, nx): as bad as those the masters call so."""
+    nowhere = unread(raw[0])
+    for plane in raw[1:]:
+        nowhere &= unread(plane)
     return nowhere
 
 

@@ -317,6 +317,26 @@ def test_pixels_of_zeros_have_no_weight(ifs: SmallIfs, science, lenslet_flat):
     assert 1.4826 * np.median(np.abs(change)) < 0.3
 
 
+def test_planes_that_lie_scattered_are_fitted_as_if_side_by_side(ifs: SmallIfs, lenslet_flat: Calibration):
+    """Planes of a group are brought together in their own memory, and what was found of them is taken back."""
+    rng = np.random.default_rng(11)
+    raw = ifs.raw(ifs.image(np.broadcast_to(STAR, (1, len(ifs.lenslets), CHANNELS))), rng)
+    raw = np.concatenate([raw + rng.normal(0.0, 1.0, raw.shape).astype(np.float32) for _ in range(5)])
+    times = [f"2017-05-15T04:{50 + number}:00.000" for number in range(3)]
+    more = {"lenslet_flat": [lenslet_flat]}
+    found = []
+    for order in ([0, 1, 2], [0, 2, 1]):
+        counts, roles = np.array([2, 1, 2])[order], np.array(["OBJECT", "CENTER", "OBJECT"])[order]
+        frames = [small_frame(time, int(count)) for time, count in zip(times, counts, strict=True)]
+        planes = np.concatenate([np.array_split(np.arange(5), [2, 3])[one] for one in order])
+        ran = ifs.run(IFS_EXTRACT, frames, raw[planes].copy(), more, roles=tuple(roles), measure_shift=False)
+        back = np.argsort(planes)
+        found.append({name: ran.products["ifs_spectra"][name][back] for name in ("flux", "variance", "flags", "chi2")})
+    for name, scattered in found[0].items():
+        assert np.array_equal(scattered, found[1][name], equal_nan=True), name
+    assert not np.array_equal(found[0]["flux"][1], found[0]["flux"][3])
+
+
 def test_blocks_are_shards_so_that_chunks_change_nothing(ifs: SmallIfs, lenslet_flat: Calibration):
     """Twenty planes are two blocks: the second one's planes come out as in a run of their own."""
     rng = np.random.default_rng(9)

@@ -20,6 +20,7 @@ from archive_proc.errors import PreconditionError
 from archive_proc.execution.answers import Answers, key_of
 from archive_proc.execution.backends import AWAITED, Finished, JobEnd, JobNews
 from archive_proc.execution.calls import Bundle
+from archive_proc.execution.graphs import unfolded_at_once
 from archive_proc.execution.liveness import Writer
 from archive_proc.execution.packing import packed, reports_of, run_packed
 from archive_proc.execution.worker_config import OTHER_CODE, WRONG_CONFIG, expect_same_code
@@ -49,6 +50,7 @@ class DaskBackend:
     # Any: Dask's client.
     def _connect(self, client: Any) -> None:
         """Work with this client, whose scheduler is in this process."""
+        self._open.enter_context(unfolded_at_once())
         self._client = self._open.enter_context(client)
         self._answers = Answers()
         self._scheduler().add_plugin(self._answers)

@@ -22,6 +22,7 @@ from archive_proc.execution.bundling import Bundler
 from archive_proc.execution.calls import WorkerSettings
 from archive_proc.execution.cookbooks import cookbook
 from archive_proc.execution.driver import Driver
+from archive_proc.execution.heap import frozen
 from archive_proc.execution.larger import WithLarger
 from archive_proc.execution.ledger import Ledger
 from archive_proc.execution.liveness import host_name, this_writer
@@ -39,6 +40,7 @@ from archive_proc.execution.watching import Watch, Watched, watch
 from archive_proc.model.events import RunEnded, RunStarted
 from archive_proc.model.frames import RawFrame
 from archive_proc.model.ids import FileId, ProcessId, RunId
+from archive_proc.model.packed import PACKED_FROM
 from archive_proc.model.processes import Plan, PlannedProcess
 from archive_proc.settings import SiteProfile, SlurmProfile
 from archive_proc.storage.answers import is_full
@@ -138,8 +140,9 @@ def _run(
                 ),
             )
             try:
-                driver.begin({one.process.process_id for one in to_run})
-                driver.loop()
+                with frozen(large=len(plan.processes) >= PACKED_FROM):
+                    driver.begin({one.process.process_id for one in to_run})
+                    driver.loop()
             except OSError as error:
                 if not is_full(error):
                     raise

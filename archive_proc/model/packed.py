@@ -120,6 +120,9 @@ class PackedFrames(Mapping[FileId, RawFrame]):
         return self._last[1]
 
     def __getitem__(self, file_id: FileId) -> RawFrame:
+        last = self._last[1].get(file_id)
+        if last is not None:
+            return last
         number = bisect.bisect_right(self._firsts, file_id) - 1
         if number < 0:
             raise KeyError(file_id)

@@ -15,10 +15,10 @@ from archive_proc.storage.runs import run_ids
 
 DRIVER_JOB = "driver.job"
 """Beside the scripts: the number of a driver's job, until SLURM says that it has ended."""
-_BASE_GB, _RAW_FILE_GB = 0.5, 14e-6
-"""Of a driver's job: what it takes at all, and more for every raw file that the archive knows. Planning needs 9 kB a
-file (`bench catalog --semesters 11`), the process that makes the catalog beside it 4 (`bench engine`: 17 kB a process,
-and there are 0.22 of those a file), both with a tenth to spare.
+_BASE_GB, _RAW_FILE_GB = 0.7, 16e-6
+"""Of a driver's job: what it takes at all, and more for every raw file that the archive knows. One semester (31,000
+files) is planned in 0.55 GB (`bench catalog`), and the process that makes its catalog beside the driver takes another
+0.52 (`bench engine --processes 8000`); eleven are planned in 3.0, and both leave a tenth to spare.
 """
 
 
@@ -63,7 +63,7 @@ def driver_needs_gb(raw_files: int) -> float:
     """Memory of a driver's job, GB (10^9 bytes), in an archive that knows so many raw files.
 
     >>> round(driver_needs_gb(31_000), 1), round(driver_needs_gb(344_000), 1)
-    (0.9, 5.3)
+    (1.2, 6.2)
     """
     return _BASE_GB + _RAW_FILE_GB * raw_files
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import dask
 import distributed
+import psutil
 
 from archive_proc.execution.answers import tell
 from archive_proc.execution.calls import TaskCall, TaskReport
@@ -57,6 +58,9 @@ class DaskPlayed(DaskLocal):
     def __init__(self, workers: int, speed: float, *, seal: bool) -> None:
         super().__init__(workers, 0.0)
         self._speed, self._seal = speed, seal
+        self.players_busy = 0.0
+        """Share of a core that the process took which plays, from when all workers were there until it was ended."""
+        self._all_there = (0.0, 0.0)
 
     def _start(self) -> None:
         self._open.enter_context(dask.config.set(SETTINGS))
@@ -74,16 +78,32 @@ class DaskPlayed(DaskLocal):
         address = self._cluster.scheduler_address
         command = module_command("archive_proc.execution.played", address, str(self.workers))
         players = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=same_paths())
-        self._open.callback(_end, players)
+        self._open.callback(self._end, players)
         client = distributed.Client(self._cluster, set_as_default=False)  # type: ignore[no-untyped-call]  # as above
         self._connect(client)
         self._client.wait_for_workers(self.workers, timeout=START_TIMEOUT_S + self.workers)
+        self._all_there = (_cpu_s(players.pid), time.monotonic())
+
+    def _end(self, players: subprocess.Popen[bytes]) -> None:
+        cpu_s, since = self._all_there
+        if since:
+            self.players_busy = (_cpu_s(players.pid) - cpu_s) / (time.monotonic() - since)
+        players.terminate()
+        players.wait()
 
     # Any: as every Dask back end.
     @property
     def _task(self) -> Callable[[bytes], Any]:
         """What a player does."""
         return partial(play, speed=self._speed, seal=self._seal)
+
+
+def _cpu_s(pid: int) -> float:
+    """That a process has used; 0 where it is gone."""
+    with contextlib.suppress(psutil.Error):
+        spent = psutil.Process(pid).cpu_times()
+        return float(spent.user + spent.system)
+    return 0.0
 
 
 class PlainFutures:
@@ -175,11 +195,6 @@ def _leave_sealed(layout: Layout, call: TaskCall, seconds: float) -> None:
     destination.parent.mkdir(parents=True, exist_ok=True)
     directory.out.rename(destination)
     remove_tree(directory.path)
-
-
-def _end(players: subprocess.Popen[bytes]) -> None:
-    players.terminate()
-    players.wait()
 
 
 async def _workers(address: str, n: int) -> None:

@@ -38,6 +38,7 @@ def test_driver_scheduler_and_catalog_are_measured_on_played_workers(tmp_path: P
     assert found.tasks >= found.processes
     assert 0 < found.bundles <= found.tasks
     assert min(found.driver_s, found.scheduler_s, found.catalog_s, found.peak_bytes, found.catalog_peak_bytes) > 0
+    assert 0 < found.players_busy < 1.5
     # Far above what it is: a quadratic step would show.
     assert (found.driver_s + found.scheduler_s) / found.processes < 0.1
 

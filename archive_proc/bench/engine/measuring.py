@@ -71,6 +71,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     catalog_s: float = 0.0
     efficiency: float = 0.0
     """The processes' own time over the workers', from the end of each worker's first task on: start-up is apart."""
+    players_busy: float = 0.0
+    """Share of a core that the process took which plays the workers: near 1 it is what limits."""
     worker_s: float = 0.0
     """CPU of a worker a process, first tasks apart: what stand-ins themselves need is nothing."""
     between: float = 0.0
@@ -186,6 +188,7 @@ def measure(order: Order) -> Measured:
         efficiency=warm.efficiency,
         worker_s=warm.cpu_s,
         between=warm.between,
+        players_busy=inner.players_busy if isinstance(inner, DaskPlayed) else 0.0,
         peak_bytes=peak,
         growth_bytes=growth,
     )

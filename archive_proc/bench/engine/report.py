@@ -114,4 +114,6 @@ def _many(workers: int, work: Path) -> list[Figure]:
     return [
         Figure(case=case, name="efficiency", value=found.efficiency, unit="1", n=n),
         Figure(case=case, name="CPU a process, driver and scheduler", value=spent, unit="ms", n=n),
+        # Near a whole core it is the player that limits: the efficiency is a floor.
+        Figure(case=case, name="share of a core, the process that plays them", value=found.players_busy, unit="1", n=n),
     ]

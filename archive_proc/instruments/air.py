@@ -40,6 +40,8 @@ class AirFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     first_edge_um: float
     step_um: float
     """Vacuum."""
+    depth_error: float
+    """Of depths averaged over channels, relative."""
     band: tuple[AirBand, ...]
     depth: AirDepth
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from archive_proc.kernels.fine_response import finer_edges
+
 Float64 = NDArray[np.float64]
 
 STRONGEST = 8.0
@@ -81,28 +83,29 @@ class AirFit:
 
 
 def fit_air(
-    spectrum: Float64, resolution: Float64, edges_um: Float64, air: Air, airmass: float, window: Window
+    spectrum: Float64, response: Float64, edges_um: Float64, air: Air, airmass: float, window: Window
 ) -> AirFit | None:
     """Strength and place of the water in a spectrum (m,), flux per channel, of the sum of many lenslets.
 
-    `resolution` (m, 2 half + 1): what the spectrum shows of true channels, about the diagonal. Gauss-Newton on a
-    relative residual, polynomial and lines solved for at each step; errors from the residual. None where the window
-    holds too few channels with light, or no step converges.
+    `response` (m, f): what the channels (m + 1 edges) show of light in each of f equal parts of them, a whole number a
+    channel (`fine_response`). Gauss-Newton on a relative residual, polynomial and lines solved for at each step; errors
+    from the residual. None where the window holds too few channels with light, or no step converges.
     """
-    middle = 0.5 * (edges_um[1:] + edges_um[:-1])
-    inside = (middle > window.from_um) & (middle < window.to_um) & (spectrum > 0)
+    channel = 0.5 * (edges_um[1:] + edges_um[:-1])
+    inside = (channel > window.from_um) & (channel < window.to_um) & (spectrum > 0)
     freedom = int(inside.sum()) - window.degree - len(window.lines_um) - 3
     if freedom < 1:
         return None
-    u = np.clip((middle - middle[inside].mean()) / (0.5 * (window.to_um - window.from_um)), -3.0, 3.0)
+    edges_um = finer_edges(edges_um, response.shape[1] // spectrum.size)
+    middle = 0.5 * (edges_um[1:] + edges_um[:-1])
+    u = np.clip((middle - channel[inside].mean()) / (0.5 * (window.to_um - window.from_um)), -3.0, 3.0)
     width = np.diff(edges_um)
     powers = (middle[:, None] / middle.mean()) ** COLOUR * u[:, None] ** np.arange(window.degree + 1)
     terms = np.concatenate([powers, _lines(edges_um, window.lines_um)], axis=1)
-    matrix = _square(resolution)
 
     def away(strength: float, moved_um: float) -> Float64:
         through = air.transmission(edges_um, strength, airmass, moved_um) * width
-        design = (matrix @ (through[:, None] * terms))[inside] / spectrum[inside, None]
+        design = (response @ (through[:, None] * terms))[inside] / spectrum[inside, None]
         level = np.linalg.lstsq(design, np.ones(len(design)), rcond=None)[0]
         return np.asarray(design @ level - 1.0)
 
@@ -140,13 +143,3 @@ def _lines(edges_um: Float64, lines_um: tuple[float, ...]) -> Float64:
     width = np.diff(edges_um)[:, None]
     below = ndtr((edges_um[:, None] - np.array(lines_um)) / LINE_UM)
     return np.asarray(np.diff(below, axis=0) * width.mean() / width)
-
-
-def _square(resolution: Float64) -> Float64:
-    """(m, m) of a matrix that is kept about its diagonal."""
-    m, across = resolution.shape
-    out = np.zeros((m, m + across - 1))
-    for k in range(m):
-        out[k, k : k + across] = np.nan_to_num(resolution[k])
-    half = across // 2
-    return np.asarray(out[:, half : half + m])

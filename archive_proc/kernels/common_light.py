@@ -29,6 +29,12 @@ BRIGHT = 0.15
 """Of the brightest channel: those above it are bright."""
 LEAST = 50
 """Lenslets below which their light is not called common."""
+HELD = 0.1
+"""Strength of the hold of light over what is expected of it: the joint fit's own, as a rule."""
+BENT = 0.01
+"""Relative: bends that stars over the air have by themselves, from channel to channel. What is expected is doubted
+where its error is larger."""
+MOST_BEYOND = 2.0
 FAINTEST = 0.01
 """Of the brightest channel: what a shape is at the least. A prior that stops above a spectrum's troughs bends them."""
 
@@ -100,6 +106,33 @@ def common_spectrum(equations: Sequence[Summed], ends: Float64 | None = None) ->
         if found.max() > 0 and float(np.median(error[bright] / found[bright])) <= SURE:
             return np.asarray(found / found.max())
     return None
+
+
+def beyond_expected(one: Summed, expected: Float64, doubt: Float64) -> Float64:
+    """(m,) brightness of the light that these lenslets share over `expected` (m,), where that is in doubt; else 1.
+
+    `expected` density; `doubt` (m,) its relative error. Light over what is expected is held smooth, as the joint fit
+    does, and as it is again but for the hold let go where bends would be no more than the doubt: what differs is what
+    the light knows better, so far as noise does not pass for it. Both alike are off where light ends within a channel.
+    """
+    m = expected.size
+    if not one.pull.any():
+        return np.ones(m)
+    normal, noise = _square(one.normal), _square(one.noise)
+    diagonal = np.maximum(np.diag(normal), 1e-9 * np.diag(normal).max())
+    bend = np.diff(np.eye(m), n=2, axis=0) / expected * np.sqrt(np.mean(diagonal * expected**2))
+    unsure = (doubt[:-2] ** 2 + 4.0 * doubt[1:-1] ** 2 + doubt[2:] ** 2) / BENT**2
+    found, error = [], np.zeros(m)
+    for let_go in (np.zeros(m - 2), unsure):
+        held = bend / np.sqrt(1.0 + let_go)[:, None]
+        inverse = np.linalg.inv(normal + HELD * held.T @ held + 1e-9 * np.diag(diagonal))
+        found.append(inverse @ one.pull)
+        error = np.sqrt(np.maximum(np.diag(inverse @ noise @ inverse), 0.0))
+    firm, free = found
+    known = (firm > 0) & (free > 0)
+    ratio = np.where(known, free, 1.0) / np.where(known, firm, 1.0)
+    trust = doubt**2 / np.maximum(doubt**2 + np.where(known, error / np.abs(firm + ~known), 1.0) ** 2, 1e-30)
+    return np.asarray(np.clip(1.0 + trust * (ratio - 1.0), 1.0 / MOST_BEYOND, MOST_BEYOND))
 
 
 def as_prior(shape: Float64, widths: Float64) -> Float64:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from archive_proc.kernels.common_light import Summed, summed
 from archive_proc.kernels.extraction import LANES, subtract_model
-from archive_proc.kernels.joint_fit import Equations, joint_equations, region_resolution, relax
+from archive_proc.kernels.fine_response import fine_response
+from archive_proc.kernels.joint_fit import Equations, joint_equations, relax
 from archive_proc.kernels.microspectra import HIGH, WIDE, Templates
 
 Float32 = NDArray[np.float32]
@@ -39,6 +40,8 @@ LEAST_SCATTER_PX = 0.002
 TURN_RAD = 5e-5
 """What flexure may turn the image by, a priori: 2e-3 deg are 3.5e-5 (notes/ifs 6.5), 0.035 px at the field's edge. It
 keeps a file whose light fills a few patches from inventing a turn."""
+RESPONDING = 100
+"""Lenslets that tell what all of them show of light finer than channels: they stand at all phases of the pixels."""
 _EDGE = 24
 _TILE = PATCH + 2 * _EDGE
 _STEP = 0.05
@@ -63,8 +66,8 @@ class Shift:
     patches: int
     light: Float64
     """(p, m) e-, mean shape of the lit lenslets that the patches show whole, times their light."""
-    resolution: Float64
-    """(m, 2 half + 1) what `light` shows of true channels, about the diagonal; NaN without patches."""
+    response: Float64
+    """(m, m parts) what `light` shows of light in equal parts of channels; NaN without patches."""
     common: tuple[Summed, ...]
     """(p) equations of the spectrum that the same lenslets share."""
     uneven: Float64
@@ -157,6 +160,7 @@ def measure_shift(
     places: Float64,
     build: Build,
     *,
+    fine: Build | None = None,
     start: float = 0.0,
     steps: int = 2,
     mu: float = 0.1,
@@ -164,7 +168,8 @@ def measure_shift(
     """Shift in x and turn of up to eight planes (or means of planes) against the wavelength solution.
 
     `light` (p, ny, nx) e-, level off; `floor`, `response`, `good` as in `plane_spectra.Exposures`; `places` as in
-    `choose_tiles`. Templates of step two stand at the median of step one, which finds four fifths in speckles.
+    `choose_tiles`. Templates of step two stand at the median of step one, which finds four fifths in speckles. `fine`
+    as `build`, in equal parts of channels (None: in channels).
     Raises ValueError for more planes than are solved together.
     """
     planes = len(light)
@@ -176,7 +181,7 @@ def measure_shift(
         unknown: Float64 = np.full(planes, np.nan)
         zero, doubt = np.zeros(planes), np.full(planes, TURN_RAD)
         return Shift(
-            unknown, unknown, zero, zero, doubt, 0, np.zeros((planes, 0)), np.zeros((0, 1)), (), unknown
+            unknown, unknown, zero, zero, doubt, 0, np.zeros((planes, 0)), np.zeros((0, 0)), (), unknown
         )  # fmt: skip
     pixels = np.asarray(tiles.cut(light), np.float32)
     base, sensitivity = tiles.cut(floor, 1.0), tiles.cut(response, 1.0)
@@ -189,10 +194,12 @@ def measure_shift(
     order = np.argsort(tiles.members)
     members, offset = tiles.members[order], tiles.offset[:, order]
     middles = places[:, members].mean(axis=2)
-    at, turn = start, 0.0
+    at = stood = start
+    turn = 0.0
+    moved = offset
     flux = change = None
     for _ in range(steps):
-        moved = offset + turned(turn, middles)
+        stood, moved = at, offset + turned(turn, middles)
         here = build(members, moved, at, None)
         equations = joint_equations(weight, here, mu=mu)
         flux, residual = _fit(equations, pixels, flux)
@@ -223,10 +230,12 @@ def measure_shift(
             spectrum[plane] = shapes.mean(axis=0) * total.sum()
             faint, bright = np.percentile(one.sum(axis=1), (10.0, 90.0))
             uneven[plane] = 1.0 - np.clip(faint / bright, 0.0, 1.0)
-    resolution = region_resolution(equations, [whole])[0].astype(np.float64)
+    some = whole[:: -(-whole.size // RESPONDING)] if whole.size else whole
+    made = (build if fine is None else fine)(members[some], moved[:, some], stood, None)
+    shown = fine_response(equations, some, made)
     return Shift(
         found.x, found.error, found.lever, found.turn, found.turn_error, len(tiles.origins),
-        spectrum, resolution, tuple(common), uneven,
+        spectrum, shown, tuple(common), uneven,
     )  # fmt: skip
 
 

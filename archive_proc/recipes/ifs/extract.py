@@ -297,13 +297,14 @@ def _attributes(inputs: RecipeInputs, where: Spectrograph, shared: Arrays) -> Ma
         "outliers_sought": inputs.parameters.find_outliers,
         "air_strength": round(float(shared["air"][0]), 4) if np.isfinite(shared["air"][0]) else None,
         "air_convention": (
-            "air_strength: the water of instruments/air.toml times this, in the light of the frames; it is the shape "
-            "of the smoothness prior. null: none was seen. The air is not divided out of flux"
+            "air_strength: the water of instruments/air.toml times this, in the light of the frames. null: none was "
+            "seen. The air is not divided out of flux"
         ),
         "prior_shape": [round(float(one), 4) for one in shared["common"]] or None,
         "prior_convention": (
-            "prior_shape: the spectrum that lenslets share, density relative to its brightest channel; flux over it is "
-            "held smooth. null: the air is (air_strength), or flux itself where that is null too"
+            "prior_shape: density relative to its brightest channel; flux over it is held smooth. Where air_strength "
+            "is known it is the air's, with what the light of all lenslets shows its deep bands to be off the table; "
+            "else the spectrum that lenslets share. null: flux itself is held smooth"
         ),
     }
 
@@ -339,6 +340,7 @@ def _sizes(inputs: RecipeInputs) -> Mapping[str, Mapping[str, int]]:
 _TABLES = (
     TableRead("ifs.detector"),
     TableRead("ifs.channels"),
+    TableRead("ifs.bands"),
     TableRead("air"),
     TableRead("ifs.orientation"),
     TableRead("earth_rotation"),
@@ -350,7 +352,7 @@ _COST = Cost(
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.21.0",
+    version="1.22.0",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
@@ -376,7 +378,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.21.0",
+    version="1.22.0",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),

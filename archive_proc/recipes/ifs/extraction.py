@@ -49,6 +49,8 @@ REGIONS = 5
 """Regions along a side of the field for which the resolution is kept."""
 TURN_STEP_RAD = 5e-6
 """Templates stand at whole multiples of this: half of it moves spectra at the detector's edge by 0.003 px."""
+PARTS = 4
+"""Of a channel, in which the air's bands are held against the light: 3 nm in YJ, 5 in YJH."""
 _ROLES = (WAVE.role, PSFLETS.role, FLAT.role, BAD_PIXELS.role, DARK.role, BACKGROUND.role)
 
 
@@ -162,7 +164,7 @@ class Instrument:
 
 def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
     """Shift and summed light of each file's planes in one shard, one row a file: `file`, `shift`, `error`, `lever`,
-    `turn`, `turn_error` (`Shift`), `planes`, `light` (m), `uneven`; `resolution` (m, 2 half + 1) of the light of all;
+    `turn`, `turn_error` (`Shift`), `planes`, `light` (m), `uneven`; `response` (m, m PARTS) of the light of all;
     `normal` (m, BAND), `pull` (m) and `noise` (m, BAND) of the spectrum that lenslets share (`kernels.common_light`).
 
     And which planes hold an image, one row a plane: files without any have no shift.
@@ -173,7 +175,7 @@ def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutp
     read = read_planes(block)
     shift, error, lever, turn, turn_error = np.full((5, present.size), np.nan)
     counts = np.array([int((files == one).sum()) for one in present])
-    light, resolution, uneven = np.zeros((present.size, 0)), np.zeros((0, 1)), np.ones(present.size)
+    light, response, uneven = np.zeros((present.size, 0)), np.zeros((0, 0)), np.ones(present.size)
     common = {name: np.zeros((present.size, 0)) for name in ("normal", "pull", "noise")}
     if parameters.measure_shift:
         instrument = Instrument.of(block, inputs)
@@ -190,12 +192,12 @@ def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutp
                 if not light.size:
                     light = np.zeros((present.size, found.light.shape[1]))
                     common = {name: np.zeros((present.size, *getattr(found.common[0], name).shape)) for name in common}
-                light[where], resolution, uneven[where] = found.light, found.resolution, found.uneven
+                light[where], response, uneven[where] = found.light, found.response, found.uneven
                 for name, values in common.items():
                     values[where] = [getattr(one, name) for one in found.common]
     summary = {"file": present, "shift": shift, "error": error, "lever": lever, "planes": counts}
     summary |= {"turn": turn, "turn_error": turn_error}
-    summary |= {"read": read, "light": light, "resolution": resolution, "uneven": uneven}
+    summary |= {"read": read, "light": light, "response": response, "uneven": uneven}
     return BlockOutput({**summary, **common})
 
 
@@ -240,6 +242,7 @@ def _measure(instrument: Instrument, light: Float32, file: int) -> Shift:
         good(masters),
         where.ends,
         where.some_templates,
+        fine=where.in_parts(PARTS).some_templates,
         mu=instrument.inputs.parameters.mu,
     )
 

@@ -71,7 +71,7 @@ def close_place(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
 
 IFS_PLACE = Recipe(
     name="ifs_place",
-    version="1.3.0",
+    version="1.4.0",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_SCIENCE_DR_RAW", "IFS_STAR_CENTER_WAFFLE_RAW")),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archive_proc.errors import DataFailure
 from archive_proc.instruments.tables import load_tables
+from archive_proc.kernels.fine_response import finer_edges
 from archive_proc.kernels.lenslets import Lenslets
 from archive_proc.kernels.microspectra import Templates, build_templates, empty_templates
 from archive_proc.kernels.psflets import PsfletModel
@@ -55,6 +56,12 @@ class Spectrograph:
     def middles(self) -> Float64:
         """(2, n) middles of the spectra."""
         return np.asarray(self.ends.mean(axis=2))
+
+    def in_parts(self, parts: int) -> Spectrograph:
+        """The same with each channel cut into equal parts, evenly lit, as channels."""
+        edges = finer_edges(self.edges_um, parts)
+        wavelengths = inside_channels(edges, 2)
+        return replace(self, edges_um=edges, wavelengths_um=wavelengths, weight=np.ones_like(wavelengths))
 
     def templates(self, shift_x: float = 0.0, shift_y: float = 0.0, turn: float = 0.0) -> Templates:
         """Of all lenslets, moved across and along the dispersion by this many pixels, then turned (rad)."""

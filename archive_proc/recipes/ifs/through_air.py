@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.air import Air, Window, fit_air
-from archive_proc.kernels.common_light import Summed, as_prior, common_spectrum
+from archive_proc.kernels.common_light import Summed, as_prior, beyond_expected, common_spectrum
 from archive_proc.kernels.flexure import DRIFT_D, DRIFT_PX, Doubt, Sighting, place_at
 from archive_proc.model.frames import RawFrame
 from archive_proc.recipes.ifs.spectrograph import WAVE, Spectrograph, products_of, spectrograph
@@ -35,6 +35,9 @@ DOUBT_PX = 0.05
 SAME_STAR_DEG = 15.0 / 3600.0
 """Pointings nearer to each other are at one star, as targets are told apart."""
 TYPICAL_AIRMASS = 1.2
+FAINTEST = 0.03
+"""Of the clearest channel: what the air lets through at the least, as the prior has it. Where no light is expected the
+prior still holds the spectrum."""
 SHIFT_STEP_PX = 0.02
 """Templates stand at whole multiples of this across the dispersion: at most half of it from the measured shift, which
 costs nothing (6.5)."""
@@ -54,6 +57,8 @@ class Seen:
     """From the fit alone."""
     uneven: float = 1.0
     """How differently the lenslets were lit: 0 to 1."""
+    moved_um: float = 0.0
+    """Channels see light that is redder by this than they say."""
 
 
 @dataclass(slots=True)
@@ -99,7 +104,11 @@ def settle_air(summaries: Sequence[Arrays], inputs: RecipeInputs) -> Arrays:
     floor = load_tables().air.band_of(spectrograph(inputs, 0).solution.mode).place_error_px
     place = place_at(_middle(inputs), sightings, Doubt(_doubt(inputs), floor))
     answer = settled(list(found.values()), airmass, place)
-    return {**answer, "common": np.empty(0) if found else _common(summaries, inputs, float(answer["shift_y_used"][0]))}
+    if not found:
+        return {**answer, "common": _common(summaries, inputs, float(answer["shift_y_used"][0]))}
+    shape = air_shape(float(answer["air"][0]), airmass, spectrograph(inputs, 0).edges_um)
+    shape = np.maximum(shape / shape.max(), FAINTEST) * _beyond_table(summaries, found, inputs)
+    return {**answer, "common": shape / shape.max()}
 
 
 def seen_in(summaries: Sequence[Arrays], inputs: RecipeInputs) -> dict[int, Seen]:
@@ -110,7 +119,7 @@ def seen_in(summaries: Sequence[Arrays], inputs: RecipeInputs) -> dict[int, Seen
             light, file = one["light"][row], int(number)
             if not (on_sky(inputs.frames[file]) and light.size and np.any(light > 0)):
                 continue
-            seen = _look(light, one["resolution"], spectrograph(inputs, file), inputs.frames[file])
+            seen = _look(light, one["response"], spectrograph(inputs, file), inputs.frames[file])
             if seen is not None and (file not in found or seen.y_error < found[file].y_error):
                 found[file] = replace(seen, uneven=float(one["uneven"][row]))
     return found
@@ -135,6 +144,29 @@ def sightings_of_others(inputs: RecipeInputs, stars: Stars) -> list[Sighting]:
         for row, name in enumerate(arrays["file_id"])
         if str(name) not in own and str(arrays["solution"][row]) in solutions and np.isfinite(arrays["shift_y"][row])
     ]
+
+
+def _beyond_table(summaries: Sequence[Arrays], found: dict[int, Seen], inputs: RecipeInputs) -> Float64:
+    """(m,) by what the table's air must be multiplied in each channel to be that of the light: 1 where it is thin.
+
+    Depths of two tables differ by a tenth where lines are saturated; in a band that takes half of the light the prior
+    would bend spectra by what its shape is wrong.
+    """
+    ratios = []
+    for one in summaries:
+        for row, number in enumerate(one["file"]):
+            seen = found.get(int(number))
+            if seen is None or not one["pull"].size:
+                continue
+            sums = Summed(one["normal"][row], one["pull"][row], one["noise"][row])
+            edges, airmass = spectrograph(inputs, int(number)).edges_um, airmass_of(inputs.frames[int(number)])
+            shape = np.maximum(_air().transmission(edges, seen.strength, airmass, seen.moved_um), FAINTEST)
+            doubt = -load_tables().air.depth_error * np.log(shape / shape.max())
+            # Where the filter ends within a channel its light stands aside, which is not the air's doing.
+            low, high = load_tables().ifs.band(spectrograph(inputs, int(number)).solution.mode).edges_um
+            doubt[(edges[:-1] < low) | (edges[1:] > high)] = 0.0
+            ratios.append(beyond_expected(sums, shape, doubt))
+    return np.asarray(np.median(ratios, axis=0)) if ratios else np.ones(spectrograph(inputs, 0).edges_um.size - 1)
 
 
 def _common(summaries: Sequence[Arrays], inputs: RecipeInputs, shift_y: float) -> Float64:
@@ -192,16 +224,17 @@ def air_shape(strength: float, airmass: float, edges_um: Float64) -> Float64:
     return _air().transmission(edges_um, strength, airmass)
 
 
-def _look(light: Float64, resolution: Float64, where: Spectrograph, frame: RawFrame) -> Seen | None:
+def _look(light: Float64, response: Float64, where: Spectrograph, frame: RawFrame) -> Seen | None:
     band = load_tables().air.band_of(where.solution.mode)
     window = Window(band.from_um, band.to_um, band.degree, band.lines_um)
-    fit = fit_air(light, resolution, where.edges_um, _air(), airmass_of(frame), window)
+    fit = fit_air(light, response, where.edges_um, _air(), airmass_of(frame), window)
     if fit is None or fit.residual > band.worst_residual or fit.without < LEAST_GAIN * fit.residual:
         return None
     ends = where.solution.places(np.array([band.from_um, band.to_um]))[1]
     um_per_px = (band.to_um - band.from_um) / float(np.median(ends[:, 1] - ends[:, 0]))
     # Light that stands further up the detector than it should falls into channels that are redder than itself.
-    return Seen(fit.strength, fit.strength_error, -fit.moved_um / um_per_px, fit.moved_error_um / um_per_px)
+    y, y_error = -fit.moved_um / um_per_px, fit.moved_error_um / um_per_px
+    return Seen(fit.strength, fit.strength_error, y, y_error, moved_um=fit.moved_um)
 
 
 def _air() -> Air:

@@ -42,16 +42,25 @@ class SmallIfs:
     def lenslets(self) -> Lenslets:
         return self.solution.lenslets
 
-    def image(self, flux: NDArray[Any], dx: float = 0.0, dy: float = 0.0, turn: float = 0.0) -> NDArray[np.float32]:
+    def image(
+        self,
+        flux: NDArray[Any],
+        dx: float = 0.0,
+        dy: float = 0.0,
+        turn: float = 0.0,
+        inside: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float32]:
         """(p, SIZE, SIZE) electrons of flux (p, lenslets, channels) before the lenslets' throughput.
 
-        Displaced (px), and turned (rad, counter-clockwise) about pixel (1023.5, 1023.5).
+        Displaced (px), and turned (rad, counter-clockwise) about pixel (1023.5, 1023.5). `inside` (channels, STEPS) how
+        the light is spread within each channel; None: evenly.
         """
         places, wavelengths = self.solution.channel_steps(EDGES)
         x, y = places - 1023.5
         places = places + np.stack([dx - turn * y, dy + turn * x])
         where = (self.lenslets.x, self.lenslets.y)
-        templates = build_templates(self.psflets, where, places, wavelengths, np.ones(wavelengths.shape))
+        spread = np.ones(wavelengths.shape) if inside is None else inside
+        templates = build_templates(self.psflets, where, places, wavelengths, spread)
         seen = np.asarray(flux * self.throughput[:, None], np.float32)
         out = np.zeros((len(flux), SIZE, SIZE), np.float32)
         subtract_model(templates.counts, templates.scale, templates.x0, templates.y0, -seen, out)

@@ -9,8 +9,10 @@ import pytest
 from running import blocks, raw_inputs
 from small_ifs import CHANNELS, EDGES, SmallIfs, small_frame, small_ifs
 
+from archive_proc.kernels.fine_response import finer_edges
 from archive_proc.recipes.ifs.extract import IFS_EXTRACT
 from archive_proc.recipes.ifs.place import IFS_PLACE
+from archive_proc.recipes.ifs.solutions import STEPS
 from archive_proc.recipes.ifs.through_air import air_shape
 from archive_proc.recipes.recipe import Calibration
 
@@ -20,6 +22,8 @@ DWARF = 4000.0 * (
     np.exp(-(((MIDDLE - 1.06) / 0.03) ** 2)) + np.exp(-(((MIDDLE - 1.27) / 0.03) ** 2)) + 0.02 * STAR / STAR.max()
 )
 MOVED = 0.12
+WITHIN = air_shape(2.0, 1.2, finer_edges(EDGES, STEPS)).reshape(CHANNELS, STEPS)
+"""How the air leaves a star's light within each channel."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,8 @@ def place(ifs: SmallIfs) -> Calibration:
     """What a star's file, moved by MOVED, and one of a brown dwarf say."""
     rng = np.random.default_rng(6)
     pattern = rng.uniform(0.6, 1.4, (1, len(ifs.lenslets), 1))
-    raw = ifs.raw(ifs.image(pattern * np.stack([STAR, DWARF])[:, None, :], 0.0, MOVED), rng)
+    images = [ifs.image(pattern * one, 0.0, MOVED, inside=WITHIN) for one in (STAR, DWARF)]
+    raw = ifs.raw(np.concatenate(images), rng)
     frames = [small_frame("2017-05-15T04:50:00.000", dpr_catg="SCIENCE"), small_frame("2017-05-15T04:52:00.000")]
     return ifs.run(IFS_PLACE, frames, raw, roles=("OBJECT", "OBJECT")).calibration("ifs_place")
 
@@ -51,7 +56,7 @@ def test_a_star_sees_how_far_its_spectra_moved_and_a_brown_dwarf_says_nothing(if
 def test_a_brown_dwarf_stands_where_the_star_before_it_stood(ifs: SmallIfs, place: Calibration):
     rng = np.random.default_rng(7)
     truth = np.broadcast_to(DWARF, (1, len(ifs.lenslets), CHANNELS))
-    raw = ifs.raw(ifs.image(truth, 0.0, MOVED), rng)
+    raw = ifs.raw(ifs.image(truth, 0.0, MOVED, inside=WITHIN), rng)
     frame = small_frame("2017-05-15T05:05:00.000", dpr_catg="SCIENCE")
     found = {}
     for name, known in (("alone", ()), ("told", (place,))):
@@ -77,7 +82,7 @@ def test_groups_of_its_own_star_tell_a_file_less_than_other_stars_and_it_is_not_
     given = {**ifs.calibrations, **_wave(ifs)}
     inputs = raw_inputs(IFS_EXTRACT, [frame], roles=("OBJECT",), calibrations=given)
     first = IFS_EXTRACT.passes[0]
-    raw = {"raw": ifs.raw(ifs.image(truth, 0.0, MOVED), rng)}
+    raw = {"raw": ifs.raw(ifs.image(truth, 0.0, MOVED, inside=WITHIN), rng)}
     summaries = [first.block(one, inputs, {}).summary for one in blocks(IFS_EXTRACT, first, inputs, raw)]
 
     def error(*others: Calibration) -> float:
@@ -90,6 +95,8 @@ def test_groups_of_its_own_star_tell_a_file_less_than_other_stars_and_it_is_not_
             "file_id": np.array([file_id, "dwarf"]),
             "ra": np.full(2, ra),
             "dec": np.full(2, -2.5),
+            # Speckles, as in the file itself.
+            "uneven": np.full(2, 0.9),
         }
         return replace(place, arrays=arrays)
 

@@ -23,6 +23,8 @@ SCIENCE = "SIM-UNIFORM"
 Chosen = Callable[[RawSet], Sequence[RawFile]]
 Changed = Callable[[RawFile, RawSet, Path], object]
 """(good file, all good files, file to write)."""
+A_LENSLET_PX = (15.26, -2.93)
+"""From a lenslet to the next one of its row, x and y (notes/ifs 1)."""
 DAYS_TOO_OLD = 100
 """Of a calibration that no rule takes any more."""
 
@@ -50,6 +52,8 @@ class Trouble:
     through_other: str = ""
     """Or that of the changed files is, of this kind of calibration: the header says this prism, the light went through
     the other, a wheel that did not move."""
+    aside: str = ""
+    """Or it is, of this kind, with all spectra a lenslet aside: a lattice looks the same there."""
     of_star: bool = False
     """Science is of a star and not of the evenly lit scene: that it is named is asked, its spectra are not compared."""
     in_table: bool = False
@@ -69,8 +73,11 @@ class Trouble:
             if self.night is not None and one in LASERS(files):
                 _taken_again(one, place, replace(self.night(plain_night(mode)), calibrations=("wave",)), seed)
             elif one.file_id in changed and self.through_other:
-                other = replace(plain_night(_other_mode(one)), calibrations=(self.through_other,))
+                other = replace(plain_night(_other_mode(one)), calibrations=(self.through_other,), lenslets_of=mode)
                 _taken_again(one, place, other, seed)
+            elif one.file_id in changed and self.aside:
+                aside = replace(plain_night(mode), calibrations=(self.aside,), moved_px=A_LENSLET_PX)
+                _taken_again(one, place, aside, seed)
             elif one.file_id in changed and self.by is not None:
                 self.by(one, files, place)
             elif one.file_id not in missing:
@@ -196,6 +203,7 @@ TROUBLES: tuple[Trouble, ...] = (
         changed=LENSLET_FLAT,
         through_other="ifu_flat",
     ),
+    Trouble(name="lenslet flat a lenslet aside", says=("AP-IFS-072",), changed=LENSLET_FLAT, aside="ifu_flat"),
     Trouble(
         name="spectra positions through the other prism", says=("AP-IFS-033",), changed=SPECPOS, through_other="specpos"
     ),

@@ -2,7 +2,8 @@
 
 First pass: the frames' shift against the wavelength solution. Second pass: the joint fit. Closing takes the median
 spectrum of the complete lenslets as the lamp and compares each lenslet with it (notes/ifs 6.10). No smooth illumination
-is divided out: nothing here tells the lamp's from the instrument's.
+is divided out: nothing here tells the lamp's from the instrument's. Which lenslet is which the lasers say, too: their
+spots are brighter where a lenslet lets more through, so that a flat of other lenslets does not bear their pattern.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.lamp_edges import goes_on, lamp_edges
+from archive_proc.kernels.lenslet_pattern import beside_neighbours, pattern_agreement
 from archive_proc.kernels.lenslet_throughput import lenslet_throughput, local_scatter
 from archive_proc.kernels.lenslets import ADJACENT
 from archive_proc.model.flags import Flag
@@ -102,7 +104,8 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     """The product `ifs_lenslet_flat`.
 
     Raises DataFailure AP-IFS-062 where the lamp is faint, saturated or off, AP-IFS-063 where the fit leaves too much of
-    the light unexplained, AP-IFS-071 where both ends of the lamp's light lie elsewhere than the filter's.
+    the light unexplained, AP-IFS-071 where both ends of the lamp's light lie elsewhere than the filter's, AP-IFS-072
+    where its lenslets are not those of the lasers.
     """
     frame = inputs.frames[0]
     where = Instrument(inputs).spectrograph(0)
@@ -135,6 +138,14 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         frame.file_id,
         "take flat and laser frame of one calibration set: quarantine the one that moved",
         name="IFS_FLAT_DISPLACED",
+    )
+    seen, lasers = (beside_neighbours(one, beside) for one in (found.throughput, where.solution.throughput[complete]))
+    figures.add(PRODUCT, "pattern_agreement", pattern_agreement(seen, lasers))
+    figures.expect_none_refused(
+        "AP-IFS-072",
+        frame.file_id,
+        "take flat and laser frame of one calibration set: quarantine the one that is of another grid or instrument",
+        name="IFS_FLAT_OF_OTHERS",
     )
     known = np.isfinite(found.throughput)
     flags = np.where(known, 0, int(Flag.FILLED)).astype(np.uint16)
@@ -205,7 +216,7 @@ def _remarks(known: NDArray[np.bool_], ends: Float64) -> tuple[Remark, ...]:
 
 IFS_LENSLET_FLAT = Recipe(
     name="ifs_lenslet_flat",
-    version="1.17.1",
+    version="1.18.0",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_FLAT_RAW",)),

@@ -7,7 +7,7 @@ displacement of each lenslet of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,6 +217,17 @@ def make_lenslets(mode: Mode, rng: np.random.Generator) -> Lenslets:
         throughput=throughput,
         colour=0.003 * rng.standard_normal(count),
         stopped=kept.stopped,
+    )
+
+
+def through_lenslets_of(lenslets: Lenslets, other: Lenslets) -> Lenslets:
+    """Lenslets with the throughputs that `other` has at their indices; those that it lacks keep their own."""
+    place = {(int(q), int(r)): i for i, (q, r) in enumerate(zip(other.q, other.r, strict=True))}
+    rows = np.array([place.get((int(q), int(r)), -1) for q, r in zip(lenslets.q, lenslets.r, strict=True)])
+    return replace(
+        lenslets,
+        throughput=np.where(rows >= 0, other.throughput[rows], lenslets.throughput),
+        colour=np.where(rows >= 0, other.colour[rows], lenslets.colour),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from archive_proc.errors import PreconditionError
 from archive_proc.simulate import celestial
 from archive_proc.simulate.ifs.detector import Read, expose
-from archive_proc.simulate.ifs.facts import real_dit_s
-from archive_proc.simulate.ifs.geometry import Pose
+from archive_proc.simulate.ifs.facts import mode_named, real_dit_s
+from archive_proc.simulate.ifs.geometry import Pose, make_lenslets, through_lenslets_of
 from archive_proc.simulate.ifs.headers import cards_of, sky_of
 from archive_proc.simulate.ifs.instrument import Instrument, draw_flexure, make_instrument, stream
 from archive_proc.simulate.ifs.projection import Light
@@ -58,6 +58,15 @@ class _Planes:
     sky: list[SkyPlane]
 
 
+def _moved(drawn: Instrument, night: IfsNight, seed: int) -> Instrument:
+    """The instrument with what the night's spec says of it beside the seed."""
+    grid = replace(drawn.grid, pose=drawn.grid.pose.plus(Pose(*night.moved_px)))
+    if not night.lenslets_of:
+        return replace(drawn, grid=grid)
+    own = through_lenslets_of(drawn.lenslets, make_lenslets(mode_named(night.lenslets_of), stream(seed, "lenslets")))
+    return replace(drawn, lenslets=own, grid=replace(grid, lenslets=own))
+
+
 class _Night:
     """State of one simulation: the instrument, the star's scene, generators."""
 
@@ -66,7 +75,7 @@ class _Night:
         self.night = night
         self.seed = seed
         self.beside = beside
-        self.instrument: Instrument = make_instrument(night.mode, seed, night.field_pitches)
+        self.instrument: Instrument = _moved(make_instrument(night.mode, seed, night.field_pitches), night, seed)
         self.exposures = schedule(night, stream(seed, "night"))
         self._flexure = draw_flexure(to_mjd(night.start), stream(seed, "flexure"))
         self._noise = stream(seed, "night", 1)

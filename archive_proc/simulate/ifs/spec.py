@@ -109,6 +109,11 @@ class IfsNight:
     """Whether the header says that those burn."""
     lamp_level: float = 1.0
     """Factor on the lamps' light: 0.02 is faint, 40 saturates."""
+    lenslets_of: str = ""
+    """Mode that the lenslets' throughputs are drawn in, empty: the night's own. For a frame of another mode that the
+    instrument of a night takes: its lenslets stay."""
+    moved_px: tuple[float, float] = (0.0, 0.0)
+    """By which all spectra stand off their places of this seed, x and y."""
     field_pitches: float | None = None
     """Only lenslets so near to the field's centre exist: a night of a few seconds for tests."""
     compress: bool = False

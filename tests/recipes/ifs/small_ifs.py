@@ -126,9 +126,12 @@ def small_ifs(seed: int = 2) -> SmallIfs:
         (0.98772, 1.30937),
         orthonormal_field(lenslets.x, lenslets.y),
     )
-    solution = Solution("YJ", dispersion, lenslets, complete, np.ones(len(lenslets)))
     bad = rng.random((SIZE, SIZE)) < 0.005
-    return SmallIfs(solution, model, rng.normal(1.0, 0.015, len(lenslets)), bad, _calibrations(solution, model, bad))
+    throughput = rng.normal(1.0, 0.015, len(lenslets))
+    # Laser light is speckled.
+    spots = throughput * rng.normal(1.0, 0.01, len(lenslets))
+    solution = Solution("YJ", dispersion, lenslets, complete, spots)
+    return SmallIfs(solution, model, throughput, bad, _calibrations(solution, model, bad))
 
 
 def _calibrations(solution: Solution, model: PsfletModel, bad: NDArray[np.bool_]) -> dict[str, tuple[Calibration, ...]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from running import blocks, raw_inputs
@@ -13,6 +15,7 @@ from archive_proc.kernels.dispersion import REFERENCE_UM
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.ifs.extract import IFS_EXTRACT, IFS_EXTRACT_FRAME
 from archive_proc.recipes.ifs.lenslet_flat import IFS_LENSLET_FLAT
+from archive_proc.recipes.ifs.solutions import solution_content
 from archive_proc.recipes.recipe import Calibration
 
 MIDDLE = 0.5 * (EDGES[1:] + EDGES[:-1])
@@ -93,6 +96,27 @@ def test_a_flat_moved_along_the_dispersion_is_refused_though_the_fit_explains_it
     # Channels reach to 2.3 px before the filter and 1.2 px behind it: the other end moved as far at least.
     assert row.value == pytest.approx(0.5 * (moved + (1.2 if moved > 0 else -2.3)), abs=0.3)
     assert "IFS_FLAT_DISPLACED" in str(refused.value)
+
+
+def test_a_flat_of_other_lenslets_is_refused_though_the_fit_explains_it(ifs: SmallIfs, lenslet_flat: Calibration):
+    # All spectra a lenslet aside: each of this lattice's lenslets sees its neighbour's light.
+    other = replace(ifs, throughput=np.roll(ifs.throughput, 1))
+    raw = other.raw(other.image(np.broadcast_to(LAMP, (1, len(ifs.lenslets), CHANNELS))), np.random.default_rng(1))
+    with pytest.raises(DataFailure) as refused:
+        ifs.run(IFS_LENSLET_FLAT, [small_frame("2017-05-14T19:18:00.000")], raw)
+    assert refused.value.code == "AP-IFS-072"
+    assert "IFS_FLAT_OF_OTHERS" in str(refused.value)
+    found = {one.metric: one.value for one in refused.value.qc}
+    assert found["flat_residual"] < 0.02
+
+
+def test_lasers_without_a_pattern_refuse_no_flat(ifs: SmallIfs):
+    smooth = replace(ifs.solution, throughput=np.ones(len(ifs.lenslets)))
+    wave = Calibration("smooth", "ifs_wavelength_solution", solution_content(smooth, {}, {}).arrays, {"mode": "YJ"})
+    raw = ifs.raw(ifs.image(np.broadcast_to(LAMP, (1, len(ifs.lenslets), CHANNELS))), np.random.default_rng(1))
+    ran = ifs.run(IFS_LENSLET_FLAT, [small_frame("2017-05-14T19:18:00.000")], raw, {"wave": [wave]})
+    (row,) = (one for one in ran.result.qc if one.metric == "pattern_agreement")
+    assert np.isnan(row.value)
 
 
 def test_one_end_of_the_lamps_light_alone_refuses_nothing(ifs: SmallIfs):

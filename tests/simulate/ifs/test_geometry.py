@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from archive_proc.simulate.ifs.facts import MODES, SIZE, period_s, real_dit_s, samples
-from archive_proc.simulate.ifs.geometry import Pose, make_grid, make_lenslets
+from archive_proc.simulate.ifs.facts import MODES, SIZE, mode_named, period_s, real_dit_s, samples
+from archive_proc.simulate.ifs.geometry import Pose, make_grid, make_lenslets, through_lenslets_of
 from archive_proc.simulate.ifs.instrument import draw_flexure, stream
 from archive_proc.simulate.ifs.prism import displacement_px
 
@@ -116,3 +116,14 @@ def test_the_lattice_is_the_one_of_the_sample_set(shared):
         offset = ours[rows] - theirs
         assert abs(offset.mean()) < 1.7
         assert (offset - offset.mean(axis=0)).std() < 0.2
+
+
+def test_lenslets_of_another_mode_bring_their_throughputs_to_the_same_indices():
+    own, other = (make_lenslets(mode_named(one), np.random.default_rng(4)) for one in ("YH", "YJ"))
+    found = through_lenslets_of(own, other)
+    place = {(int(q), int(r)): i for i, (q, r) in enumerate(zip(other.q, other.r, strict=True))}
+    rows = np.array([place.get((int(q), int(r)), -1) for q, r in zip(own.q, own.r, strict=True)])
+    assert np.mean(rows >= 0) > 0.95
+    assert np.array_equal(found.throughput[rows >= 0], other.throughput[rows[rows >= 0]])
+    assert np.array_equal(found.throughput[rows < 0], own.throughput[rows < 0])
+    assert np.array_equal(found.x, own.x)

@@ -177,6 +177,17 @@ def test_a_seed_gives_the_same_bytes_and_another_one_others(folder, tmp_path):
     assert digests[0] != digests[2]
 
 
+def test_a_night_may_stand_aside_and_have_the_lenslets_of_another_mode(truth, tmp_path):
+    # Small, so that nothing else of it takes time.
+    night = dataclasses.replace(SMALL, calibrations=("wave",), observations=(), moved_px=(15.26, -2.93))
+    aside = simulate_ifs_night(tmp_path / "aside", night, SEED)
+    assert aside.x_laser - truth.x_laser == pytest.approx(15.26, abs=2e-3)
+    assert aside.y_laser - truth.y_laser == pytest.approx(-2.93, abs=2e-3)
+    assert np.array_equal(aside.response, truth.response)
+    other = simulate_ifs_night(tmp_path / "other", dataclasses.replace(night, mode="YH", lenslets_of="YJ"), SEED)
+    assert other.throughput == pytest.approx(truth.throughput)
+
+
 def test_truth_of_unknown_files_and_folders_is_refused(truth, tmp_path):
     with pytest.raises(InputError, match="AP-SIM-003"):
         truth.frame("SPHER.2000-01-01T00:00:00.000")

@@ -210,6 +210,7 @@ TROUBLES: tuple[Trouble, ...] = (
     Trouble(name="lasers through the other prism", says=("AP-IFS-032",), changed=LASERS, through_other="wave"),
     Trouble(
         name="spectra positions typed as flat",
+        says=("AP-IFS-073",),
         changed=SPECPOS,
         by=lambda one, files, to: broken.mislabelled(one.path, to, "FLAT,LAMP"),
     ),

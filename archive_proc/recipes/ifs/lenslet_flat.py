@@ -23,9 +23,11 @@ from archive_proc.model.frames import Arm
 from archive_proc.model.processes import Remark
 from archive_proc.recipes.detector import true_dit
 from archive_proc.recipes.ifs.extraction import (
+    REGIONS,
     ExtractionParameters,
     Instrument,
     extract_block,
+    field_regions,
     settle_shifts,
     shift_block,
 )
@@ -71,6 +73,7 @@ def flat_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutpu
             "count": useful.sum(axis=0),
             "correlation": found.correlation,
             "figures": np.stack([found.ridge / gain, found.residual, found.saturated, found.chi2, found.clipped]),
+            "shares": _shares(np.where(useful, flux, np.nan), instrument.spectrograph(0)),
             **(
                 {
                     "shift": shared["shift"],
@@ -94,6 +97,7 @@ def gather_flat(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Array
         "variance": np.where(count > 0, variance / seen**2, np.nan),
         "correlation": summaries[0]["correlation"],
         "figures": np.concatenate([one["figures"] for one in summaries], axis=1),
+        "shares": np.concatenate([one["shares"] for one in summaries]),
         "shift": shared["shift"],
         "shift_error": shared["shift_error"],
         "unexplained": summaries[0]["unexplained"],
@@ -120,6 +124,7 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
     figures.add(PRODUCT, "flat_chi2", float(np.median(chi2)))
     figures.add(PRODUCT, "clipped_fraction", float(np.median(clipped)))
     figures.add(PRODUCT, "shift_x", float(np.median(shared["shift"])), "pixel")
+    figures.add(PRODUCT, "planes_unlike", _unlike(shared["shares"]))
     found = lenslet_throughput(shared["flux"], shared["variance"], shared["correlation"])
     complete = np.flatnonzero(where.solution.complete)
     beside = where.lenslets.choose(where.solution.complete).steps(ADJACENT)
@@ -174,6 +179,30 @@ def close_flat(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "core_channels": [int(one) for one in np.flatnonzero(found.core)],
     }
     return RecipeResult({PRODUCT: ProductContent(arrays, attrs)}, figures.values, _remarks(known, ends))
+
+
+def _shares(flux: Float64, where: Spectrograph) -> Float64:
+    """(p, regions) typical light of a lenslet in each of 5 x 5 regions of the field over the mean of the regions.
+
+    `flux` (p, complete lenslets, m), NaN where not measured; NaN for a region without lenslets.
+    """
+    complete = np.flatnonzero(where.solution.complete)
+    place = np.full(len(where.lenslets), -1)
+    place[complete] = np.arange(complete.size)
+    light = np.nansum(flux, axis=2) / np.maximum(np.isfinite(flux).sum(axis=2), 1)
+    shares = np.full((len(flux), REGIONS**2), np.nan)
+    for region, some in enumerate(field_regions(where, complete)):
+        if some.size:
+            shares[:, region] = np.median(light[:, place[some]], axis=1)
+    seen = np.isfinite(shares)
+    mean = np.nansum(shares, axis=1) / np.maximum(seen.sum(axis=1), 1)
+    return np.asarray(shares / np.maximum(mean, 1e-30)[:, None])
+
+
+def _unlike(shares: Float64) -> float:
+    """Largest difference between two planes' light in a region; `shares` as `_shares` gives them."""
+    known = shares[:, np.isfinite(shares).all(axis=0)]
+    return float(np.max(np.ptp(known, axis=0))) if known.size else float("nan")
 
 
 def _displacements(lamp: Float64, where: Spectrograph, complete: NDArray[np.intp]) -> Float64:

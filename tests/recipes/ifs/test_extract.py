@@ -110,6 +110,21 @@ def test_a_flat_of_other_lenslets_is_refused_though_the_fit_explains_it(ifs: Sma
     assert found["flat_residual"] < 0.02
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.03])
+def test_planes_of_a_flat_that_are_not_lit_alike_are_named(ifs: SmallIfs, slope: float):
+    even = np.broadcast_to(LAMP, (2, len(ifs.lenslets), CHANNELS))
+    # The second file is twice as bright, and its lamp leans over the field.
+    lit = np.stack([np.ones(len(ifs.lenslets)), 2.0 * (1.0 + slope * ifs.lenslets.x / 14.0)])
+    raw = ifs.raw(ifs.image(even * lit[:, :, None]), np.random.default_rng(1))
+    frames = [small_frame("2017-05-14T19:18:00.000"), small_frame("2017-05-14T19:19:00.000")]
+    ran = ifs.run(IFS_LENSLET_FLAT, frames, raw)
+    (row,) = (one for one in ran.result.qc if one.metric == "planes_unlike")
+    # Middles of the outer regions stand at four fifths of the field of complete lenslets.
+    reach = float(np.max(ifs.lenslets.x[ifs.solution.complete])) / 14.0
+    # A region of this small field has three or four lenslets, of the whole one a hundred and more.
+    assert row.value == pytest.approx(0.8 * slope * reach, abs=0.007)
+
+
 def test_lasers_without_a_pattern_refuse_no_flat(ifs: SmallIfs):
     smooth = replace(ifs.solution, throughput=np.ones(len(ifs.lenslets)))
     wave = Calibration("smooth", "ifs_wavelength_solution", solution_content(smooth, {}, {}).arrays, {"mode": "YJ"})

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from archive_proc.bench.ifs.known import Float, Known, Scene
 from archive_proc.bench.ifs.raw_set import RawSet
-from archive_proc.bench.ifs.spectra import Lamp, Spectra, mean_over_planes
+from archive_proc.bench.ifs.spectra import Lamp, Spectra
 from archive_proc.model.processes import Process
 from archive_proc.model.records import ProcessRecord
 from archive_proc.storage.layout import Layout
@@ -136,16 +136,23 @@ def to_spectra(known: Known, scene: Scene, arrays: Variables) -> Spectra:
         wavelength_nm=1e3 * np.asarray(arrays["wavelength"], np.float64),
         bandwidth_nm=1e3 * np.asarray(arrays["bandwidth"], np.float64),
         correlation=correlation,
-        resolution=_mean_resolution(arrays),
+        resolution=_typical_resolution(arrays),
     )
 
 
-def _mean_resolution(arrays: Variables) -> NDArray[np.float32] | None:
-    """(k, offsets) of the whole field; None where the product states none."""
+def _typical_resolution(arrays: Variables) -> NDArray[np.float32] | None:
+    """(k, offsets) of the middle one of the field's regions; None where the product states none.
+
+    Not their mean: a region on a dead quadrant shows nothing of its light, and the others are none the blurrier.
+    """
     if "resolution" not in arrays:
         return None
     regions = np.asarray(arrays["resolution"], np.float32)
-    return np.asarray(mean_over_planes(regions), np.float32)
+    # Offsets that leave the channels have no value in any of them.
+    known = np.isfinite(regions).any(axis=0)
+    found = np.full(known.shape, np.nan, np.float32)
+    found[known] = np.nanmedian(regions[:, known], axis=0)
+    return found
 
 
 def _placed(

@@ -160,6 +160,19 @@ def test_the_resolution_that_a_product_states_excuses_what_it_explains_and_no_er
     assert wrong_share(known, scene, lamp, {**right, "flux": halved, "resolution": matrix}) > 0.03
 
 
+def test_regions_that_see_nothing_make_the_others_no_blurrier():
+    known = small_known()
+    scene, lamp = known.scene("uniform"), lamp_of(known)
+    matrix = np.zeros((25, 39, 3), np.float32)
+    matrix[..., 1] = 1.0
+    matrix[:7] = 0.0
+    matrix[7] = np.nan
+    matrix[:, [0, -1], [0, -1]] = np.nan
+    assert wrong_share(known, scene, lamp, {**arrays_of(known), "resolution": matrix}) == 0.0
+    matrix[8:, :, 1] = 0.85
+    assert wrong_share(known, scene, lamp, {**arrays_of(known), "resolution": matrix}) == 1.0, "it is looked at"
+
+
 def test_a_night_must_say_what_is_wrong_with_it_and_not_anything():
     usual = frozenset({"AP-QCL-001 planes warns"})
     names = usual | {"AP-IFS-004", "AP-IFS-063 flat_residual warns"}

@@ -74,6 +74,16 @@ def test_chunks_of_a_long_process_use_all_workers() -> None:
     assert many < 0.1 * alone
 
 
+def test_a_long_process_among_many_begins_first_and_is_not_the_tail() -> None:
+    """4,000 s of 30,000; its chain alone takes 200 s: a twentieth of the run of 8 workers, more than that of 200."""
+    load = Load((*(job(26.0) for _ in range(1000)), job(4000.0, stages=(1, 100, 1))), 6400)
+    few, many = (projected(load, FREE, workers, 0.0, 1) for workers in (8, 200))
+    assert few.longest_s < 0.25 * few.makespan_s
+    assert many.longest_s > 0.9 * many.makespan_s
+    alone = projected(Load((job(4000.0, stages=(1, 100, 1)),), 6400), FREE, 8, 0.0, 1)
+    assert alone.longest_s == alone.makespan_s
+
+
 def test_crashes_and_retirement_cost_time_and_lose_no_work() -> None:
     load = Load(tuple(job(600.0) for _ in range(60)), 60)
     calm = projected(load, FREE, 6, 0.0, 1)

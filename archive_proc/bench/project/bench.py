@@ -208,4 +208,11 @@ def _size(case: str, found: Projection, alone_s: float, least: dict[str, float])
             reference_value=found.share(found.driver_s),
             n=found.tasks,
         ),
+        Figure(
+            case=case,
+            name=f"{label}: end of what is cut into most tasks, the longest sequence",
+            value=found.share(found.longest_s),
+            unit="% of wall",
+            n=found.tasks,
+        ),
     ]

@@ -38,6 +38,8 @@ class Projection:
     starts: int
     """Workers that came up."""
     tasks: int
+    longest_s: float = 0.0
+    """When the last of those processes ended that are cut into the most tasks: the longest sequence's."""
 
     def share(self, seconds: float) -> float:
         """Of the makespan, %."""
@@ -73,6 +75,7 @@ class _Run:
     lost: float = 0.0
     starts: int = 0
     done: int = 0
+    longest: float = 0.0
 
     def later(self, at: float, what: str, job: int = -1) -> None:
         self.number += 1
@@ -93,6 +96,7 @@ class _Run:
         for _ in range(self.workers):
             self.ask_for_worker()
         open_jobs = len(self.load.jobs)
+        most = max(one.tasks for one in self.load.jobs)
         while open_jobs:
             self.hand_out(stage, retires)
             self.now, number, what, job = heapq.heappop(self.events)
@@ -117,12 +121,14 @@ class _Run:
                 heapq.heappush(self.ready, (-self.load.jobs[job].priority, job, left[job]))
                 continue
             open_jobs -= 1
+            if self.load.jobs[job].tasks == most:
+                self.longest = self.now
             for user in self.load.jobs[job].feeds:
                 waits[user] -= 1
                 if not waits[user]:
                     heapq.heappush(self.ready, (-self.load.jobs[user].priority, user, left[user]))
         return Projection(
-            self.workers, self.now, self.busy, self.driver, self.moved, self.lost, self.starts, self.done
+            self.workers, self.now, self.busy, self.driver, self.moved, self.lost, self.starts, self.done, self.longest
         )  # fmt: skip
 
     def back(self, until: float) -> None:

@@ -6,9 +6,14 @@ Settings and their reasons: `worker_config.py`.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import signal
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import dask
@@ -24,6 +29,8 @@ START_TIMEOUT_S = 120.0
 START_TRIES = 3
 LOOK_EVERY_S = 5.0
 """For workers that are gone, while nothing else happens."""
+_KILL_EVERY_S = 0.5
+"""While a cluster closes."""
 
 
 class DaskLocal(DaskBackend):
@@ -115,8 +122,37 @@ class DaskLocal(DaskBackend):
 
     def stop(self) -> None:
         """Close workers and scheduler."""
-        super().stop()
+        with _none_starts(self._cluster):
+            super().stop()
         self._cluster = None
+
+
+# Any: dask's cluster, or None.
+@contextmanager
+def _none_starts(cluster: Any) -> Iterator[None]:
+    """Inside, workers that are starting are killed: a nanny that closes waits for its worker to be up first, and one
+    that cannot start (its package was changed) says so after half a minute, or never.
+    """
+    closed = threading.Event()
+
+    def kill() -> None:
+        while not closed.wait(_KILL_EVERY_S):
+            for nanny in list(cluster.workers.values()):
+                process = nanny.process
+                if process is not None and process.status == Status.starting and process.pid:
+                    with suppress(ProcessLookupError):
+                        os.kill(process.pid, signal.SIGKILL)
+
+    if cluster is None:
+        yield
+        return
+    killer = threading.Thread(target=kill, name="driver-killer", daemon=True)
+    killer.start()
+    try:
+        yield
+    finally:
+        closed.set()
+        killer.join()
 
 
 # Any: dask's nanny.

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from distributed.core import Status
 from toy_night import Night, night, site
 
 from archive_proc.errors import PreconditionError
@@ -17,7 +22,7 @@ from archive_proc.execution.clusters import DaskLocal
 from archive_proc.execution.executor import execute
 from archive_proc.execution.meters import marked
 from archive_proc.execution.spec import AttemptDir
-from archive_proc.execution.worker_config import CODE, code_on_disk, expected, refusal
+from archive_proc.execution.worker_config import CODE, SETTINGS, code_on_disk, expected, refusal
 from archive_proc.model.events import RunEnded
 from archive_proc.model.processes import State
 from archive_proc.storage.journal import iter_journals, read_journal
@@ -133,3 +138,32 @@ def test_a_worker_with_other_code_than_the_driver_does_no_task(tmp_path: Path, m
             site(),
             tonight.options(backend=DaskLocal(1, 1.0)),
         )
+
+
+STUCK = """
+import os, time
+if os.path.exists(PLACE):
+    time.sleep(600)
+"""
+
+
+def test_a_worker_that_does_not_come_up_again_does_not_hold_up_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, preload = tmp_path / "stuck", tmp_path / "preload.py"
+    preload.write_text(STUCK.replace("PLACE", repr(str(place))))
+    monkeypatch.setattr(clusters, "SETTINGS", {**SETTINGS, "distributed.worker.preload": [str(preload)]})
+    backend = DaskLocal(1, 1.0)
+    backend.start()
+    place.touch()
+    (nanny,) = backend._cluster.workers.values()
+    os.kill(nanny.pid, signal.SIGKILL)
+    until = time.monotonic() + 60.0
+    while (nanny.process is None or nanny.process.status != Status.starting) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert nanny.process.status == Status.starting
+    pid = nanny.process.pid
+    begun = time.monotonic()
+    backend.stop()
+    assert time.monotonic() - begun < 20.0, "it would wait for the worker, ten minutes"
+    assert pid is None or not psutil.pid_exists(pid)

@@ -12,9 +12,10 @@ from urllib.parse import quote
 from archive_proc.errors import PreconditionError
 from archive_proc.flow.campaign import Campaign
 from archive_proc.flow.page_orders import PageSources, page_orders
-from archive_proc.flow.run_report import Story, run_report, subject_states, worst
+from archive_proc.flow.run_report import run_report, subject_states, worst
 from archive_proc.flow.run_states import run_states
 from archive_proc.flow.running import load_plan
+from archive_proc.flow.story import Story
 from archive_proc.model.ids import RunId
 from archive_proc.quality.content import Card, RunReport
 from archive_proc.quality.drawing import Drawn, DrawOptions, draw_all

@@ -6,85 +6,53 @@ import datetime as dt
 import json
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from archive_proc.catalog.query import query
+from archive_proc.flow.report_tables import (
+    Row,
+    calibrations,
+    failures,
+    issues,
+    outliers,
+    overrides,
+    planes_beyond,
+    recipes,
+)
 from archive_proc.flow.run_states import RunStates
-from archive_proc.model.events import ProcessFailed
-from archive_proc.model.ids import ProcessId, sha256_hex, shown
-from archive_proc.model.processes import Plan, PlannedProcess, State
+from archive_proc.flow.story import Story
+from archive_proc.model.ids import sha256_hex, shown
+from archive_proc.model.processes import Plan, State
 from archive_proc.quality.content import (
-    CalibrationRow,
-    Card,
     Drawing,
     FailureGroup,
-    IssueRow,
     NotPlannedRow,
-    OverrideRow,
-    PlanesBeyond,
-    QcRowShown,
-    RecipeRow,
     RunFacts,
     RunReport,
 )
 from archive_proc.quality.drawing import Drawn
-from archive_proc.quality.orders import PageOrder, figures_beyond, worst_of
-from archive_proc.settings import ArchiveSettings
-from archive_proc.storage.layout import Layout
+from archive_proc.quality.orders import PageOrder, worst_of
 from archive_proc.version import __version__
-
-# Any: rows of the catalog, whose columns `schema` documents.
-Row = dict[str, Any]
-
-_SEVERITY = {"blocking": 0, "warning": 1, "note": 2}
-_NAMES = 3
-"""Observations named beside a calibration; the others are counted."""
-_VERDICTS = {"refuse": 0, "warn": 1, "good": 2}
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """Everything a report is made from."""
-
-    layout: Layout
-    settings: ArchiveSettings
-    plan: Plan
-    status: RunStates
-    cards: tuple[Card, ...]
-    drawn: tuple[Drawn, ...]
-    orders: tuple[PageOrder, ...]
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Subject id -> its name with night and short id."""
-        return {one.subject_id: f"{one.name}, {one.night}, {one.short_id}" for one in self.orders}
-
-    def named(self, kind: str, subject_id: str) -> str:
-        """A subject as people know it."""
-        prefix = {"observation": "obs", "group": "group"}.get(kind, kind)
-        return self.names.get(subject_id) or (subject_id if kind == "file" else shown(prefix, subject_id))
 
 
 def run_report(story: Story) -> RunReport:
     """The report as a value."""
     counts = {state.value: number for state, number in story.status.counts.items() if number}
     made = _made(story)
-    failures = _failures(story)
+    failed = failures(story)
     qc = [(order, row) for order in story.orders for row in order.qc]
     return RunReport(
         archive=story.settings.archive_id,
         generated_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        verdict=_verdict(story, failures),
+        verdict=_verdict(story, failed),
         exit_status=_exit_status(story.status),
         counts=counts,
         total=sum(counts.values()),
         run=_run_facts(story, made),
         observations=tuple(one for one in story.cards if one.kind == "observation"),
         masters=tuple(one for one in story.cards if one.kind != "observation"),
-        recipes=_recipes(story, made),
-        failures=failures,
+        recipes=recipes(story, made),
+        failures=failed,
         not_planned=tuple(
             NotPlannedRow(
                 subject=story.named(one.subject.kind, one.subject.subject_id), product_type=one.product_type,
@@ -92,12 +60,12 @@ def run_report(story: Story) -> RunReport:
             )
             for one in story.plan.not_planned
         ),
-        calibrations=_calibrations(story),
-        outliers=_outliers(qc),
-        planes_beyond=_planes_beyond(story.orders),
+        calibrations=calibrations(story),
+        outliers=outliers(qc),
+        planes_beyond=planes_beyond(story.orders),
         qc_counts=dict(sorted(Counter(row.verdict or "not judged" for _, row in qc).items())),
-        overrides=_overrides(story),
-        issues=_issues(story),
+        overrides=overrides(story),
+        issues=issues(story),
         drawing=_drawing(story.drawn),
         reproduce=_reproduce(story),
     )  # fmt: skip
@@ -107,13 +75,13 @@ def _exit_status(status: RunStates) -> int:
     return 3 if any(one.is_failure or one is State.BLOCKED for one, count in status.counts.items() if count) else 0
 
 
-def _verdict(story: Story, failures: Sequence[FailureGroup]) -> str:
+def _verdict(story: Story, failed: Sequence[FailureGroup]) -> str:
     left = len({one.subject.subject_id for one in story.plan.not_planned})
-    said = _outcome(story, failures)
+    said = _outcome(story, failed)
     return f"{said} {left} subject{'' if left == 1 else 's'} could not be planned." if left else said
 
 
-def _outcome(story: Story, failures: Sequence[FailureGroup]) -> str:
+def _outcome(story: Story, kinds: Sequence[FailureGroup]) -> str:
     counts, total = story.status.counts, sum(story.status.counts.values())
     if not total:
         return "Nothing was to do." if story.plan.not_planned else "Nothing was asked for."
@@ -126,7 +94,7 @@ def _outcome(story: Story, failures: Sequence[FailureGroup]) -> str:
     failed, poison = counts.get(State.FAILED, 0), counts.get(State.QUARANTINED, 0)
     blocked = counts.get(State.BLOCKED, 0)
     if failed:
-        causes = f", {len(failures)} kind{'s' if len(failures) > 1 else ''} of failure" if failures else ""
+        causes = f", {len(kinds)} kind{'s' if len(kinds) > 1 else ''} of failure" if kinds else ""
         parts.append(f"{failed} failed{causes}")
     if poison:
         parts.append(f"{poison} quarantined, because they killed their workers")
@@ -179,208 +147,6 @@ def _run_facts(story: Story, made: Mapping[str, Row]) -> RunFacts:
         ruleset_version=story.plan.ruleset_version,
         as_of=story.plan.as_of,
     )
-
-
-def _recipes(story: Story, made: Mapping[str, Row]) -> tuple[RecipeRow, ...]:
-    by_recipe: dict[tuple[str, str], list[PlannedProcess]] = {}
-    for one in story.plan.processes:
-        by_recipe.setdefault((one.process.recipe, one.process.recipe_version), []).append(one)
-    return tuple(_recipe_row(key, by_recipe[key], story.status.states, made) for key in sorted(by_recipe))
-
-
-def _recipe_row(
-    key: tuple[str, str], planned: Sequence[PlannedProcess], states: Mapping[ProcessId, State], made: Mapping[str, Row]
-) -> RecipeRow:
-    counts = Counter(states.get(one.process.process_id, State.PLANNED) for one in planned)
-    known = (State.DONE, State.CACHED, State.FAILED, State.QUARANTINED, State.BLOCKED)
-    rows = [made[one.process.process_id] for one in planned if one.process.process_id in made]
-    seconds = sorted(float(row["wall_s"] or 0.0) for row in rows)
-    predicted = sum(one.prediction.cpu_s for one in planned if one.process.process_id in made)
-    return RecipeRow(
-        recipe=key[0],
-        version=key[1],
-        planned=len(planned),
-        made=counts[State.DONE],
-        stood=counts[State.CACHED],
-        failed=counts[State.FAILED] + counts[State.QUARANTINED],
-        blocked=counts[State.BLOCKED],
-        other=len(planned) - sum(counts[one] for one in known),
-        median_s=round(statistics.median(seconds), 2) if seconds else None,
-        p95_s=round(seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))], 2) if seconds else None,
-        max_s=round(seconds[-1], 2) if seconds else None,
-        cpu_s=round(sum(float(row["cpu_s"] or 0.0) for row in rows), 2),
-        predicted_cpu_s=round(predicted, 2),
-        peak_memory_mb=round(max((float(row["max_rss_mb"] or 0.0) for row in rows), default=0.0), 1) if rows else None,
-        bytes_written=sum(int(row["bytes_written"] or 0) for row in rows),
-    )
-
-
-def _failures(story: Story) -> tuple[FailureGroup, ...]:
-    """By signature; what holds up most comes first."""
-    subjects = {one.process.process_id: one.process.subject for one in story.plan.processes}
-    held = Counter(story.status.blocked.values())
-    groups: dict[str, list[ProcessFailed]] = {}
-    for one in story.status.failures:
-        groups.setdefault(one.signature or f"{one.recipe} {one.code}", []).append(one)
-    found = []
-    for signature, events in groups.items():
-        first = events[0]
-        named = [subjects[one.process_id] for one in events if one.process_id in subjects]
-        found.append(
-            FailureGroup(
-                signature=signature,
-                cause=first.cause.value,
-                code=first.code,
-                recipe=first.recipe,
-                account=first.account,
-                remedy=first.remedy,
-                subjects=tuple(sorted({story.named(one.kind, one.subject_id) for one in named})),
-                processes=tuple(sorted(shown("proc", one.process_id) for one in events)),
-                blocked=sum(held[one.process_id] for one in events),
-            )
-        )
-    return tuple(sorted(found, key=lambda one: (-one.blocked, -len(one.processes), one.signature)))
-
-
-def _calibrations(story: Story) -> tuple[CalibrationRow, ...]:
-    """Calibrations of the run's observations by group and role, risky levels first."""
-    observations = [one.subject_id for one in story.orders if one.is_observation]
-    rows = query(
-        story.layout,
-        "SELECT a.calib_group_id, a.role, g.frame_type, g.night, max(a.level) AS level, min(a.dt_days) AS nearest, "
-        "max(a.dt_days) AS farthest, bool_or(a.pinned) AS pinned, "
-        "list(DISTINCT a.method ORDER BY a.method) AS methods, "
-        "list(DISTINCT o.role ORDER BY o.role) AS serves, list(DISTINCT o.obs_id ORDER BY o.obs_id) AS observations "
-        "FROM observation_files o JOIN associations a ON a.consumer_group_id = o.group_id "
-        "LEFT JOIN groups g ON g.group_id = a.calib_group_id WHERE o.obs_id IN (SELECT unnest($ids)) "
-        "GROUP BY ALL ORDER BY level DESC, g.night, g.frame_type, a.role, a.calib_group_id",
-        {"ids": sorted(observations) or [""]},
-    ).to_pylist()
-    origin = _origins(story)
-    return tuple(
-        CalibrationRow(
-            calibration=f"{row['frame_type'] or 'unknown'} of {row['night'] or 'an unknown night'}",
-            group_id=shown("group", row["calib_group_id"]),
-            role=row["role"],
-            serves=tuple(row["serves"]),
-            observations=len(row["observations"]),
-            names=tuple(story.named("observation", one) for one in row["observations"][:_NAMES]),
-            level=row["level"],
-            dt_days=None if row["nearest"] is None else (round(row["nearest"], 3), round(row["farthest"], 3)),
-            methods=tuple(one for one in row["methods"] if one),
-            pinned=bool(row["pinned"]),
-            origin=origin.get(row["calib_group_id"], "used as raw frames"),
-        )
-        for row in rows
-    )
-
-
-def _origins(story: Story) -> dict[str, str]:
-    """Group -> where its master comes from in this run."""
-    words = {
-        State.DONE: "made in this run",
-        State.CACHED: "stood before",
-        State.FAILED: "failed",
-        State.QUARANTINED: "killed its workers",
-        State.BLOCKED: "blocked",
-    }
-    found: dict[str, str] = {}
-    for one in story.plan.processes:
-        if one.process.subject.kind == "group":
-            state = story.status.states.get(one.process.process_id, State.PLANNED)
-            found[one.process.subject.subject_id] = words.get(state, state.value)
-    return found
-
-
-def _outliers(qc: Iterable[tuple[PageOrder, Any]]) -> tuple[QcRowShown, ...]:
-    found = [
-        QcRowShown(
-            verdict=row.verdict,
-            subject=f"{order.name}, {order.short_id}",
-            night=order.night,
-            product_type=row.product_type,
-            metric=row.metric,
-            value=row.value,
-            unit="" if row.unit == "1" else row.unit,
-            threshold=row.threshold,
-            side=row.side,
-            product_id=next(
-                (
-                    shown("prod", one.product_id)
-                    for one in order.products.values()
-                    if one.product_type == row.product_type
-                ),
-                "not made",
-            ),
-        )
-        for order, row in qc
-        if row.verdict in ("warn", "refuse")
-    ]
-    return tuple(
-        sorted(found, key=lambda one: (_VERDICTS[one.verdict], one.night, one.subject, one.product_type, one.metric))
-    )
-
-
-def _planes_beyond(orders: Iterable[PageOrder]) -> tuple[PlanesBeyond, ...]:
-    found = []
-    for order in orders:
-        if order.planes_beyond:
-            verdicts = Counter(one.verdict for one in order.planes_beyond)
-            figures = figures_beyond(order.planes_beyond)
-            found.append(
-                PlanesBeyond(
-                    subject=f"{order.name}, {order.short_id}", night=order.night, refuse=verdicts["refuse"],
-                    warn=verdicts["warn"], planes=order.planes_judged,
-                    figures=tuple(f"{name.replace('_', ' ')} ({number})" for name, number in figures.most_common(6)),
-                )
-            )  # fmt: skip
-    return tuple(sorted(found, key=lambda one: (-one.refuse, -one.warn, one.night, one.subject)))
-
-
-def _overrides(story: Story) -> tuple[OverrideRow, ...]:
-    touched = Counter(one for planned in story.plan.processes for one in planned.process.override_ids)
-    rows = query(
-        story.layout,
-        "SELECT override_id, kind, match, value, reason, author, expires, source FROM overrides "
-        "WHERE expires IS NULL OR expires > $as_of::TIMESTAMP ORDER BY kind, override_id",
-        {"as_of": story.plan.as_of},
-    ).to_pylist()
-    return tuple(
-        OverrideRow(
-            override_id=row["override_id"], kind=row["kind"] or "", match=row["match"] or "", value=row["value"] or "",
-            reason=row["reason"] or "", author=row["author"] or "",
-            expires="never" if row["expires"] is None else str(row["expires"]),
-            source=row["source"] or "", processes=touched[row["override_id"]],
-        )
-        for row in rows
-    )  # fmt: skip
-
-
-def _issues(story: Story) -> tuple[IssueRow, ...]:
-    """Open issues of the run's subjects, files and processes; those of the archive as a whole too."""
-    subjects = {one.subject_id for one in story.orders}
-    processes = {one.process.process_id for one in story.plan.processes}
-    rows = query(
-        story.layout,
-        "SELECT severity, code, subject_kind, subject_id, obs_id, group_id, process_id, message, remedy FROM issues "
-        "WHERE state = 'open' ORDER BY code, subject_id, message",
-    ).to_pylist()
-    kept = [
-        row
-        for row in rows
-        if row["subject_kind"] == "archive"
-        or {row["subject_id"], row["obs_id"], row["group_id"]} & subjects
-        or row["process_id"] in processes
-    ]
-    kept.sort(key=lambda row: (_SEVERITY.get(row["severity"], 3), row["code"], row["subject_id"] or ""))
-    return tuple(
-        IssueRow(
-            severity=row["severity"] or "", code=row["code"] or "",
-            subject=story.named(row["subject_kind"] or "", row["subject_id"] or ""),
-            message=row["message"] or "", remedy=row["remedy"] or "",
-        )
-        for row in kept
-    )  # fmt: skip
 
 
 def _drawing(drawn: Sequence[Drawn]) -> Drawing:

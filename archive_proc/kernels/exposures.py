@@ -34,7 +34,7 @@ class RobustSettings:
     enough: float = 0.01
     """Sigma, rms: lenslets take no more turns once one moved the spectra by less. Steps have long tails: one in a
     thousand is a dozen times as large."""
-    rough_enough: float = 0.03
+    rough_enough: float = 0.3
     """The same where more turns follow, after the background was taken off."""
     touched_sweeps: int = 3
     """The same of the lenslets that outliers touch, from the fit with them."""

@@ -87,8 +87,11 @@ def lamp_shape(image: Float32) -> LampShape:
     weight = ndimage.gaussian_filter(lit.astype(np.float64), SMOOTH_BLOCKS, mode="nearest")
     smooth = ndimage.gaussian_filter(left, SMOOTH_BLOCKS, mode="nearest") / np.maximum(weight, 0.1)
     fine = ndimage.zoom(smooth, BLOCK, order=3, mode="nearest", grid_mode=True)
-    every = _powers(_centred(np.arange(ny, dtype=np.float64), ny), _centred(np.arange(nx, dtype=np.float64), nx))
-    fine += np.einsum("t,tyx->yx", coefficients, every[:degree])
+    at_y, at_x = (_centred(np.arange(n, dtype=np.float64), n) for n in (ny, nx))
+    # Some rows at a time: all terms of all pixels would take more memory than everything else here.
+    for first in range(0, ny, BLOCK):
+        rows = slice(first, first + BLOCK)
+        fine[rows] += np.einsum("t,tyx->yx", coefficients, _powers(at_y[rows], at_x)[:degree])
     return LampShape(np.asarray(fine, np.float32), faintest)
 
 

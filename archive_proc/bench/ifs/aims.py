@@ -80,6 +80,7 @@ _BOTH = {
     "CPU a plane, extraction": Aim("s", 1.5),
     "CPU of each further plane, extraction": Aim("s"),
     "CPU a plane, raw to centred cube": Aim("s", 3.0),
+    "compiling kernels for these, once a machine and package, CPU": Aim("s"),
     "calibration set, CPU": Aim("s", 120.0),
     "peak memory of any worker": Aim("GB", 1.5),
 }

@@ -110,6 +110,7 @@ def _costs(archive: Archive) -> dict[str, Value]:
         "CPU a plane, extraction": Value(cost.extraction_s, cost.planes),
         "CPU of each further plane, extraction": Value(cost.further_plane_s, cost.planes),
         "CPU a plane, raw to centred cube": Value(cost.to_centered_s, cost.planes),
+        "compiling kernels for these, once a machine and package, CPU": Value(cost.compiling_s, cost.planes),
         "calibration set, CPU": Value(cost.calibration_s),
         "peak memory of any worker": Value(peak),
     }

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from archive_proc.bench.ifs.known import Float, Known, Scene
 from archive_proc.bench.ifs.raw_set import RawSet
 from archive_proc.bench.ifs.spectra import Lamp, Spectra
+from archive_proc.model.phases import Phase, PhaseCost
 from archive_proc.model.processes import Process
 from archive_proc.model.records import ProcessRecord
 from archive_proc.storage.layout import Layout
@@ -215,9 +216,9 @@ class Cost:
     """CPU and memory on record; None where nothing of it ran."""
 
     extraction_s: float | None
-    """A science plane."""
+    """A science plane, compiled: without `compiling_s`."""
     to_centered_s: float | None
-    """A science plane, from raw to centred cube."""
+    """A science plane, from raw to centred cube, compiled."""
     calibration_s: float | None
     """All of one calibration set."""
     peak_bytes: float | None
@@ -225,6 +226,8 @@ class Cost:
     further_plane_s: float | None
     """What a plane adds to an extraction, by a straight line through those of different length."""
     planes: int
+    compiling_s: float | None
+    """What of the planes' processes was spent on making kernels: the first of a machine and package does it for all."""
 
 
 def _slope(points: Sequence[tuple[int, float]]) -> float | None:
@@ -242,6 +245,11 @@ def made_from(archive: Archive, recipe: str, file_id: str) -> ProcessRecord | No
     return None
 
 
+def _compiled_s(record: ProcessRecord) -> float:
+    """CPU of a process with its kernels there already, as the aims have it."""
+    return record.cpu_s - record.phases.get(Phase.COMPILE, PhaseCost()).cpu_s
+
+
 def cost_of(records: Sequence[ProcessRecord]) -> Cost:
     """From the records of the processes that were sealed."""
     extracted = [one for one in records if one.process.recipe in EXTRACTION]
@@ -251,12 +259,14 @@ def cost_of(records: Sequence[ProcessRecord]) -> Cost:
     planes = sum(one.planes for one in main)
     made = bool([one for one in cubes if one.process.recipe == CUBES[-1]])
     every = [one for one in records if one.process.recipe in (*EXTRACTION, PLACE, *CUBES, *CALIBRATIONS)]
-    spent = sum(one.cpu_s for one in main)
+    spent = sum(_compiled_s(one) for one in main)
+    compiling = sum(one.cpu_s - _compiled_s(one) for one in (*main, *cubes))
     return Cost(
         extraction_s=spent / planes if planes else None,
-        to_centered_s=(spent + sum(one.cpu_s for one in cubes)) / planes if planes and made else None,
+        to_centered_s=(spent + sum(_compiled_s(one) for one in cubes)) / planes if planes and made else None,
         calibration_s=sum(one.cpu_s for one in calibrations) if calibrations else None,
         peak_bytes=float(max(one.peak_memory_bytes for one in every)) if every else None,
-        further_plane_s=_slope([(one.planes, one.cpu_s) for one in main]),
+        further_plane_s=_slope([(one.planes, _compiled_s(one)) for one in main]),
         planes=planes,
+        compiling_s=compiling if planes else None,
     )

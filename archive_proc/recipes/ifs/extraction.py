@@ -23,6 +23,7 @@ from archive_proc.kernels.scattered import take_scattered_off
 from archive_proc.kernels.spectra_shift import TURN_RAD, Shift, measure_shift
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.detector import true_dit
+from archive_proc.recipes.ifs.file_light import handed_over, in_rows, light_of
 from archive_proc.recipes.ifs.planes import (
     BACKGROUND,
     BAD_PIXELS,
@@ -51,7 +52,7 @@ TURN_STEP_RAD = 5e-6
 """Templates stand at whole multiples of this: half of it moves spectra at the detector's edge by 0.003 px."""
 PARTS = 4
 """Of a channel, in which the air's bands are held against the light: 3 nm in YJ, 5 in YJH."""
-_ROLES = (WAVE.role, PSFLETS.role, FLAT.role, BAD_PIXELS.role, DARK.role, BACKGROUND.role)
+ROLES = (WAVE.role, PSFLETS.role, FLAT.role, BAD_PIXELS.role, DARK.role, BACKGROUND.role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class Instrument:
     def _detector(self, file: int) -> tuple[object, ...]:
         """What files with the same masters share."""
         frame = self.inputs.frames[file]
-        return (*products_of(self.inputs, file, _ROLES), frame.dit_s, frame.realdit_s, frame.gain)
+        return (*products_of(self.inputs, file, ROLES), frame.dit_s, frame.realdit_s, frame.gain)
 
     def spectrograph(self, file: int) -> Spectrograph:
         """Where the light of one main file falls."""
@@ -163,42 +164,29 @@ class Instrument:
 
 
 def shift_block(block: Block, inputs: RecipeInputs, shared: Arrays) -> BlockOutput:
-    """Shift and summed light of each file's planes in one shard, one row a file: `file`, `shift`, `error`, `lever`,
-    `turn`, `turn_error` (`Shift`), `planes`, `light` (m), `uneven`; `response` (m, m PARTS) of the light of all;
-    `normal` (m, BAND), `pull` (m) and `noise` (m, BAND) of the spectrum that lenslets share (`kernels.common_light`).
+    """What the light of each file's planes in one shard says (`file_light.light_of`), one row a file: `file`, `planes`
+    (how many the shard holds) and each variable of it; none of these where no file says anything.
 
-    And which planes hold an image, one row a plane: files without any have no shift.
+    And which planes hold an image, one row a plane (`read`): files without any say nothing. What `ifs_place` measured
+    of the same planes with the same calibrations is not measured again.
     """
-    parameters: ExtractionParameters = inputs.parameters
     files = inputs.planes.file[block.planes]
     present = np.unique(files)
     read = read_planes(block)
-    shift, error, lever, turn, turn_error = np.full((5, present.size), np.nan)
     counts = np.array([int((files == one).sum()) for one in present])
-    light, response, uneven = np.zeros((present.size, 0)), np.zeros((0, 0)), np.ones(present.size)
-    common = {name: np.zeros((present.size, 0)) for name in ("normal", "pull", "noise")}
-    if parameters.measure_shift:
+    known: dict[int, Arrays] = {}
+    if inputs.parameters.measure_shift:
+        whole = present[counts == np.bincount(inputs.planes.file)[present]]
+        known = handed_over(inputs, [int(one) for one in whole], ROLES)
         instrument = Instrument.of(block, inputs)
-        for alike in _alike(inputs, np.intersect1d(present, files[read])):
+        rest = np.setdiff1d(np.intersect1d(present, files[read]), np.array(list(known), files.dtype))
+        for alike in _alike(inputs, rest):
             for first in range(0, len(alike), LANES):
-                some = alike[first : first + LANES]
-                images = np.stack([_file_light(block, inputs, instrument, int(one), read) for one in some])
-                found = _measure(instrument, images, int(some[0]))
-                where = np.searchsorted(present, some)
-                shift[where], error[where], lever[where] = found.x, found.error, found.lever
-                turn[where], turn_error[where] = found.turn, found.turn_error
-                if not found.light.size:
-                    continue
-                if not light.size:
-                    light = np.zeros((present.size, found.light.shape[1]))
-                    common = {name: np.zeros((present.size, *getattr(found.common[0], name).shape)) for name in common}
-                light[where], response, uneven[where] = found.light, found.response, found.uneven
-                for name, values in common.items():
-                    values[where] = [getattr(one, name) for one in found.common]
-    summary = {"file": present, "shift": shift, "error": error, "lever": lever, "planes": counts}
-    summary |= {"turn": turn, "turn_error": turn_error}
-    summary |= {"read": read, "light": light, "response": response, "uneven": uneven}
-    return BlockOutput({**summary, **common})
+                some = [int(one) for one in alike[first : first + LANES]]
+                images = np.stack([_file_image(block, inputs, instrument, one, read) for one in some])
+                found = _measure(instrument, images, some[0])
+                known |= {file: light_of(found, number) for number, file in enumerate(some)}
+    return BlockOutput({**in_rows(present, known), "planes": counts, "read": read})
 
 
 def _alike(inputs: RecipeInputs, files: NDArray[np.int32]) -> list[NDArray[np.int32]]:
@@ -212,10 +200,10 @@ def _alike(inputs: RecipeInputs, files: NDArray[np.int32]) -> list[NDArray[np.in
 def _kind(inputs: RecipeInputs, file: int) -> tuple[object, ...]:
     """What planes must share to be fitted together."""
     frame = inputs.frames[file]
-    return (*products_of(inputs, file, _ROLES), round(true_dit(frame), 3), inputs.frame_roles[file], frame.nd_filter)
+    return (*products_of(inputs, file, ROLES), round(true_dit(frame), 3), inputs.frame_roles[file], frame.nd_filter)
 
 
-def _file_light(block: Block, inputs: RecipeInputs, instrument: Instrument, file: int, read: Mask) -> Float32:
+def _file_image(block: Block, inputs: RecipeInputs, instrument: Instrument, file: int, read: Mask) -> Float32:
     """Electrons per DIT of a file's planes in the block: their middle, which no hit reaches."""
     from archive_proc.kernels.loops.medians import middle_plane
 

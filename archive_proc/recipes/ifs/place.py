@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from archive_proc.model.frames import Arm
-from archive_proc.recipes.ifs.extraction import ExtractionParameters, shift_block
+from archive_proc.recipes.ifs.extraction import ROLES, ExtractionParameters, shift_block
+from archive_proc.recipes.ifs.file_light import LAYOUT, to_hand_over
 from archive_proc.recipes.ifs.planes import BACKGROUND, BAD_PIXELS, FLAT
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, products_of
 from archive_proc.recipes.ifs.through_air import middle_of, pointing, seen_in
@@ -39,7 +40,8 @@ def gather_places(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arr
     rows = np.full((len(inputs.frames), 4), np.nan)
     for file, one in found.items():
         rows[file] = one.y, one.y_error, one.uneven, one.strength
-    return dict(zip(("shift_y", "shift_y_error", "uneven", "strength"), rows.T, strict=True))
+    seen = dict(zip(("shift_y", "shift_y_error", "uneven", "strength"), rows.T, strict=True))
+    return {**seen, **to_hand_over(summaries, inputs, ROLES)}
 
 
 def close_place(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
@@ -55,6 +57,8 @@ def close_place(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
         "shift_y_error": shared["shift_y_error"],
         "uneven": shared["uneven"],
         "air_strength": shared["strength"],
+        "measured": shared["measured"],
+        "basis": shared["basis"],
     }
     seen = np.isfinite(arrays["shift_y"])
     figures = Figures(inputs)
@@ -64,14 +68,15 @@ def close_place(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
             "shift_y: detector y of the spectra minus that of the wavelength solution, by the air's water bands in "
             "the light of this file alone, with the error of that fit; the band's own place is known to some "
             "hundredths of a pixel beside it. NaN: its light shows no air"
-        )
+        ),
+        LAYOUT: [str(one) for one in shared["layout"]],
     }
     return RecipeResult({PRODUCT: ProductContent(arrays, attrs)}, figures.values)
 
 
 IFS_PLACE = Recipe(
     name="ifs_place",
-    version="1.4.0",
+    version="1.5.0",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_SCIENCE_DR_RAW", "IFS_STAR_CENTER_WAFFLE_RAW")),
@@ -81,5 +86,5 @@ IFS_PLACE = Recipe(
     tables=(TableRead("ifs.detector"), TableRead("ifs.channels"), TableRead("air")),
     passes=(Pass("shift", shift_block, gather_places),),
     close=close_place,
-    cost=Cost(cpu_s=1.0, cpu_s_per_plane=0.1, memory_gb=0.8, bytes_out=10_000, bytes_out_per_plane=0),
+    cost=Cost(cpu_s=1.0, cpu_s_per_plane=0.1, memory_gb=0.8, bytes_out=60_000, bytes_out_per_plane=20_000),
 )

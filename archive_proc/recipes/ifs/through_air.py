@@ -119,7 +119,7 @@ def seen_in(summaries: Sequence[Arrays], inputs: RecipeInputs) -> dict[int, Seen
             light, file = one["light"][row], int(number)
             if not (on_sky(inputs.frames[file]) and light.size and np.any(light > 0)):
                 continue
-            seen = _look(light, one["response"], spectrograph(inputs, file), inputs.frames[file])
+            seen = _look(light, one["response"][row], spectrograph(inputs, file), inputs.frames[file])
             if seen is not None and (file not in found or seen.y_error < found[file].y_error):
                 found[file] = replace(seen, uneven=float(one["uneven"][row]))
     return found

@@ -1,5 +1,7 @@
 """Products in the form of the figures: electrons of a DIT in the order of truth; costs by recipe, a plane."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -10,6 +12,7 @@ from archive_proc.bench.ifs.evenly_lit import channel_bias, rms_and_worst
 from archive_proc.bench.ifs.products import cost_of, file_of, to_spectra
 from archive_proc.model.frames import Arm
 from archive_proc.model.ids import PlanId, ProcessId, RunId
+from archive_proc.model.phases import Phase, PhaseCost
 from archive_proc.model.processes import Process, Subject
 from archive_proc.model.records import Environment, ProcessRecord
 
@@ -61,7 +64,7 @@ def test_a_file_of_which_planes_are_missing_is_not_compared():
     assert file_of(dataset, known.scene("uniform")).size == 0
 
 
-def record(recipe, cpu_s, planes, memory=1.0e9):
+def record(recipe, cpu_s, planes, memory=1.0e9, compiling_s=0.0):
     process = Process(
         process_id=ProcessId("0" * 32),
         recipe=recipe,
@@ -95,6 +98,7 @@ def record(recipe, cpu_s, planes, memory=1.0e9):
         bytes_written=1,
         planes=planes,
         planes_read=planes,
+        phases={Phase.COMPILE: PhaseCost(compiling_s, compiling_s)} if compiling_s else {},
     )
 
 
@@ -115,6 +119,23 @@ def test_costs_are_those_of_the_recipes_and_of_no_other():
     assert cost.peak_bytes == 1.4e9
     # 4 s for two planes, 12 s for eight.
     assert cost.further_plane_s == pytest.approx(8.0 / 6.0)
+
+
+def test_kernels_are_compiled_for_all_planes_of_a_machine_and_count_apart():
+    costs = [
+        cost_of(
+            [
+                record("ifs_extract", 12.0 + made, 8, compiling_s=made),
+                record("ifs_extract", 4.0, 2),
+                record("ifs_centered", 10.0 + made, 8, compiling_s=made),
+                record("ifs_wave", 80.0, 2, compiling_s=20.0),
+            ]
+        )
+        for made in (0.0, 7.0)
+    ]
+    assert [one.compiling_s for one in costs] == [0.0, 14.0]
+    assert costs[0] == replace(costs[1], compiling_s=0.0)
+    assert costs[0].calibration_s == 80.0
 
 
 def test_nothing_made_has_no_cost_rather_than_none():

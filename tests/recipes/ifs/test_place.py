@@ -109,6 +109,44 @@ def test_groups_of_its_own_star_tell_a_file_less_than_other_stars_and_it_is_not_
     assert others < 0.95 * both
 
 
+def test_what_its_place_was_measured_with_is_not_measured_again(ifs: SmallIfs):
+    rng = np.random.default_rng(9)
+    truth = rng.uniform(0.6, 1.4, (1, len(ifs.lenslets), 1)) * STAR
+    frame, shift = small_frame("2017-05-15T04:50:00.000", 2, dpr_catg="SCIENCE"), 0.07
+    raw = np.concatenate([ifs.raw(ifs.image(truth, shift, MOVED), rng) for _ in range(2)])
+    place = ifs.run(IFS_PLACE, [frame], raw.copy(), roles=("OBJECT",)).calibration("ifs_place")
+    assert place.attrs["measured_layout"][0] == "shift"
+    assert place.arrays["measured"][:, 0] == pytest.approx(shift, abs=0.02)
+
+    def extracted(*known: Calibration, **parameters: object) -> dict[str, np.ndarray]:
+        more = {"place": known}
+        ran = ifs.run(IFS_EXTRACT, [frame], raw.copy(), more, roles=("OBJECT",), **parameters)
+        return dict(ran.products["ifs_spectra"])
+
+    alone, told = extracted(), extracted(place)
+    for name in ("flux", "variance", "shift_x", "shift_x_error", "shift_y"):
+        assert np.array_equal(told[name], alone[name], equal_nan=True), name
+    # A mark on what is handed over shows who takes it.
+    marked = place.arrays["measured"].copy()
+    marked[:, 0] += 0.01
+    other = replace(place, arrays={**place.arrays, "measured": marked})
+    assert extracted(other)["shift_x"] == pytest.approx(alone["shift_x"] + 0.01, abs=1e-9)
+    assert (extracted(other, mu=0.2)["shift_x"] != alone["shift_x"] + 0.01).all()
+    stale = replace(other, arrays={**other.arrays, "basis": np.array(["made with other calibrations"])})
+    assert (extracted(stale)["shift_x"] == alone["shift_x"]).all()
+
+
+def test_a_file_that_was_read_in_part_is_not_handed_over(ifs: SmallIfs):
+    rng = np.random.default_rng(10)
+    raw = np.concatenate([ifs.raw(ifs.image(np.broadcast_to(STAR, (1, len(ifs.lenslets), CHANNELS))), rng)] * 3)
+    raw[1] = 0.0
+    frames = [small_frame(f"2017-05-15T04:5{n}:00.000", 2 - n, dpr_catg="SCIENCE") for n in (0, 1)]
+    found = ifs.run(IFS_PLACE, frames, raw, roles=("OBJECT", "OBJECT")).products["ifs_place"]
+    assert [bool(str(one)) for one in found["basis"]] == [False, True]
+    assert np.isnan(found["measured"][0]).all()
+    assert np.isfinite(found["measured"][1]).all()
+
+
 def _wave(ifs: SmallIfs) -> dict[str, tuple[Calibration, ...]]:
     """Lasers of the afternoon: seven hours before."""
     (one,) = ifs.calibrations["wave"]

@@ -38,6 +38,8 @@ TYPICAL_AIRMASS = 1.2
 FAINTEST = 0.03
 """Of the clearest channel: what the air lets through at the least, as the prior has it. Where no light is expected the
 prior still holds the spectrum."""
+BESIDE_EDGE = 2
+"""Channels beside a filter's edge that its light bends: as many as a spectrum's resolution holds."""
 SHIFT_STEP_PX = 0.02
 """Templates stand at whole multiples of this across the dispersion: at most half of it from the measured shift, which
 costs nothing (6.5)."""
@@ -107,7 +109,7 @@ def settle_air(summaries: Sequence[Arrays], inputs: RecipeInputs) -> Arrays:
     if not found:
         return {**answer, "common": _common(summaries, inputs, float(answer["shift_y_used"][0]))}
     shape = air_shape(float(answer["air"][0]), airmass, spectrograph(inputs, 0).edges_um)
-    shape = np.maximum(shape / shape.max(), FAINTEST) * _beyond_table(summaries, found, inputs)
+    shape = np.maximum(shape / shape.max(), FAINTEST) * beyond_table(summaries, found, inputs)
     return {**answer, "common": shape / shape.max()}
 
 
@@ -146,7 +148,7 @@ def sightings_of_others(inputs: RecipeInputs, stars: Stars) -> list[Sighting]:
     ]
 
 
-def _beyond_table(summaries: Sequence[Arrays], found: dict[int, Seen], inputs: RecipeInputs) -> Float64:
+def beyond_table(summaries: Sequence[Arrays], found: dict[int, Seen], inputs: RecipeInputs) -> Float64:
     """(m,) by what the table's air must be multiplied in each channel to be that of the light: 1 where it is thin.
 
     Depths of two tables differ by a tenth where lines are saturated; in a band that takes half of the light the prior
@@ -162,9 +164,12 @@ def _beyond_table(summaries: Sequence[Arrays], found: dict[int, Seen], inputs: R
             edges, airmass = spectrograph(inputs, int(number)).edges_um, airmass_of(inputs.frames[int(number)])
             shape = np.maximum(_air().transmission(edges, seen.strength, airmass, seen.moved_um), FAINTEST)
             doubt = -load_tables().air.depth_error * np.log(shape / shape.max())
-            # Where the filter ends within a channel its light stands aside, which is not the air's doing.
-            low, high = load_tables().ifs.band(spectrograph(inputs, int(number)).solution.mode).edges_um
-            doubt[(edges[:-1] < low) | (edges[1:] > high)] = 0.0
+            # Where the filter ends within a channel its light stands aside, which is not the air's doing, and channels
+            # beside it are bent by that.
+            mode = spectrograph(inputs, int(number)).solution.mode
+            low, high = load_tables().ifs.band(mode).edges_um
+            whole = np.flatnonzero((edges[:-1] >= low) & (edges[1:] <= high))[BESIDE_EDGE:-BESIDE_EDGE]
+            doubt[np.setdiff1d(np.arange(doubt.size), whole)] = 0.0
             ratios.append(beyond_expected(sums, shape, doubt))
     return np.asarray(np.median(ratios, axis=0)) if ratios else np.ones(spectrograph(inputs, 0).edges_um.size - 1)
 

@@ -9,11 +9,13 @@ import pytest
 from running import blocks, raw_inputs
 from small_ifs import CHANNELS, EDGES, SmallIfs, small_frame, small_ifs
 
+from archive_proc.instruments.tables import load_tables
+from archive_proc.kernels.extraction import BAND
 from archive_proc.kernels.fine_response import finer_edges
 from archive_proc.recipes.ifs.extract import IFS_EXTRACT
 from archive_proc.recipes.ifs.place import IFS_PLACE
 from archive_proc.recipes.ifs.solutions import STEPS
-from archive_proc.recipes.ifs.through_air import air_shape
+from archive_proc.recipes.ifs.through_air import Seen, air_shape, beyond_table
 from archive_proc.recipes.recipe import Calibration
 
 MIDDLE = 0.5 * (EDGES[1:] + EDGES[:-1])
@@ -151,3 +153,27 @@ def _wave(ifs: SmallIfs) -> dict[str, tuple[Calibration, ...]]:
     """Lasers of the afternoon: seven hours before."""
     (one,) = ifs.calibrations["wave"]
     return {"wave": (replace(one, attrs={**one.attrs, "mjd_obs": 57887.9}),)}
+
+
+def test_the_table_of_the_air_is_corrected_where_it_is_deep_and_the_filter_does_not_end(ifs: SmallIfs):
+    """Light that differs from the table by a tenth of its depth, a channel more and the next one less, everywhere."""
+    frame = small_frame("2017-05-15T04:50:00.000", dpr_catg="SCIENCE", airmass_start=1.2, airmass_end=1.2)
+    inputs = raw_inputs(IFS_EXTRACT, [frame], roles=("OBJECT",), calibrations={**ifs.calibrations, **_wave(ifs)})
+    strength = 6.0
+    table = np.maximum(air_shape(strength, 1.2, EDGES), 0.03)
+    sign = np.where(np.arange(CHANNELS) % 2, 1.0, -1.0)
+    # Channels overlap as the instrument's do.
+    normal = np.zeros((CHANNELS, BAND))
+    normal[:, :5] = np.exp(-0.5 * (np.arange(5) / 1.1) ** 2)
+    normal[:, 0] += 0.02
+    dense = sum(np.diag(normal[d:, d], d) + np.diag(normal[d:, d], -d) * (d > 0) for d in range(5))
+    wanted = 0.1 * sign * np.log(table)
+    light = dense @ (table * np.exp(wanted))
+    summary = {"file": np.array([0]), "normal": normal[None], "pull": light[None], "noise": 1e-12 * normal[None]}
+    found = beyond_table([summary], {0: Seen(strength, 0.01, 0.0, 0.01)}, inputs)
+    low, high = load_tables().ifs.band("YJ").edges_um
+    whole = (EDGES[:-1] > low) & (EDGES[1:] < high)
+    band = whole & (EDGES[:-1] > 1.11) & (EDGES[1:] < 1.16)
+    assert np.abs(np.log(found) - wanted)[band].max() < 0.5 * np.abs(wanted[band]).max()
+    assert np.abs(found[~whole] - 1.0).max() < 0.01
+    assert np.abs(found[(EDGES[:-1] > 1.0) & (EDGES[1:] < 1.08)] - 1.0).max() < 0.01

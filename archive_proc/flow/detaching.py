@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archive_proc.errors import LockedError, MisuseError, PreconditionError, TemporaryError
+from archive_proc.execution.driver_memory import driver_needs_gb, known_raw_files
 from archive_proc.execution.lock import holder_of
 from archive_proc.settings import SiteProfile
 from archive_proc.storage.layout import Layout
@@ -15,11 +16,6 @@ from archive_proc.storage.runs import run_ids
 
 DRIVER_JOB = "driver.job"
 """Beside the scripts: the number of a driver's job, until SLURM says that it has ended."""
-_BASE_GB, _RAW_FILE_GB = 0.7, 16e-6
-"""Of a driver's job: what it takes at all, and more for every raw file that the archive knows. One semester (31,000
-files) is planned in 0.55 GB (`bench catalog`), and the process that makes its catalog beside the driver takes another
-0.52 (`bench engine --processes 8000`); eleven are planned in 3.0, and both leave a tenth to spare.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +55,16 @@ def write_scripts(layout: Layout, site: SiteProfile, arguments: Sequence[str]) -
     return made
 
 
-def driver_needs_gb(raw_files: int) -> float:
-    """Memory of a driver's job, GB (10^9 bytes), in an archive that knows so many raw files.
-
-    >>> round(driver_needs_gb(31_000), 1), round(driver_needs_gb(344_000), 1)
-    (1.2, 6.2)
-    """
-    return _BASE_GB + _RAW_FILE_GB * raw_files
-
-
 def expect_driver_memory(layout: Layout, site: SiteProfile) -> None:
     """Raise PreconditionError AP-RUN-074 where the driver's job asks for less than planning this archive takes.
 
     SLURM would kill it before there is a run, or, later, the process that makes its catalog.
     """
-    # Here: it loads pyarrow, and `status`, which asks for detached drivers, has no need of that.
-    from archive_proc.storage.snapshots import find_current
-
-    known = find_current(layout)
-    if known is None or site.slurm is None:
+    if site.slurm is None:
         return
-    raw_files = sum(one.rows for one in known.manifest.tables["files"].parts.values())
+    raw_files = known_raw_files(layout)
     needs, asks = driver_needs_gb(raw_files), site.slurm.driver_memory_gb
-    if asks < needs:
+    if raw_files and asks < needs:
         raise PreconditionError(
             "AP-RUN-074",
             f"the driver's job asks for {asks:g} GB; an archive of {raw_files} raw files needs about {needs:.1f}",

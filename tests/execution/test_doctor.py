@@ -161,6 +161,13 @@ def test_a_profile_whose_workers_never_retire_or_whose_interface_is_not_there(mo
     )
 
 
+def test_a_drivers_job_that_cannot_hold_its_archive_is_warned_of() -> None:
+    for raw_files, verdict in ((31_000, Verdict.PASS), (344_000, Verdict.WARN)):
+        found = slurm.driver_job(a_site(driver_memory_gb=4.0), raw_files)
+        assert (found.verdict, found.code) == (verdict, "AP-RUN-074")
+        assert f"{raw_files} raw files" in found.says
+
+
 def test_a_port_that_cannot_be_had_is_named() -> None:
     assert slurm.port("127.0.0.1").verdict is Verdict.PASS
     failing(slurm.port("203.0.113.7"), "AP-DOC-027", "cannot listen on 203.0.113.7")

@@ -10,6 +10,7 @@ import pytest
 from archive_proc.archive import Archive
 from archive_proc.bench.small_night import small_night
 from archive_proc.errors import PreconditionError
+from archive_proc.execution.driver_memory import driver_needs_gb
 from archive_proc.flow import detaching
 from archive_proc.flow.sites import site_named
 from archive_proc.settings import SiteProfile
@@ -30,7 +31,7 @@ def test_a_drivers_job_has_to_hold_what_its_archive_knows(tmp_path: Path) -> Non
     small_night(tmp_path / "raw", ndit=1)
     archive.ingest([tmp_path / "raw"], jobs=1)
     n = len(archive.campaign.raw_frames)
-    needs = detaching.driver_needs_gb(n)
+    needs = driver_needs_gb(n)
     detaching.expect_driver_memory(archive.layout, asking(needs + 1e-6))
     with pytest.raises(PreconditionError, match=f"an archive of {n} raw files") as refused:
         detaching.detach(archive.layout, asking(needs - 1e-6), ["run"])
@@ -42,5 +43,5 @@ def test_shipped_profiles_hold_a_semester() -> None:
     for name in ("slurm", "slurm-local", "many-small-nodes", "few-fat-nodes"):
         slurm = site_named(name, None).slurm
         assert slurm is not None
-        assert slurm.driver_memory_gb >= detaching.driver_needs_gb(SEMESTER), name
-    assert detaching.driver_needs_gb(ALL) < 8.0, "and no node is too small for all of them"
+        assert slurm.driver_memory_gb >= driver_needs_gb(SEMESTER), name
+    assert driver_needs_gb(ALL) < 8.0, "and no node is too small for all of them"

@@ -24,9 +24,12 @@ def examine(
         found += tree(Layout(root), raw_roots)
     if site.backend == "slurm":
         # Imported here: elsewhere nothing of SLURM need be installed.
-        from archive_proc.execution.doctor.slurm import scheduler, worker_jobs
+        from archive_proc.execution.doctor.slurm import driver_job, scheduler, worker_jobs
+        from archive_proc.execution.driver_memory import known_raw_files
 
         found += worker_jobs(site)
+        if raw_roots is not None:
+            found.append(driver_job(site, known_raw_files(Layout(root))))
         asked = list(scheduler(site))
         found += asked
         if job_patience_s is not None and not any(one.verdict is Verdict.FAIL for one in asked):

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping
 
 from archive_proc.execution.doctor.finding import Finding, judged
+from archive_proc.execution.driver_memory import driver_needs_gb
 from archive_proc.execution.slurm_queries import answer
 from archive_proc.execution.slurm_scripts import encrypted, lifetime_s, slurm_of
 from archive_proc.settings import SiteProfile, walltime_seconds
@@ -153,6 +154,19 @@ def worker_jobs(site: SiteProfile) -> Iterator[Finding]:
         "what runs at the walltime is lost",
     )
     yield from network(site)
+
+
+def driver_job(site: SiteProfile, raw_files: int) -> Finding:
+    """Whether the job of a detached driver holds what the archive knows."""
+    asks, needs = slurm_of(site).driver_memory_gb, driver_needs_gb(raw_files)
+    return judged(
+        "site",
+        "driver memory",
+        "AP-RUN-074",
+        f"{asks:g} GB with run --detach; {raw_files} raw files need about {needs:.1f}",
+        warn=asks < needs,  # without --detach no job limits it
+        remedy=f"slurm.driver_memory_gb = {needs:.1f} or more in the site's profile",
+    )
 
 
 def network(site: SiteProfile) -> Iterator[Finding]:

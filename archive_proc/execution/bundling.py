@@ -38,6 +38,8 @@ class Bundler:
     """A process that needs a larger worker has the machine for itself."""
     window: int = 1
     """Bundles that are in flight at a time."""
+    workers: int = 1
+    """That a run may have at once."""
     queue: ReadyQueue = field(default_factory=ReadyQueue)
     _made: int = 0
 
@@ -90,7 +92,8 @@ class Bundler:
         if lead is None or first is None:
             return None
         calls, seconds = [first[0]], first[1]
-        for mate in self._mates(lead, wanted - seconds):
+        others = first[0].task.kind == "all" or not self._is_the_tail(lead)
+        for mate in self._mates(lead, wanted - seconds, others=others):
             if (task := due(mate.process_id)) is not None:
                 calls.append(task[0])
                 seconds += task[1]
@@ -103,8 +106,19 @@ class Bundler:
             memory_gb=lead.memory_gb,
         )
 
-    def _mates(self, lead: Entry, wanted_s: float) -> Iterator[Entry]:
-        """What goes with the leader. Chunks of a process that is short of memory, or suspected, go with none but it."""
+    def _is_the_tail(self, lead: Entry) -> bool:
+        """Whether a chain lasts longer than all else that is known to be left, shared evenly.
+
+        In chunks, its next step waits for the bundle to end: a minute of other work at each of the nine of a sequence
+        of 3,360 planes, and the whole run would wait for that.
+        """
+        return lead.priority * self.workers > self.queue.seconds
+
+    def _mates(self, lead: Entry, wanted_s: float, *, others: bool) -> Iterator[Entry]:
+        """What goes with the leader: chunks of its process, and `others`.
+
+        Chunks of a process that is short of memory, or suspected, go with none but it.
+        """
         count = BUNDLE_CALLS - 1
         while not lead.alone and wanted_s > 0 and count:
             more = self.queue.best()
@@ -113,5 +127,5 @@ class Bundler:
             self.queue.pop()
             wanted_s, count = wanted_s - more.seconds, count - 1
             yield more
-        if not (lead.alone or lead.memory_gb):
+        if others and not (lead.alone or lead.memory_gb):
             yield from self.queue.mates(lead.group, wanted_s, count)

@@ -206,7 +206,7 @@ class Driver:
         while self._idle:
             self._tend(self._idle.popleft(), now)
         window = max(1, self.attempts.site.window_per_worker) * self.backend.workers
-        self.bundler.window = min(BUNDLES, window)
+        self.bundler.window, self.bundler.workers = min(BUNDLES, window), max(1, self.backend.workers)
         while len(self._flying) < self.bundler.window and (best := self.bundler.queue.best()) is not None:
             alone = best.alone or self._alone
             if alone and self._flying:

@@ -132,9 +132,13 @@ def test_what_lasts_a_minute_is_not_cut_and_more_is_sent_in_chunks_that_share_a_
         assert max(len(calls) for calls in mine) == together
 
 
-def test_what_is_beside_the_blocks_of_a_long_process_travels_with_other_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("others", "beside"), [(24, 4), (10, 1)], ids=["one of many", "the tail of the run"])
+def test_what_is_beside_the_blocks_of_a_long_process_travels_with_other_work(
+    tmp_path: Path, others: int, beside: int
+) -> None:
+    """Unless its own chunks would wait for that, and the run for them: 300 s beside 480 s of others, or 200 s."""
     tonight = night(tmp_path, science=(20, 60))  # of the second file: 60 planes in chunks of 16, 16, 16 and 12
-    long, *short = cubes(tonight, 13)
+    long, *short = cubes(tonight, 1 + others)
     rows = [
         dataclasses.replace(
             one,
@@ -147,13 +151,14 @@ def test_what_is_beside_the_blocks_of_a_long_process_travels_with_other_work(tmp
     backend = Watched()
     here = site(window_per_worker=1, chunk_gb=1e-5)  # 16 planes of the toy
     outcome = execute(plan, tonight.layout, tonight.frames, here, tonight.options(backend=backend))
-    assert outcome.counts == {State.DONE: 14}
+    assert outcome.counts == {State.DONE: 2 + others}
     mine = [
         ([call.task.kind for call in bundle.calls if call.process_id == long.process_id], len(bundle.calls))
         for bundle in backend.bundles
     ]
     # Prepared and reduced beside three processes of 20 s, whatever their night; blocks of 40 s go two by two.
-    expected = [(["prepare"], 4), *[(["block"] * 2, 2)] * 2, (["reduce"], 4), *[(["block"] * 2, 2)] * 2]
+    blocks = [(["block"] * 2, 2)] * 2
+    expected = [(["prepare"], beside), *blocks, (["reduce"], beside), *blocks]
     assert [one for one in mine if one[0]][:6] == expected
     assert all(bundle.seconds < 120.0 for bundle in backend.bundles)
 

@@ -274,7 +274,7 @@ class Archive:
         Raises LockedError AP-RUN-001 while another driver lives, PreconditionError before work starts.
         """
         from archive_proc.execution.lock import acquire
-        from archive_proc.flow.running import Order, run_selection, telling
+        from archive_proc.flow.running import Asked, Order, run_selection, telling
 
         order = Order(
             site=site or self.site(),
@@ -291,7 +291,8 @@ class Archive:
             # Inside the lease: nobody can ingest between what is read here and what is run.
             self._publish()
             wanted, files = self._chosen(selection, to)
-            plan, outcomes = run_selection(self.campaign, wanted, to, selection.words, order, lease, files)
+            asked = Asked(tuple(wanted), tuple(to), selection.words, tuple(files))
+            plan, outcomes = run_selection(self, asked, order, lease)
             ended.append(outcomes[-1])
             return plan, outcomes
 
@@ -309,7 +310,11 @@ class Archive:
 
         order = Order(site=site or self.site(), retry=retry, max_failures=max_failures, progress=progress)
         with answering(self.root):
-            return run_plan(self.campaign, plan, order)
+            return run_plan(self, plan, order)
+
+    def forget(self) -> None:
+        """Let go of the campaign; it is read anew when it is asked for."""
+        self._read = None
 
     def detach(self, arguments: Sequence[str], site: SiteProfile) -> tuple[str, Path]:
         """Give `archive-proc ARGUMENTS` in a small SLURM job of the site; its number and the file it writes to."""
@@ -345,7 +350,7 @@ class Archive:
         from archive_proc.flow.running import Order, resume
 
         with answering(self.root):
-            return resume(self.campaign, self.run_id(run), Order(site=site or self.site(), progress=progress))
+            return resume(self, self.run_id(run), Order(site=site or self.site(), progress=progress))
 
     def cancel(self, run: str | None = None) -> RunId:
         """Ask the driver of a run (the latest) to stop gracefully."""
@@ -462,7 +467,7 @@ class Archive:
             forget_unreadable(self.layout)
             rebuild(self.layout, self.campaign.understanding)
             # What processes refused is known only now: associations are settled with it.
-            self._read = None
+            self.forget()
             return rebuild(self.layout, self.campaign.understanding)
 
     def verify(self, *, deep: bool = False) -> tuple[Issue, ...]:

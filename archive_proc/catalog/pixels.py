@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pyarrow.compute as pc
+
 from archive_proc.model.ids import FileId
 from archive_proc.storage.layout import Layout
 from archive_proc.storage.snapshots import find_current, read_table
@@ -19,9 +21,11 @@ def known_pixels(layout: Layout, contents: Mapping[FileId, str]) -> dict[str, st
     if snapshot is None:
         return {}
     columns = ["input_id", "content_id", "pixel_sha256"]
-    rows = read_table(snapshot, TABLES["process_inputs"], columns=columns).to_pydict()
+    rows = read_table(snapshot, TABLES["process_inputs"], columns=columns)
+    # Each file once: as objects of Python a million inputs take half a gigabyte.
+    seen = rows.filter(pc.is_valid(rows.column("pixel_sha256"))).group_by(columns).aggregate([]).to_pydict()
     return {
         file_id: digest.hex()
-        for file_id, content, digest in zip(*(rows[one] for one in columns), strict=True)
-        if digest is not None and contents.get(file_id) == content.hex()
+        for file_id, content, digest in zip(*(seen[one] for one in columns), strict=True)
+        if contents.get(file_id) == content.hex()
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import getpass
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from archive_proc.errors import ArchiveProcError, NotFoundError, PreconditionError
 from archive_proc.execution.cookbooks import DEFAULT_COOKBOOK
@@ -19,15 +20,16 @@ from archive_proc.flow.campaign import Campaign
 from archive_proc.flow.compactor import APART_FROM, Compactor
 from archive_proc.flow.publish import publish
 from archive_proc.model.events import ProcessChanged, ProcessFailed
-from archive_proc.model.frames import ABSENT
+from archive_proc.model.frames import ABSENT, RawFrame
 from archive_proc.model.ids import FileId, ObsId, PlanId, ProcessId, RunId
-from archive_proc.model.packed import packed_plan
+from archive_proc.model.packed import PACKED_FROM, PackedFrames, packed_plan
 from archive_proc.model.processes import Cause, Plan, State
 from archive_proc.planning.text import plan_from_json, plan_lines
 from archive_proc.settings import SiteProfile
 from archive_proc.storage.atomic import write_pieces
 from archive_proc.storage.journal import iter_journals, read_journal
 from archive_proc.storage.layout import Layout
+from archive_proc.storage.resident_memory import give_back
 from archive_proc.storage.runs import read_run
 
 ROUNDS = 3
@@ -62,53 +64,110 @@ def load_plan(layout: Layout, plan_id: PlanId) -> Plan:
     return plan_from_json(path.read_bytes(), f"plans/{path.name}", small=True)
 
 
-def run_selection(
-    campaign: Campaign,
-    obs_ids: Iterable[ObsId],
-    product_types: Sequence[str],
-    words: str,
-    order: Order,
-    lease: Lease,
-    file_ids: Iterable[FileId] = (),
-) -> tuple[Plan, tuple[RunOutcome, ...]]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be planned and run."""
+
+    obs_ids: tuple[ObsId, ...]
+    product_types: tuple[str, ...]
+    words: str
+    """As the user gave it."""
+    file_ids: tuple[FileId, ...] = ()
+
+
+class Source(Protocol):
+    """Where the campaign comes from (`Archive`). While a large plan runs nobody holds it: it is a kilobyte and more a
+    raw file.
+    """
+
+    @property
+    def campaign(self) -> Campaign:
+        """As it was read, or anew."""
+
+    def forget(self) -> None:
+        """What was read may go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Means:
+    """What a run needs of its campaign."""
+
+    layout: Layout
+    raw_roots: Mapping[str, Path]
+    cookbook: str
+    frames: Mapping[FileId, RawFrame]
+    """Of the plan's main inputs; of a large plan packed."""
+    pixel_digests: Mapping[str, str]
+
+
+def _means(source: Source, plan: Plan) -> _Means:
+    """Taken from the campaign, which is forgotten where the plan is large."""
+    campaign = source.campaign
+    expect_pixels(campaign, plan)
+    frames: Mapping[FileId, RawFrame] = campaign.frames
+    large = len(plan.processes) >= PACKED_FROM
+    if large:
+        main = {FileId(entry.input_id) for one in plan.processes for entry in one.process.main if entry.kind == "file"}
+        frames = PackedFrames(frames[one] for one in sorted(main & frames.keys()))
+    found = _Means(
+        layout=campaign.layout,
+        raw_roots={name: Path(root) for name, root in campaign.settings.raw_roots.items()},
+        cookbook=campaign.cookbook_module or DEFAULT_COOKBOOK,
+        frames=frames,
+        pixel_digests=_pixel_digests(campaign, plan),
+    )
+    if large:
+        del campaign
+        source.forget()
+        give_back()
+    return found
+
+
+def run_selection(source: Source, asked: Asked, order: Order, lease: Lease) -> tuple[Plan, tuple[RunOutcome, ...]]:
     """Plan and run; where a calibration refused itself, or something failed that others can do without, plan again with
     the next candidate, at most three rounds.
     """
-    wanted, files = tuple(obs_ids), tuple(file_ids)
-    plan = packed_plan(campaign.plan(wanted, product_types, words, file_ids=files, retry=order.retry))
+    plan = _planned(source, asked, retry=order.retry)
     outcomes: list[RunOutcome] = []
     while True:
-        save_plan(campaign.layout, plan)
-        outcomes.append(_execute(campaign, plan, order, lease))
+        means = _means(source, plan)
+        save_plan(means.layout, plan)
+        outcomes.append(_execute(means, plan, order, lease))
         last = outcomes[-1]
         # What failed may be a calibration that another replaces, or one of many that each may lack.
         news = any(one.earlier_run is None for one in last.failures)
         if last.stopped or not news or len(outcomes) == ROUNDS:
             break
-        again = campaign.plan(wanted, product_types, words, file_ids=files, again=True)
+        again = _planned(source, asked, again=True)
         if again.plan_id == plan.plan_id:
             break
-        plan = packed_plan(again)
+        plan = again
     if len(outcomes) > 1:
         # What the rounds refused changes the associations: a fresh look at the same archive, for the catalog.
-        publish(campaign.layout, replace(campaign).understanding)
+        publish(means.layout, replace(source.campaign).understanding)
     return plan, tuple(outcomes)
 
 
-def run_plan(campaign: Campaign, plan: Plan, order: Order, run_id: RunId | None = None) -> RunOutcome:
+def _planned(source: Source, asked: Asked, *, retry: bool = False, again: bool = False) -> Plan:
+    found = source.campaign.plan(
+        asked.obs_ids, asked.product_types, asked.words, file_ids=asked.file_ids, retry=retry, again=again
+    )
+    return packed_plan(found)
+
+
+def run_plan(source: Source, plan: Plan, order: Order, run_id: RunId | None = None) -> RunOutcome:
     """Run a saved plan exactly; nothing is planned again. `run_id`: a run to be continued."""
-    with (
-        telling(campaign.layout, order) as ended,
-        acquire(campaign.layout, f"run plan {plan.plan_id[:12]}") as lease,
-    ):
-        publish(campaign.layout, campaign.understanding)
-        ended.append(_execute(campaign, plan, order, lease, run_id))
+    layout = source.campaign.layout
+    with telling(layout, order) as ended, acquire(layout, f"run plan {plan.plan_id[:12]}") as lease:
+        publish(layout, source.campaign.understanding)
+        ended.append(_execute(_means(source, plan), plan, order, lease, run_id))
     return ended[-1]
 
 
-def resume(campaign: Campaign, run_id: RunId, order: Order) -> RunOutcome:
+def resume(source: Source, run_id: RunId, order: Order) -> RunOutcome:
     """Continue a run: same plan, only what is missing."""
-    return run_plan(campaign, load_plan(campaign.layout, read_run(campaign.layout, run_id).plan_id), order, run_id)
+    layout = source.campaign.layout
+    return run_plan(source, load_plan(layout, read_run(layout, run_id).plan_id), order, run_id)
 
 
 def standing_failures(layout: Layout) -> dict[ProcessId, EarlierFailure]:
@@ -181,17 +240,16 @@ def _tell(order: Order, notice: Notice) -> None:
         print(warning, file=sys.stderr, flush=True)
 
 
-def _execute(campaign: Campaign, plan: Plan, order: Order, lease: Lease, run_id: RunId | None = None) -> RunOutcome:
-    expect_pixels(campaign, plan)
-    layout = campaign.layout
+def _execute(means: _Means, plan: Plan, order: Order, lease: Lease, run_id: RunId | None = None) -> RunOutcome:
+    layout = means.layout
     planned = {one.process.process_id for one in plan.processes}
     earlier = {} if order.retry else standing_failures(layout)
     # The catalog of a large run is made by another process: it takes memory for whole tables.
     large = sum(one.to_run for one in plan.processes) >= APART_FROM
     compactor = Compactor(layout) if large else None
     options = RunOptions(
-        raw_roots={name: Path(root) for name, root in campaign.settings.raw_roots.items()},
-        pixel_digests=_pixel_digests(campaign, plan),
+        raw_roots=means.raw_roots,
+        pixel_digests=means.pixel_digests,
         earlier_failures={pid: one for pid, one in earlier.items() if pid in planned},
         asked_by=_user(),
         run_id=run_id,
@@ -199,10 +257,10 @@ def _execute(campaign: Campaign, plan: Plan, order: Order, lease: Lease, run_id:
         max_failures=order.max_failures,
         publish=compactor or (lambda: _publish(layout)),
         progress=order.progress,
-        cookbook=campaign.cookbook_module or DEFAULT_COOKBOOK,
+        cookbook=means.cookbook,
     )
     try:
-        return execute(plan, layout, campaign.frames, order.site, options, lease)
+        return execute(plan, layout, means.frames, order.site, options, lease)
     finally:
         if compactor is not None:
             compactor.close()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import signal
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +15,12 @@ from archive_proc.bench.faults.grounds import STAND_INS, Grounds, measure, prepa
 from archive_proc.bench.small_night import small_night
 from archive_proc.catalog.selection import Selection
 from archive_proc.execution.outcome import RunOutcome
+from archive_proc.flow import running
+from archive_proc.flow.campaign import Campaign
 from archive_proc.model.events import Event, RunEnded, RunStarted
+from archive_proc.model.frames import RawFrame
+from archive_proc.model.ids import FileId
+from archive_proc.model.packed import PackedFrames
 from archive_proc.model.processes import Cause, Plan, State
 from archive_proc.storage.journal import iter_journals, read_journal
 from archive_proc.storage.layout import Layout
@@ -54,6 +62,28 @@ def test_one_of_many_that_each_may_lack_keeps_nobody_waiting(raw: Path, tmp_path
     assert [{*one.counts} for one in mended] == [{State.DONE, State.CACHED}]
     (science,) = (one.process for one in whole.processes if one.process.recipe == "irdis_science")
     assert not any("background" in word for word in science.fallbacks)
+
+
+def test_while_a_large_plan_runs_nobody_holds_its_campaign(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "PACKED_FROM", 1)
+    execute, given = running.execute, []
+
+    # Any: the arguments of `execute`.
+    def watched(plan: Plan, layout: Layout, frames: Mapping[FileId, RawFrame], *more: Any) -> RunOutcome:
+        gc.collect()
+        given.append((type(frames), len(frames), sum(isinstance(one, Campaign) for one in gc.get_objects())))
+        return execute(plan, layout, frames, *more)
+
+    monkeypatch.setattr(running, "execute", watched)
+    archive, plan, outcomes = run(tmp_path / "A", raw, "toy_lacking")
+    assert {*outcomes[-1].counts} == {State.DONE, State.CACHED}, "two rounds, as when it is held"
+    main = {entry.input_id for one in plan.processes for entry in one.process.main if entry.kind == "file"}
+    assert [one[0] for one in given] == [PackedFrames] * 2
+    assert given[-1][1] == len(main)
+    assert [one[2] for one in given] == [0, 0]
+    assert archive.campaign.raw_frames, "read anew when it is asked for"
 
 
 def test_one_that_failed_for_a_passing_cause_is_tried_again_by_the_same_command_later(

@@ -11,11 +11,13 @@ import pyarrow.compute as pc
 from archive_proc.flow.catch_up import CatchUp
 from archive_proc.flow.currency import Currency, Named, SealedProduct, Slot, currency
 from archive_proc.model.ids import PlanId, ProcessId, ProductId, RunId
+from archive_proc.model.processes import State
 from archive_proc.storage.snapshots import Snapshot, TableChange, part_name, read_table
 from archive_proc.storage.tables import PERIOD_COLUMN, TABLES, cast, empty
 
 Embargo = tuple[str, dt.datetime | None]
 _PUBLIC: Embargo = ("public", None)
+_NEVER_RAN = frozenset({State.PLANNED.value, State.BLOCKED.value, State.CANCELLED.value})
 
 
 def fill_currency(
@@ -41,9 +43,10 @@ def fill_currency(
     sealed = _sealed(products, processes)
     kinds = {one.slot.subject_kind for one in sealed} & _EMBARGO_TABLES.keys()
     embargoes = {kind: _embargoes(before, frames, kind) for kind in kinds}
-    found = currency(ended, _named(_split(plans, about)[0]), frozenset(one.process_id for one in sealed))
+    named = _named(_split(plans, about)[0])
+    found = currency(ended, named, frozenset(one.process_id for one in sealed))
     filled_products = _filled_products(products, sealed, found, embargoes)
-    filled_processes = _filled_processes(processes, sealed, found)
+    filled_processes = _filled_processes(processes, sealed, found, _passed_over(news, named, found))
     return {
         "products": _change("products", pa.concat_tables([filled_products, other_products]), periods),
         "processes": _change("processes", pa.concat_tables([filled_processes, other_processes]), periods),
@@ -143,7 +146,26 @@ def _filled_products(
     )
 
 
-def _filled_processes(processes: pa.Table, sealed: list[SealedProduct], found: Currency) -> pa.Table:
+def _passed_over(news: CatchUp, named: Mapping[PlanId, Sequence[Named]], found: Currency) -> dict[ProcessId, ProcessId]:
+    """Processes that no run names since another filled their slot, and that other: where they never ran (an earlier
+    round had to wait for what failed) nobody waits for them any more.
+    """
+    last: dict[ProcessId, tuple[RunId, Named]] = {}
+    for run_id, run in sorted(news.journals.runs.items()):
+        for one in named.get(run.plan_id, ()) if run.plan_id else ():
+            last[one.process_id] = run_id, one
+    others: dict[ProcessId, ProcessId] = {}
+    for process_id, (run_id, one) in last.items():
+        for slot in one.slots():
+            holder = found.current.get(slot)
+            if holder not in (None, process_id) and run_id < found.named_by[slot]:
+                others.setdefault(process_id, holder)
+    return others
+
+
+def _filled_processes(
+    processes: pa.Table, sealed: list[SealedProduct], found: Currency, passed_over: Mapping[ProcessId, ProcessId]
+) -> pa.Table:
     current = set(found.current.values())
     wanted = set(found.wanted.values())
     instead: dict[str, str] = {}
@@ -152,6 +174,9 @@ def _filled_processes(processes: pa.Table, sealed: list[SealedProduct], found: C
         if by is not None:
             instead.setdefault(one.process_id, by.partition(".")[0])
     ids = _text(processes, "process_id")
+    for one_id, state in zip(ids, _text(processes, "state"), strict=True):
+        if state in _NEVER_RAN and (other := passed_over.get(ProcessId(one_id))) is not None:
+            instead.setdefault(one_id, other)
     return _with(
         processes,
         "processes",

@@ -194,6 +194,33 @@ def test_failed_successor_leaves_the_old_product_current_and_stale(archive: Arch
     assert ("failed", "s1") in {(row["state"], row["signature"]) for row in rows(snapshot, "attempts")}
 
 
+def test_what_an_earlier_round_could_not_begin_with_is_superseded_when_a_later_one_fills_its_slot(
+    archive: Archive,
+) -> None:
+    publish(archive.layout, making.understanding())
+    old, new = making.night(clip=5.0), making.night(clip=4.0)
+    first = archive.start("r1", making.plan_of(old.all))
+    archive.seal(first, old.dark)
+    archive.fail(first, old.sky)
+    archive.block(first, old.cube, old.sky)
+    archive.block(first, old.centered, old.sky)
+    archive.end(first, done=1, failed=1, blocked=2)
+    waiting = by_process(publish(archive.layout))
+    assert (waiting[old.cube.process_id]["state"], waiting[old.cube.process_id]["superseded_by"]) == ("blocked", None)
+    whole_run(archive, "r2", new, sealed=(new.dark,))
+    second = publish(archive.layout)
+    found = by_process(second)
+    for one, other in ((old.cube, new.cube), (old.centered, new.centered)):
+        assert found[one.process_id]["state"] == "blocked", "what happened is not rewritten"
+        assert found[one.process_id]["superseded_by"] == other.process_id
+    assert found[old.sky.process_id]["superseded_by"] is None, "it ran, and failed"
+    # A run that begins with it anew takes it back into view: it may still come.
+    archive.start("r3", making.plan_of(old.all))
+    third = publish(archive.layout)
+    assert by_process(third)[old.cube.process_id]["superseded_by"] is None
+    assert differing_tables(third, rebuild(archive.layout, making.understanding())) == ()
+
+
 def test_refusal_leaves_no_trace_in_qc_and_issues_once_the_process_succeeds(archive: Archive) -> None:
     publish(archive.layout, making.understanding())
     night = making.night()

@@ -6,7 +6,8 @@ WITH cube AS (
 ),
 failed AS (
   SELECT subject_id, arg_min(recipe || ' ' || state || ': ' || coalesce(code, coalesce(message, '')), (state <> 'failed', process_id)) AS why
-  FROM processes WHERE state IN ('failed', 'blocked', 'lost', 'cancelled') AND subject_kind = 'observation' GROUP BY subject_id
+  FROM processes WHERE state IN ('failed', 'blocked', 'lost', 'cancelled') AND superseded_by IS NULL
+    AND subject_kind = 'observation' GROUP BY subject_id
 ),
 complaint AS (
   SELECT obs_id, string_agg(DISTINCT code, ' ' ORDER BY code) AS codes FROM issues WHERE state = 'open' AND severity = 'blocking' GROUP BY obs_id

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
@@ -23,24 +24,36 @@ def import_libraries(cookbook: ModuleType) -> None:
 
 
 @contextlib.contextmanager
-def compiling_apart(clock: PhaseClock) -> Iterator[None]:
+def compiling_apart(clock: PhaseClock) -> Iterator[Callable[[], None]]:
     """While inside, what numba does before a kernel runs belongs to `Phase.START`, and to `Phase.COMPILE` where it
     compiles.
 
-    Nothing to do where no recipe has imported numba: it is not imported for this.
+    Gives what lets go of all that compiling left behind, as is done at the end: errors that numba met on its way stand
+    in circles with the frames that called the kernel, and hold their arrays (0.6 GB of an extraction) until Python's
+    collector happens to look. Nothing to do where no kernel was compiled, and where no recipe has imported numba: it is
+    not imported for this.
     """
     if "numba" not in sys.modules:
-        yield
+        yield lambda: None
         return
     from numba.core import event
 
     turns: list[tuple[Phase, AbstractContextManager[None]]] = []
+    compiled: list[str] = []
+
+    def let_go() -> None:
+        if compiled:
+            compiled.clear()
+            with clock(Phase.COMPILE):
+                gc.collect()
 
     # Any: numba ships no types.
     class Turns(event.Listener):
         def on_start(self, happening: Any) -> None:
             compiles = happening.kind == _COMPILE or any(phase is Phase.COMPILE for phase, _ in turns)
             phase = Phase.COMPILE if compiles else Phase.START
+            if compiles:
+                compiled.append(happening.kind)
             turns.append((phase, clock(phase)))
             turns[-1][1].__enter__()
 
@@ -52,4 +65,7 @@ def compiling_apart(clock: PhaseClock) -> Iterator[None]:
     with contextlib.ExitStack() as installed:
         for kind in (_LOCK, _COMPILE):
             installed.enter_context(event.install_listener(kind, listener))
-        yield
+        try:
+            yield let_go
+        finally:
+            let_go()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -139,6 +139,8 @@ class _Work:
     gauge: Gauge
     said: Sayings
     should_stop: Callable[[], bool] | None
+    let_go: Callable[[], None] = field(default=lambda: None)
+    """Of what compiling kernels left behind."""
 
     def run(self) -> dict[str, str] | None:
         """Run it; pixel digests when the process ended sealed, None when more tasks are to come."""
@@ -161,7 +163,7 @@ class _Work:
             clock,
         )
         try:
-            with compiling_apart(clock):
+            with compiling_apart(clock) as self.let_go:
                 return self._task(closing)
         finally:
             prepared.main.close()
@@ -245,6 +247,7 @@ class _Work:
                 shared = settled(sweep.reduce(summaries, prepared.inputs, shared))
             if prepared.recipe.cost.memory_gb > LARGE_GB and index < last:
                 # What a pass leaves lying about in the process would stand beside the next one's arrays.
+                self.let_go()
                 give_back()
         return shared
 

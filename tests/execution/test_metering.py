@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,41 @@ def test_of_runs_that_all_did_nothing_none_is_the_latest_that_worked(tmp_path: P
         latest_that_worked(tonight.layout)
 
 
+class _Circle:
+    """Holds itself, as an error does that stands in a frame of its own traceback."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+def test_what_compiling_left_behind_is_let_go_of_and_nothing_is_looked_for_where_none_was() -> None:
+    numba = pytest.importorskip("numba")
+    clock = PhaseClock(lambda: (time.monotonic(), time.process_time()))
+    kernel = numba.njit(lambda n: n * 5 + 1)
+
+    def left_by_a_call(n: int) -> weakref.ref[_Circle]:
+        circle = _Circle()
+        assert kernel(n) == n * 5 + 1
+        return weakref.ref(circle)
+
+    gc.disable()
+    try:
+        with compiling_apart(clock) as let_go:
+            first = left_by_a_call(2)
+            assert first() is not None
+            let_go()
+            assert first() is None
+            second = left_by_a_call(3)
+            let_go()
+            assert second() is not None
+        assert second() is not None
+        with compiling_apart(clock):
+            third = left_by_a_call(2.5)
+        assert third() is None
+    finally:
+        gc.enable()
+
+
 def test_making_a_kernel_is_neither_start_up_nor_the_recipe_and_using_it_is() -> None:
     numba = pytest.importorskip("numba")
     numba.njit(lambda n: n)(1)  # what numba sets up once is not this kernel's
@@ -114,6 +151,6 @@ def test_making_a_kernel_is_neither_start_up_nor_the_recipe_and_using_it_is() ->
         assert kernel(2) == 7
         made = clock.costs()["compile"].cpu_s
         assert kernel(3) == 10
+        assert clock.costs()["compile"].cpu_s == made
     assert made > clock.costs()["block"].cpu_s
     assert made > clock.costs()["start"].cpu_s
-    assert clock.costs()["compile"].cpu_s == made

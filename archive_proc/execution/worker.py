@@ -240,6 +240,8 @@ class _Work:
                 output = run_block(prepared, index, first, stop, shared, self.gauge.clock)
                 summaries.append(settled(output.summary))
                 self._write(closing, output, first, index == last, gathered)
+                # It may lie in its block's pixels, which would stand beside those of the next one.
+                del output
             if not once or index == last:
                 prepared.main.close()
             self._compare(closing, index)
@@ -316,6 +318,7 @@ class _Work:
             output = run_block(prepared, task.pass_index, first, stop, shared, self.gauge.clock)
             self._write(closing, output, first, task.pass_index == last, gathered)
             kept.append(self._keep(self.directory.summary(task.pass_index, first), output.summary))
+            del output
         prepared.main.close()
         if isinstance(prepared.main, RawPlanes):
             gathered.plane_digests.extend(prepared.main.plane_digests())

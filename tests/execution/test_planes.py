@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from toy_night import HEIGHT, ROOT, WIDTH, night, process, raw_input, write_raw
+from toy_night import HEIGHT, ROOT, WIDTH, night, process, raw_input, site, write_raw
 
 from archive_proc.errors import DataFailure, InfraFailure
+from archive_proc.execution import worker
 from archive_proc.execution.cache import ProductCache
 from archive_proc.execution.cookbooks import cookbook
+from archive_proc.execution.executor import execute
 from archive_proc.execution.inputs import prepare, raw_table
 from archive_proc.execution.liveness import this_writer
 from archive_proc.execution.planes import ProductPlanes, RawPlanes, Stripes, compare_digests, file_digests
 from archive_proc.execution.spec import AttemptSpec
-from archive_proc.execution.sweeps import chosen_rows, halo_rows, shards, stripes
+from archive_proc.execution.sweeps import chosen_rows, halo_rows, run_block, shards, stripes
 from archive_proc.instruments.tables import load_tables
 from archive_proc.model.frames import Arm, RawFrame
 from archive_proc.model.ids import PlanId, RunId
 from archive_proc.model.phases import STILL
 from archive_proc.model.processes import Subject
 from archive_proc.recipes.irdis.science import IRDIS_SCIENCE
-from archive_proc.recipes.recipe import Halo, RecipeInputs
+from archive_proc.recipes.recipe import BlockOutput, Halo, RecipeInputs
 from archive_proc.storage.fits import OpenFrame
 from archive_proc.storage.products import (
     LoadedProduct,
@@ -72,6 +76,29 @@ def test_a_recipe_is_told_which_main_files_are_of_another_acquisition(tmp_path: 
     assert found.inputs.frame_levels == (0, 1)
     assert found.inputs.borrowed().tolist() == [False] * 3 + [True] * 4
     assert not dataclasses.replace(found.inputs, frame_levels=()).borrowed().any()
+
+
+@pytest.mark.parametrize("chunk_planes", [16, 64])
+def test_what_a_block_gave_is_gone_when_the_next_one_is_worked_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk_planes: int
+) -> None:
+    """It may lie in the block's own pixels, which would stand in memory beside those of the next block."""
+    given: list[weakref.ref[Any]] = []
+
+    # Any: the arguments of `run_block`, whatever they are.
+    def watched(*arguments: Any) -> BlockOutput:
+        assert not any(one() is not None for one in given)
+        output = run_block(*arguments)
+        given.extend(weakref.ref(one) for arrays in output.planes.values() for one in arrays.values())
+        return output
+
+    monkeypatch.setattr(worker, "run_block", watched)
+    tonight = night(tmp_path, science=(40,))
+    options = tonight.options(chunk_planes=chunk_planes)
+    outcome = execute(tonight.plan, tonight.layout, tonight.frames, site(backend="serial", workers=1), options)
+    assert outcome.exit_status == 0
+    # Three blocks of a cube's three arrays, and three of a centred cube's.
+    assert len(given) >= 12
 
 
 def test_a_halo_is_a_rule_on_planes_that_keeps_to_file_or_dither(tmp_path: Path) -> None:

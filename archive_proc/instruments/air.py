@@ -40,6 +40,8 @@ class AirFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     first_edge_um: float
     step_um: float
     """Vacuum."""
+    dwarf_lines_um: tuple[tuple[float, ...], ...]
+    """Vacuum: groups of equally strong narrow lines that brown dwarfs have, whose light shows no air."""
     depth_error: float
     """Of depths averaged over channels, relative."""
     band: tuple[AirBand, ...]

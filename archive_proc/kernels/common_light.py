@@ -79,33 +79,85 @@ def summed(equations: Equations, members: NDArray[np.intp], shapes: Float64, lig
     return Summed(sums[0], share @ pull, sums[1])
 
 
-def common_spectrum(equations: Sequence[Summed], ends: Float64 | None = None) -> Float64 | None:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a common spectrum of m channels before it is looked at."""
+
+    ends: Float64 | None = None
+    """(m + 1,) places of the ends of the equations' channels along those of the spectrum, in channels; None: 0 ... m.
+    Light that stood elsewhere than the templates did fell into channels of other wavelengths."""
+    shape: Float64 | None = None
+    """(m,) positive: what the spectrum is held smooth over, for it bends as this does. None: nothing."""
+    features: Float64 | None = None
+    """(m, q) light of features narrower than a channel whose places are known; how strong each is, the light says."""
+
+
+NOTHING = Known()
+
+
+def common_spectrum(equations: Sequence[Summed], known: Known = NOTHING) -> Float64 | None:
     """(m,) shape of the light that all these sums share, 1 at its brightest; None where it is too noisy to have one.
 
-    It is held as far as photons do not tell channels apart, bright or faint ones alike. `ends` (m + 1,) places of the
-    ends of the equations' channels along those of the spectrum, in channels (0 ... m where they are the same): light
-    that stood elsewhere than the templates did fell into channels of other wavelengths.
+    It is held as far as photons do not tell channels apart, bright or faint ones alike.
     """
-    known = [one for one in equations if one.pull.any()]
-    if not known:
+    total = _total(equations, known.ends)
+    if total is None:
         return None
-    pull = np.sum([one.pull for one in known], axis=0)
-    normal, noise = (_square(np.sum([getattr(one, name) for one in known], axis=0)) for name in ("normal", "noise"))
-    if ends is not None:
-        turn = _into_channels(ends)
-        pull, normal, noise = turn.T @ pull, turn.T @ normal @ turn, turn.T @ noise @ turn
+    pull, normal, noise = total
     m = pull.size
-    diagonal = np.maximum(np.diag(normal), 1e-9 * np.diag(normal).max())
-    bend = np.diff(np.eye(m), n=2, axis=0) * np.sqrt(diagonal)
-    hold = bend.T @ bend + 1e-9 * np.diag(diagonal)
+    both = np.eye(m) if known.features is None else np.concatenate([np.eye(m), known.features], axis=1)
+    hold = np.zeros((both.shape[1],) * 2)
+    hold[:m, :m] = _hold(normal, known.shape)
+    information = both.T @ normal @ both
     for strength in STRENGTHS:
-        inverse = np.linalg.inv(normal + strength * hold)
+        inverse = both @ np.linalg.inv(information + strength * hold) @ both.T
         found = inverse @ pull
         error = np.sqrt(np.maximum(np.diag(inverse @ noise @ inverse), 0.0))
         bright = found > BRIGHT * found.max()
         if found.max() > 0 and float(np.median(error[bright] / found[bright])) <= SURE:
             return np.asarray(found / found.max())
     return None
+
+
+def agreement(equations: Sequence[Summed], known: Known = NOTHING) -> float:
+    """How far the light of these sums is explained while it is held as a single lenslet's is: the more, the better.
+
+    In squares of its noise. What is known is right where this is large: over a wrong shape the spectrum is not smooth.
+    """
+    total = _total(equations, known.ends)
+    return 0.0 if total is None else _explained(total[0], total[1], known.shape)
+
+
+def features_in(edges_um: Float64, lines_um: Sequence[Sequence[float]]) -> Float64:
+    """(m, q) share of the light of each group of equally strong narrow lines that falls into each channel."""
+    edges = np.asarray(edges_um, np.float64)
+    return np.stack([np.histogram(one, edges)[0] / len(one) for one in lines_um], axis=1)
+
+
+def _total(equations: Sequence[Summed], ends: Float64 | None) -> tuple[Float64, Float64, Float64] | None:
+    """Pull (m,), normal and noise (m, m) of all; None where no light is in them."""
+    lit = [one for one in equations if one.pull.any()]
+    if not lit:
+        return None
+    pull: Float64 = np.sum([one.pull for one in lit], axis=0)
+    normal, noise = (_square(np.sum([getattr(one, name) for one in lit], axis=0)) for name in ("normal", "noise"))
+    if ends is None:
+        return pull, normal, noise
+    turn = _into_channels(ends)
+    return turn.T @ pull, turn.T @ normal @ turn, turn.T @ noise @ turn
+
+
+def _explained(pull: Float64, normal: Float64, shape: Float64 | None) -> float:
+    """Of light that is held smooth over a shape."""
+    return float(pull @ np.linalg.solve(normal + HELD * _hold(normal, shape), pull))
+
+
+def _hold(normal: Float64, shape: Float64 | None) -> Float64:
+    """(m, m) on the bends of the spectrum over its shape, in units of what is known of each channel."""
+    diagonal = np.maximum(np.diag(normal), 1e-9 * np.diag(normal).max())
+    one = np.ones(diagonal.size) if shape is None else shape
+    bend = np.diff(np.eye(diagonal.size), n=2, axis=0) / one * np.sqrt(diagonal * one**2)[1:-1, None]
+    return np.asarray(bend.T @ bend + 1e-9 * np.diag(diagonal))
 
 
 def beyond_expected(one: Summed, expected: Float64, doubt: Float64) -> Float64:

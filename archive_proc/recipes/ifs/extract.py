@@ -31,7 +31,7 @@ from archive_proc.recipes.ifs.extraction import (
 from archive_proc.recipes.ifs.plane_coordinates import ANGLE_CONVENTION, plane_coordinates
 from archive_proc.recipes.ifs.planes import BACKGROUND, BAD_PIXELS, DARK, FLAT
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph
-from archive_proc.recipes.ifs.through_air import PLACE, SHIFT_STEP_PX, middle_of
+from archive_proc.recipes.ifs.through_air import LENSLET_FLAT_ROLE, PLACE, SHIFT_STEP_PX, middle_of
 from archive_proc.recipes.ifs.unread import EMPTY
 from archive_proc.recipes.irdis.coordinates import strings
 from archive_proc.recipes.measuring import Figures
@@ -54,7 +54,7 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 PRODUCT = "ifs_spectra"
-LENSLET_FLAT = InputRole("lenslet_flat", ("ifs_lenslet_flat",), required=False, without=("residual",))
+LENSLET_FLAT = InputRole(LENSLET_FLAT_ROLE, ("ifs_lenslet_flat",), required=False, without=("residual",))
 SYSTEMATIC = 0.01
 """Relative error of a channel that no statistic shows: resolution, channel weights (notes/ifs 6.8)."""
 
@@ -352,7 +352,7 @@ _COST = Cost(
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.24.0",
+    version="1.25.0",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
@@ -378,7 +378,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.24.0",
+    version="1.25.0",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from archive_proc.instruments.tables import load_tables
 from archive_proc.kernels.air import Air, Window, fit_air
-from archive_proc.kernels.common_light import Summed, as_prior, beyond_expected, common_spectrum
+from archive_proc.kernels.common_light import (
+    Known,
+    Summed,
+    agreement,
+    as_prior,
+    beyond_expected,
+    common_spectrum,
+    features_in,
+)
 from archive_proc.kernels.flexure import DRIFT_D, DRIFT_PX, Doubt, Sighting, place_at
 from archive_proc.model.frames import RawFrame
 from archive_proc.recipes.ifs.spectrograph import WAVE, Spectrograph, products_of, spectrograph
@@ -30,6 +38,7 @@ LEAST_GAIN = 5.0
 """By which the water must lessen the residual, or there is none to be seen."""
 PLACE = InputRole("place", ("ifs_place",), required=False, each_may_lack=True)
 """What files near in time say of their place along the dispersion."""
+LENSLET_FLAT_ROLE = "lenslet_flat"
 DOUBT_PX = 0.05
 """Of the place along the dispersion, where nothing measures it, right after the calibrations; drift comes on top."""
 SAME_STAR_DEG = 15.0 / 3600.0
@@ -177,8 +186,9 @@ def beyond_table(summaries: Sequence[Arrays], found: dict[int, Seen], inputs: Re
 def _common(summaries: Sequence[Arrays], inputs: RecipeInputs, shift_y: float) -> Float64:
     """(m,) the prior's shape from the light that lenslets share; empty where none is known.
 
-    Its equations were set up where the wavelength solution has the spectra, `shift_y` px from where they stand. Only of
-    light from the sky: of a lamp it is not asked, and a laser's lines would be their own prior.
+    It bends as the lamp of the lenslet flat does, and as the lines of a brown dwarf. Its equations were set up where
+    the wavelength solution has the spectra, `shift_y` px from where they stand. Only of light from the sky: of a lamp
+    it is not asked, and a laser's lines would be their own prior.
     """
     equations = [
         Summed(one["normal"][row], one["pull"][row], one["noise"][row])
@@ -187,8 +197,20 @@ def _common(summaries: Sequence[Arrays], inputs: RecipeInputs, shift_y: float) -
         if inputs.parameters.common and on_sky(inputs.frames[int(file)]) and one["pull"].size
     ]
     where = spectrograph(inputs, 0)
-    shape = common_spectrum(equations, _ends(where, shift_y))
-    return np.empty(0) if shape is None else as_prior(shape, np.diff(where.edges_um))
+    widths, ends = np.diff(where.edges_um), _ends(where, shift_y)
+    lamp = lamp_shape(inputs, widths)
+    # Lamp and sky need not have the same filter's edges in them.
+    through = lamp is not None and agreement(equations, Known(ends, lamp)) > agreement(equations, Known(ends))
+    lines = features_in(where.edges_um, load_tables().air.dwarf_lines_um)
+    shape = common_spectrum(equations, Known(ends, lamp if through else None, lines))
+    return np.empty(0) if shape is None else as_prior(shape, widths)
+
+
+def lamp_shape(inputs: RecipeInputs, widths: Float64) -> Float64 | None:
+    """(m,) density of the lamp in the lenslet flat: what the instrument lets through. None without a flat."""
+    flat = inputs.only(LENSLET_FLAT_ROLE)
+    lamp = np.empty(0) if flat is None else np.nan_to_num(np.asarray(flat.arrays["lamp"], np.float64))
+    return as_prior(lamp, widths) if lamp.size == widths.size and lamp.max() > 0 else None
 
 
 def _ends(where: Spectrograph, shift_y: float) -> Float64:

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import small_spectrograph
 
-from archive_proc.kernels.common_light import common_spectrum, no_equations, summed
+from archive_proc.kernels.common_light import (
+    Known,
+    agreement,
+    common_spectrum,
+    features_in,
+    no_equations,
+    summed,
+)
 from archive_proc.kernels.extraction import BAND, normal_blocks, seen_shares, subtract_model
 from archive_proc.kernels.joint_fit import LAGS, REACH, FitSettings, fit_spectra, joint_equations, region_resolution
 from archive_proc.kernels.loops.banded import HOLD, UNSEEN, factorise
@@ -127,10 +134,36 @@ def test_light_that_stands_beside_its_templates_is_common_at_its_own_wavelengths
     inner = slice(2, -2)
     away = []
     for ends in (None, np.arange(CHANNELS + 1) - moved / px_per_channel):
-        common = common_spectrum([sums], ends)
+        common = common_spectrum([sums], Known(ends))
         assert common is not None
         away.append(np.abs(common / common[inner].sum() - true / true[inner].sum())[inner].max())
     assert away[1] < 0.25 * away[0]
+
+
+def test_what_is_known_of_light_before_sharpens_it_and_what_is_wrong_agrees_less(scene):
+    templates = scene[3]
+    n = len(templates.x0)
+    edges = np.linspace(0.95, 1.10, CHANNELS + 1)
+    lines = features_in(edges, [(1.0181, 1.0292)])
+    assert lines.sum() == pytest.approx(1.0)
+    band = np.where(np.arange(CHANNELS) > 2, 1.0, 0.05)
+    true = band * (1.0 + 0.2 * np.sin(np.arange(CHANNELS) / 4.0)) - 0.5 * lines[:, 0]
+    truth = np.broadcast_to(5e4 * true / true.sum(), (1, n, CHANNELS)).astype(np.float32)
+    plane = np.zeros((1, SIZE, SIZE), np.float32)
+    subtract_model(templates.counts, templates.scale, templates.x0, templates.y0, -truth, plane)
+    weight = (1.0 / (50.0 + np.maximum(plane[0], 0.0))).astype(np.float32)
+    found = fit_spectra(plane, weight, templates, settings=FitSettings(mu=0.1, sweeps=20)).flux[0].astype(np.float64)
+    shapes = np.tile(found / found.sum(axis=1, keepdims=True), (3, 1))
+    sums = [summed(joint_equations(weight, templates), np.tile(np.arange(n), 3), shapes, np.ones(3 * n) * 5e4)]
+    away = []
+    for known in (Known(), Known(shape=band), Known(shape=band, features=lines)):
+        common = common_spectrum(sums, known)
+        assert common is not None
+        away.append(np.abs(common / common.sum() - true / true.sum()).max())
+    assert away[2] < 0.4 * away[0]
+    assert away[2] < 0.5 * away[1]
+    wrong = Known(shape=band[::-1].copy())
+    assert agreement(sums, Known(shape=band)) > agreement(sums) > agreement(sums, wrong)
 
 
 def test_a_template_is_the_mean_of_its_steps_stamps(scene):

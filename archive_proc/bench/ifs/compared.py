@@ -83,14 +83,16 @@ def compare(known: Known, scene: Scene, spectra: Spectra, lamp: Lamp, *, fwhm_nm
     own = throughput(known)
     scale = response(known, lamp)
     edges = spectra.edges_nm
-    true = np.stack([_truth(known, scene, plane, edges, fwhm_nm) for plane in range(scene.planes)])
+    sharp = np.stack([in_channels(scene.flux(plane), scene.edges_nm, edges) for plane in range(scene.planes)])
+    true = sharp if fwhm_nm is None else _spread(scene, edges, fwhm_nm)
     middle = 0.5 * (edges[1:] + edges[:-1])
     _, y = known.positions(np.clip(edges, known.position_nm[0], known.position_nm[-1]))
     height = np.diff(np.median(y[known.complete], axis=0))
     low, high = band_core_nm(known.mode)
-    bright = np.median(true[:, known.complete].mean(axis=0), axis=0)
+    # Of the truth as it is: spread over them, light would make channels of a band of the air count.
+    bright = np.median(sharp[:, known.complete].mean(axis=0), axis=0)
     if not bright.any():
-        bright = true[:, known.complete].mean(axis=(0, 1))
+        bright = sharp[:, known.complete].mean(axis=(0, 1))
     core = (middle > low) & (middle < high)
     if bright[core].any():
         core &= bright > FAINT * bright[core].max()
@@ -113,8 +115,5 @@ def compare(known: Known, scene: Scene, spectra: Spectra, lamp: Lamp, *, fwhm_nm
     )
 
 
-def _truth(known: Known, scene: Scene, plane: int, edges: Float, fwhm_nm: float | None) -> Float:
-    flux = scene.flux(plane)
-    if fwhm_nm is not None:
-        return blurred(flux, scene.edges_nm, edges, fwhm_nm)
-    return in_channels(flux, scene.edges_nm, edges)
+def _spread(scene: Scene, edges: Float, fwhm_nm: float) -> Float:
+    return np.stack([blurred(scene.flux(plane), scene.edges_nm, edges, fwhm_nm) for plane in range(scene.planes)])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from small_ifs_set import BANDWIDTH_NM, WAVELENGTH_NM, lamp_of, right_spectra, small_known
 
+from archive_proc.archive import Archive
 from archive_proc.bench.ifs.judging import Events, Verdict, all_runs, as_expected, lineage, placed, wrong_share
 from archive_proc.bench.ifs.raw_set import read_raw_set
 from archive_proc.bench.ifs.troubles import TROUBLES, chosen_troubles, plain_night
@@ -23,6 +24,37 @@ def good(tmp_path_factory):
     night = replace(plain_night("YJ"), field_pitches=8.0, calibrations=("background", "specpos", "wave"))
     simulate_ifs_night(place, night, 3)
     return place
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A night with every calibration, of few lenslets."""
+    place = tmp_path_factory.mktemp("whole") / "raw"
+    simulate_ifs_night(place, replace(plain_night("YJ"), field_pitches=4.0, background_ndit=1), 3)
+    return place
+
+
+def named_before_a_run(raw, tmp_path):
+    """Codes of what an archive with these files is told by `check`."""
+    Archive.init(tmp_path / "archive")
+    archive = Archive.open(tmp_path / "archive")
+    archive.ingest([raw], jobs=1)
+    return {one.code for one in archive.campaign.understanding.issues if one.severity != "note"}
+
+
+HEADERS_TELL = [one for one in TROUBLES if one.says and all(code.startswith("AP-CAL-") for code in one.says)]
+
+
+@pytest.mark.parametrize("trouble", HEADERS_TELL, ids=lambda one: one.name)
+def test_what_headers_tell_is_named_before_anything_runs(whole, tmp_path, trouble):
+    trouble.make(whole, tmp_path / "raw", "YJ", 3)
+    assert set(trouble.says) <= named_before_a_run(tmp_path / "raw", tmp_path)
+
+
+def test_a_whole_night_is_told_of_none_of_it(whole, tmp_path):
+    assert len(HEADERS_TELL) >= 11
+    told = named_before_a_run(whole, tmp_path)
+    assert not told & {code for one in HEADERS_TELL for code in one.says}
 
 
 def made(good, tmp_path, name):

@@ -139,6 +139,17 @@ def test_the_curve_over_the_truths_width_is_lowest_where_the_product_resolves(kn
     assert values[f"{name}, rms"].value > curve[4]
 
 
+def test_a_band_without_light_is_scored_at_no_width_of_the_truth(known, lamp):
+    scene = known.scene("uniform")
+    middle = 0.5 * (EDGES_NM[1:] + EDGES_NM[:-1])
+    dark = scene.flux(0) * (np.abs(middle - 1130.0) > 12.0)
+    night = replace(known, scenes=(replace(scene, flux=lambda plane: dark), known.scene("ifu_flat")))
+    right = right_spectra(night, "uniform")
+    cores = [on(night, "uniform", right, lamp, fwhm_nm=one).core for one in (None, 16.0, 60.0)]
+    assert cores[0].sum() == 30
+    assert all(np.array_equal(one, cores[0]) for one in cores)
+
+
 def test_light_at_the_photon_limit_is_one_and_twice_the_noise_is_two(known, lamp):
     plain = on(known, "uniform", right_spectra(known, "uniform"), lamp)
     limit = float(np.median(plain.limit[:, plain.scored][:, :, plain.core]))

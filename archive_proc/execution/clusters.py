@@ -23,6 +23,7 @@ from distributed.core import Status
 from archive_proc.errors import TemporaryError
 from archive_proc.execution.backends import AWAITED
 from archive_proc.execution.dask_backend import DaskBackend
+from archive_proc.execution.open_files import allow_files
 from archive_proc.execution.worker_config import SETTINGS, WorkerSetup, expect_same_code, expected
 
 START_TIMEOUT_S = 120.0
@@ -75,6 +76,7 @@ class DaskLocal(DaskBackend):
                     ) from problem
 
     def _start(self) -> None:
+        allow_files(self.workers)
         scratch = tempfile.mkdtemp(prefix="archive-proc-dask-")
         self._open.callback(shutil.rmtree, scratch, ignore_errors=True)
         self._open.enter_context(dask.config.set(SETTINGS))

@@ -34,6 +34,7 @@ from archive_proc.execution.environment import environment
 from archive_proc.execution.interpreters import module_command, same_paths
 from archive_proc.execution.liveness import host_name
 from archive_proc.execution.meters import utc_now
+from archive_proc.execution.open_files import allow_files
 from archive_proc.execution.packing import bundle_of, packed
 from archive_proc.execution.spec import AttemptDir, read_spec
 from archive_proc.execution.worker_config import SETTINGS
@@ -45,6 +46,8 @@ from archive_proc.storage.records import RECORD_NAME, write_record
 from archive_proc.storage.seal import make_seal, remove_tree
 from archive_proc.version import __version__
 
+_FILES = 2
+"""A played worker has twice as many files open as a driver has for it, in the process that plays all."""
 _AT_ONCE = 50
 """Workers that start at the same time."""
 _PHASES = (Phase.TASK, Phase.RAW, Phase.READ, Phase.CALIBRATIONS, Phase.BLOCK, Phase.REDUCE, Phase.WRITE, Phase.SEAL)
@@ -63,6 +66,7 @@ class DaskPlayed(DaskLocal):
         self._all_there = (0.0, 0.0)
 
     def _start(self) -> None:
+        allow_files(_FILES * self.workers)
         self._open.enter_context(dask.config.set(SETTINGS))
         self._cluster = self._open.enter_context(
             distributed.LocalCluster(  # type: ignore[no-untyped-call]  # dask ships no types

@@ -22,6 +22,7 @@ from archive_proc.execution.calls import Bundle
 from archive_proc.execution.dask_backend import DaskBackend
 from archive_proc.execution.jobqueue import SLURMJob
 from archive_proc.execution.liveness import Writer
+from archive_proc.execution.open_files import allow_files
 from archive_proc.execution.slurm_cluster import JobCluster, TellingScheduler
 from archive_proc.execution.slurm_jobs import JobKeeper
 from archive_proc.execution.slurm_left import JobRegister, archive_mark, cancel_left
@@ -95,6 +96,7 @@ class DaskSlurm(DaskBackend):
 
     def _start(self) -> None:
         slurm = slurm_of(self._site)
+        allow_files(self.workers)
         if not self._beside:
             cancel_left(self._runs)
         logs = self._directory / LOGS

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from archive_proc.archive import Archive
 from archive_proc.cli.main import program
 from archive_proc.execution.doctor import environment, file_system, node, slurm
 from archive_proc.execution.doctor.finding import Finding, Verdict
+from archive_proc.execution.interpreters import same_paths
 from archive_proc.settings import SiteProfile, SlurmProfile
 from archive_proc.storage.quotas import Allowance
 
@@ -112,6 +115,30 @@ def test_an_environment_that_would_spoil_a_run_is_named(monkeypatch: pytest.Monk
     failing(wrong, "AP-DOC-001", "needs >=99; nothing-of-that-name is missing")
     greedy = SiteProfile(name="x", backend="local", workers=10**6)
     assert environment.cores(greedy).verdict == environment.memory(greedy).verdict == Verdict.WARN
+    monkeypatch.setattr(environment, "files_allowed", lambda: 1024)
+    for workers, verdict in ((100, Verdict.PASS), (1000, Verdict.WARN)):
+        files = environment.open_files(SiteProfile(name="x", backend="local", workers=workers))
+        assert (files.verdict, files.code) == (verdict, "AP-DOC-004")
+
+
+_FEW_FILES = """\
+import resource
+from archive_proc.execution.open_files import allow_files, files_allowed, files_needed
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 6000))
+allow_files(1000)
+print(resource.getrlimit(resource.RLIMIT_NOFILE), files_needed(1000), files_allowed())
+allow_files(10)
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+allow_files(100_000)
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+def test_a_driver_asks_for_the_open_files_it_needs_and_never_for_fewer() -> None:
+    """In a process of its own, whose limits are of this test alone."""
+    command = [sys.executable, "-c", _FEW_FILES]
+    done = subprocess.run(command, capture_output=True, text=True, env=same_paths(), check=True)
+    assert done.stdout.splitlines() == ["(4512, 6000) 4512 6000", "4512", "6000"]
 
 
 # -- SLURM: what its commands print; the real one is asked in tests/slurm ---------------------------------------------

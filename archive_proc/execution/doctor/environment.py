@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import resource
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from archive_proc.execution.doctor.finding import Finding, judged
+from archive_proc.execution.open_files import files_allowed, files_needed
 from archive_proc.execution.threads import THREAD_VARIABLES
 from archive_proc.settings import SiteProfile
 from archive_proc.storage.answers import size_text
@@ -19,8 +19,6 @@ from archive_proc.version import __version__
 
 PART = "environment"
 OLDEST = (3, 11)
-FEW_FILES = 1024
-"""Open files that a driver with some workers needs at least."""
 _SHOWN = 5
 
 
@@ -30,7 +28,7 @@ def environment(site: SiteProfile) -> Iterator[Finding]:
     yield packages(site)
     yield threads(os.environ)
     yield kernels_kept(os.environ)
-    yield open_files()
+    yield open_files(site)
     if site.backend != "slurm":
         yield cores(site)
         yield memory(site)
@@ -130,16 +128,16 @@ def writable(directory: Path) -> bool:
     return True
 
 
-def open_files() -> Finding:
-    """How many files may be open at once."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+def open_files(site: SiteProfile) -> Finding:
+    """The limit on open files: a driver raises its own as far as it may."""
+    needs, may = files_needed(site.workers or os.cpu_count() or 1), files_allowed()
     return judged(
         PART,
         "open files",
         "AP-DOC-004",
-        "no limit" if soft == resource.RLIM_INFINITY else f"{soft} at once",
-        warn=soft != resource.RLIM_INFINITY and soft < FEW_FILES,
-        remedy=f"ulimit -n {4 * FEW_FILES} before the command",
+        f"{may} at once; a driver of this site needs {needs}",
+        warn=may < needs,
+        remedy=f"ulimit -Hn {needs} before the command, or ask whoever set the limit",
     )
 
 

@@ -35,6 +35,12 @@ OUTLYING = 5.0
 """Robust sigma beyond which a channel of a lenslet is not its light."""
 MIDDLE_PX = 1023.5
 """Of the detector, from the middle of its first pixel; what a turn is about."""
+PLAUSIBLE_PX = 0.3
+"""What spectra may stand from their templates."""
+SEEN = 1.0
+"""Of what noise alone makes slopes of: a patch with less beside it shows no light."""
+LEVEL_E = 100.0
+"""What the level of a patch may be off by, a priori, e- a pixel."""
 LEAST_SCATTER_PX = 0.002
 """Of patches about their line: what PSFlets are wrong by."""
 TURN_RAD = 5e-5
@@ -82,6 +88,8 @@ class Tiles:
     """(n,) positions in the full list."""
     offset: Float64
     """(2, n) to be added to detector places, px: whole numbers."""
+    tile_of: NDArray[np.intp]
+    """(n,) which patch."""
     origins: tuple[tuple[int, int], ...]
     """(y, x) on the detector of each tile's first pixel."""
     shape: tuple[int, int]
@@ -119,28 +127,34 @@ def choose_tiles(light: Float32, floor: Float32, good: Mask, places: Float64, mo
     slope[:, 1:-1] = 0.5 * (light[:, 2:] - light[:, :-2])
     usable = good.copy()
     usable[:, 1:-1] &= good[:, 2:] & good[:, :-2]
-    worth = np.where(usable, slope**2 / (floor + np.maximum(light, 0.0)), 0.0)
+    worth = np.where(usable, 2.0 * slope**2 / (floor + np.maximum(light, 0.0)), 0.0)
     # No pixel may decide: hits and hot pixels have the steepest slopes.
     worth = np.minimum(worth, np.percentile(worth[::3, ::3], 99.5))
-    scores = {}
+    scores, noise = {}, {}
     for row in range(ny // CELL):
         for column in range(nx // CELL):
             y, x = row * CELL + (CELL - PATCH) // 2, column * CELL + (CELL - PATCH) // 2
-            scores[y - _EDGE, x - _EDGE] = float(worth[y : y + PATCH, x : x + PATCH].sum())
+            there = slice(y, y + PATCH), slice(x, x + PATCH)
+            noise[y - _EDGE, x - _EDGE] = float(usable[there].sum())
+            scores[y - _EDGE, x - _EDGE] = float(worth[there].sum()) - noise[y - _EDGE, x - _EDGE]
     ranked = sorted(scores, key=lambda one: -scores[one])[:most]
-    chosen = tuple(sorted(one for one in ranked if scores[one] > 0.02 * scores[ranked[0]]))
+    # The derivative of noise is no sign of a shift: patches of it would claim the place where templates stand.
+    lit = [one for one in ranked if scores[one] > SEEN * noise[one]]
+    chosen = tuple(sorted(one for one in lit if scores[one] > 0.02 * scores[ranked[0]]))
     columns = max(int(np.ceil(np.sqrt(len(chosen)))), 1)
-    members, offsets = [np.empty(0, np.intp)], [np.empty((2, 0))]
+    members, offsets, numbers = [np.empty(0, np.intp)], [np.empty((2, 0))], [np.empty(0, np.intp)]
     for number, (y, x) in enumerate(chosen):
         near = (places[0].max(axis=1) > x + _EDGE - WIDE / 2) & (places[0].min(axis=1) < x + _EDGE + PATCH + WIDE / 2)
         near &= (places[1].max(axis=1) > y + _EDGE - HIGH / 2) & (places[1].min(axis=1) < y + _EDGE + PATCH + HIGH / 2)
         found = np.flatnonzero(near)
         members.append(found)
+        numbers.append(np.full(found.size, number))
         ty, tx = (number // columns) * _TILE, (number % columns) * _TILE
         offsets.append(np.repeat(np.array([[tx - x], [ty - y]], np.float64), found.size, axis=1))
     shape = (-(-len(chosen) // columns) * _TILE + 1, columns * _TILE + 24)
     heights = np.array([y + 0.5 * (_TILE - 1) - MIDDLE_PX for y, _ in chosen])
-    return Tiles(np.concatenate(members), np.concatenate(offsets, axis=1), chosen, shape, columns, heights)
+    which = np.concatenate(numbers)
+    return Tiles(np.concatenate(members), np.concatenate(offsets, axis=1), which, chosen, shape, columns, heights)
 
 
 def turned(turn: float, places: Float64) -> Float64:
@@ -192,18 +206,18 @@ def measure_shift(
     variance = base + np.maximum(model, 0.0) / sensitivity
     weight = np.where(inside & (tiles.cut(good.astype(np.uint8)) > 0), 1.0 / variance, 0.0).astype(np.float32)
     order = np.argsort(tiles.members)
-    members, offset = tiles.members[order], tiles.offset[:, order]
+    members, offset, tile_of = tiles.members[order], tiles.offset[:, order], tiles.tile_of[order]
     middles = places[:, members].mean(axis=2)
     at = stood = start
     turn = 0.0
     moved = offset
-    flux = change = None
+    flux = change = even = level = levels = None
     for _ in range(steps):
         stood, moved = at, offset + turned(turn, middles)
         here = build(members, moved, at, None)
         equations = joint_equations(weight, here, mu=mu)
         flux, residual = _fit(equations, pixels, flux)
-        if change is None:
+        if change is None or even is None:
             # The steps after the first are so small that they need no derivative of their own.
             beside = build(members, moved, at + _STEP, here)
             image = np.zeros_like(pixels)
@@ -211,7 +225,8 @@ def measure_shift(
                 place = (templates.counts, templates.scale, templates.x0, templates.y0)
                 subtract_model(*place, np.float32(sign / _STEP) * flux, image)
             _, change = _fit(equations, image, None)
-        found = _regress(residual, change, weight, tiles, (at, turn))
+            level, even = _fit(equations, np.ones_like(pixels[:1]), None)
+        found, levels = _regress(residual, (change, even[0]), weight, tiles, (at, turn))
         known = np.isfinite(found.x)
         if not known.any():
             break
@@ -219,7 +234,10 @@ def measure_shift(
         at = float(np.median(found.at_middle(turn)[known]))
     whole = whole_lenslets(equations)
     assert flux is not None
+    assert level is not None
+    assert levels is not None
     seen = flux[:, whole].astype(np.float64)
+    seen -= levels[:, tile_of[whole], None] * level[0, whole]
     spectrum, common, uneven = np.zeros((planes, seen.shape[2])), [], np.ones(planes)
     for plane, one in enumerate(seen):
         lit, shapes, total = _shapes(one)
@@ -300,24 +318,34 @@ class _Pose:
         return np.asarray(self.x + turn * self.lever)
 
 
-def _regress(residual: Float32, change: Float32, weight: Float32, tiles: Tiles, stand: tuple[float, float]) -> _Pose:
+def _regress(
+    residual: Float32, patterns: tuple[Float32, Float32], weight: Float32, tiles: Tiles, stand: tuple[float, float]
+) -> tuple[_Pose, Float64]:
     """Weighted regression of residual on change in every patch; a line through the patches that agree.
 
-    `stand`: shift at the detector's middle (px) and turn (rad) of the templates.
+    `patterns`: what spectra leave of the change (p, ny, nx), and of an even light (ny, nx). A level that is not that of
+    the background frame fills the gaps between spectra, which are not alike on both sides of them: 20 e- moved a
+    star's spectra by 0.01 px. It is returned (p, tiles), e- a pixel. `stand`: shift at the detector's middle (px) and
+    turn (rad) of the templates.
     """
-    p = len(residual)
-    unknown = np.full((2, p), np.nan)
+    p, n = len(residual), len(tiles.origins)
+    change, even = patterns
+    unknown, levels = np.full((2, p), np.nan), np.zeros((p, n))
     found = _Pose(unknown[0], unknown[1], np.zeros(p), np.zeros(p), np.full(p, TURN_RAD))
     for plane in range(p):
-        tops, bottoms = [], []
-        for number in range(len(tiles.origins)):
+        top, bottom = np.zeros((2, n))
+        for number in range(n):
             where = tiles.inner(number)
             w, r, d = weight[where].astype(np.float64), residual[plane][where], change[plane][where]
-            # Hits and new hot pixels have no say.
-            w = np.where(r * r * w < 36.0, w, 0.0)
-            tops.append(float((w * r * d).sum()))
-            bottoms.append(float((w * d * d).sum()))
-        top, bottom = np.array(tops), np.array(bottoms)
+            # Hits and new hot pixels have no say; what a shift leaves of bright light is far beyond noise, too.
+            beyond = np.maximum(np.abs(r) - PLAUSIBLE_PX * np.abs(d), 0.0)
+            w, e = np.where(beyond * beyond * w < 36.0, w, 0.0), even[where]
+            firm = float((w * e * e).sum()) + LEVEL_E**-2
+            both, level = float((w * d * e).sum()) / firm, float((w * r * e).sum()) / firm
+            top[number] = (w * r * d).sum() - both * level * firm
+            bottom[number] = (w * d * d).sum() - both * both * firm
+            if bottom[number] > 0:
+                levels[plane, number] = level - both * top[number] / bottom[number]
         known = bottom > 0
         if known.sum() < 2:
             continue
@@ -330,8 +358,8 @@ def _regress(residual: Float32, change: Float32, weight: Float32, tiles: Tiles, 
         line = _line(height, value, np.minimum(weights, 3.0 * np.median(weights)))
         for name, one in zip(("x", "error", "lever", "turn", "turn_error"), line, strict=True):
             getattr(found, name)[plane] = one
-        found.error[plane] = np.hypot(line[1], np.sqrt(1.0 / bottom.sum()))
-    return found
+        found.error[plane] = np.hypot(line[1], np.sqrt(1.0 / bottom[known].sum()))
+    return found, levels
 
 
 def _line(height: Float64, value: Float64, weights: Float64) -> tuple[float, float, float, float, float]:

@@ -37,6 +37,9 @@ MIDDLE_PX = 1023.5
 """Of the detector, from the middle of its first pixel; what a turn is about."""
 PLAUSIBLE_PX = 0.3
 """What spectra may stand from their templates."""
+FAR_PX = 0.05
+"""Last step above which another one is made, `FAR_STEPS` at most."""
+FAR_STEPS = 5
 SEEN = 1.0
 """Of what noise alone makes slopes of: a patch with less beside it shows no light."""
 LEVEL_E = 100.0
@@ -212,7 +215,7 @@ def measure_shift(
     turn = 0.0
     moved = offset
     flux = change = even = level = levels = None
-    for _ in range(steps):
+    for step in range(FAR_STEPS):
         stood, moved = at, offset + turned(turn, middles)
         here = build(members, moved, at, None)
         equations = joint_equations(weight, here, mu=mu)
@@ -232,6 +235,8 @@ def measure_shift(
             break
         turn = float(np.median(found.turn[known]))
         at = float(np.median(found.at_middle(turn)[known]))
+        if step >= steps - 1 and abs(at - stood) < FAR_PX:
+            break
     whole = whole_lenslets(equations)
     assert flux is not None
     assert level is not None

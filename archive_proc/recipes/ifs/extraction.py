@@ -20,7 +20,7 @@ from archive_proc.kernels.lenslets import ADJACENT
 from archive_proc.kernels.microspectra import Templates
 from archive_proc.kernels.plane_spectra import plane_spectra
 from archive_proc.kernels.scattered import take_scattered_off
-from archive_proc.kernels.spectra_shift import TURN_RAD, Shift, measure_shift
+from archive_proc.kernels.spectra_shift import Shift, measure_shift
 from archive_proc.model.flags import Flag
 from archive_proc.recipes.detector import true_dit
 from archive_proc.recipes.ifs.file_light import handed_over, in_rows, light_of
@@ -36,6 +36,7 @@ from archive_proc.recipes.ifs.planes import (
     saturated,
     smooth_floor,
 )
+from archive_proc.recipes.ifs.shifts import shifts_of
 from archive_proc.recipes.ifs.spectrograph import PSFLETS, WAVE, Spectrograph, products_of, spectrograph
 from archive_proc.recipes.ifs.through_air import SHIFT_STEP_PX, air_shape, on_sky, settle_air
 from archive_proc.recipes.ifs.unread import expect_one, read_planes, unread, unread_in_all
@@ -238,57 +239,26 @@ def _measure(instrument: Instrument, light: Float32, file: int) -> Shift:
 def settle_shifts(summaries: Sequence[Arrays], inputs: RecipeInputs, shared: Arrays) -> Arrays:
     """Shift and error of each plane, px, the step that its templates stand at, and what `settle_air` finds.
 
-    `turn` and its error (1,) rad are of all files together, for what turns the image does so slowly; `turn_used` is the
-    step. The shift is that of the detector's middle. A file's parts are averaged by their planes. A file that could not
-    be measured (no light, or an error above 0.05 px) takes the value of the measured file nearest in time; none
-    measured: zero, with no error known. `read` (planes,) says which planes hold an image. Raises DataFailure AP-IFS-069
-    where no usable one does.
+    The shift is that of the detector's middle (`shifts.shifts_of`), `turn` and its error (1,) rad; `turn_used` is the
+    step of it. Where nothing says anything the shift is zero, with no error known. `read` (planes,) says which planes
+    hold an image. Raises DataFailure AP-IFS-069 where no usable one does.
     """
     read = np.concatenate([one["read"] for one in summaries])
     expect_one(inputs, read)
-    n = len(inputs.frames)
-    turn, turn_error = settle_turn(summaries)
-    sums, squares, weights = np.zeros(n), np.zeros(n), np.zeros(n)
-    for one in summaries:
-        known = np.isfinite(one["shift"]) & np.isfinite(one["error"]) & (one["error"] < 0.05)
-        at, planes, lever = one["file"][known], one["planes"][known].astype(float), one["lever"][known]
-        sums[at] += planes * (one["shift"][known] + turn * lever)
-        squares[at] += planes * (one["error"][known] ** 2 + (turn_error * lever) ** 2)
-        weights[at] += planes
-    measured = weights > 0
-    shift, error = np.zeros(n), np.full(n, np.nan)
-    shift[measured] = sums[measured] / weights[measured]
-    error[measured] = np.sqrt(squares[measured] / weights[measured])
-    if measured.any():
-        times = np.array([frame.mjd_obs for frame in inputs.frames])
-        known_files = np.flatnonzero(measured)
-        for file in np.flatnonzero(~measured):
-            near = known_files[np.argmin(np.abs(times[known_files] - times[file]))]
-            # What it was not measured with itself is as uncertain as files of one night differ.
-            shift[file], error[file] = shift[near], max(error[near], SHIFT_STEP_PX)
+    found = shifts_of(summaries, inputs)
     planes = inputs.planes.file
-    steps = np.round(shift / SHIFT_STEP_PX) * SHIFT_STEP_PX
+    steps = np.round(found.x / SHIFT_STEP_PX) * SHIFT_STEP_PX
     return {
-        "shift": shift[planes],
-        "shift_error": error[planes],
+        "shift": found.x[planes],
+        "shift_error": found.error[planes],
         "shift_used": steps[planes],
-        "shift_measured": measured[planes],
-        "turn": np.array([turn]),
-        "turn_error": np.array([turn_error]),
-        "turn_used": np.array([np.round(turn / TURN_STEP_RAD) * TURN_STEP_RAD]),
+        "shift_measured": found.measured[planes],
+        "turn": np.array([found.turn]),
+        "turn_error": np.array([found.turn_error]),
+        "turn_used": np.array([np.round(found.turn / TURN_STEP_RAD) * TURN_STEP_RAD]),
         "read": read,
         **settle_air(summaries, inputs),
     }
-
-
-def settle_turn(summaries: Sequence[Arrays]) -> tuple[float, float]:
-    """Turn and its error, rad, by what all files say; zero within `TURN_RAD` where none says anything."""
-    each = [one[name] for name in ("turn", "turn_error") for one in summaries]
-    turn, error = np.concatenate(each[: len(summaries)]), np.concatenate(each[len(summaries) :])
-    known = np.isfinite(turn) & np.isfinite(error)
-    # What is known beforehand stands in each file's answer, and counts once.
-    precision = TURN_RAD**-2 + np.sum(error[known] ** -2 - TURN_RAD**-2)
-    return float(np.sum(turn[known] / error[known] ** 2) / precision), float(precision**-0.5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,6 +287,8 @@ def test_the_shift_across_the_traces_is_found_to_a_hundredth_of_a_pixel(true, tu
     flux = 3000.0 * rng.uniform(0.3, 1.5, (2, len(lenslets), 1)) * np.ones(CHANNELS)
     light = image_of(templates, flux, shape)
     light += rng.normal(0.0, np.sqrt(FLOOR + np.maximum(light, 0.0)))
+    # The level of one plane is off by what the thermal background changes in a night.
+    light[1] += 40.0
     ones = np.ones(shape, np.float32)
     good = rng.random(shape) > 0.01
     light[:, ~good] = 0.0

@@ -74,13 +74,24 @@ def test_a_flat_without_light_or_with_too_much_is_refused_by_name(ifs: SmallIfs,
     assert refused.value.code == "AP-IFS-062"
 
 
-@pytest.mark.parametrize(("moved", "code"), [((3, 2), "AP-IFS-063"), ((0, 1), "AP-IFS-063"), ((10, 0), "AP-IFS-071")])
+@pytest.mark.parametrize(("moved", "code"), [((3, 2), "AP-IFS-063"), ((0, 2), "AP-IFS-063"), ((10, 0), "AP-IFS-071")])
 def test_a_flat_of_another_grid_is_refused_by_name(ifs: SmallIfs, moved: tuple[int, int], code: str):
     light = ifs.image(np.broadcast_to(LAMP, (1, len(ifs.lenslets), CHANNELS)))
     raw = ifs.raw(np.roll(light, moved, axis=(1, 2)), np.random.default_rng(1))
     with pytest.raises(DataFailure) as refused:
         ifs.run(IFS_LENSLET_FLAT, [small_frame("2017-05-14T19:18:00.000")], raw)
     assert refused.value.code == code
+
+
+def test_a_flat_a_pixel_aside_is_followed(ifs: SmallIfs):
+    light = ifs.image(np.broadcast_to(LAMP, (1, len(ifs.lenslets), CHANNELS)), -1.0)
+    raw = ifs.raw(light, np.random.default_rng(1))
+    ran = ifs.run(IFS_LENSLET_FLAT, [small_frame("2017-05-14T19:18:00.000")], raw)
+    (row,) = (one for one in ran.result.qc if one.metric == "shift_x")
+    assert row.value == pytest.approx(-1.0, abs=0.04)
+    complete = ifs.solution.complete
+    true = ifs.throughput[complete] / np.median(ifs.throughput[complete])
+    assert np.std(ran.products["ifs_lenslet_flat"]["throughput"] - true) < 0.004
 
 
 @pytest.mark.parametrize("moved", [-4, 4])

@@ -24,6 +24,7 @@ DWARF = 4000.0 * (
     np.exp(-(((MIDDLE - 1.06) / 0.03) ** 2)) + np.exp(-(((MIDDLE - 1.27) / 0.03) ** 2)) + 0.02 * STAR / STAR.max()
 )
 MOVED = 0.12
+ASIDE = -0.09
 WITHIN = air_shape(2.0, 1.2, finer_edges(EDGES, STEPS)).reshape(CHANNELS, STEPS)
 """How the air leaves a star's light within each channel."""
 
@@ -38,7 +39,7 @@ def place(ifs: SmallIfs) -> Calibration:
     """What a star's file, moved by MOVED, and one of a brown dwarf say."""
     rng = np.random.default_rng(6)
     pattern = rng.uniform(0.6, 1.4, (1, len(ifs.lenslets), 1))
-    images = [ifs.image(pattern * one, 0.0, MOVED, inside=WITHIN) for one in (STAR, DWARF)]
+    images = [ifs.image(pattern * one, ASIDE, MOVED, inside=WITHIN) for one in (STAR, DWARF)]
     raw = ifs.raw(np.concatenate(images), rng)
     frames = [small_frame("2017-05-15T04:50:00.000", dpr_catg="SCIENCE"), small_frame("2017-05-15T04:52:00.000")]
     return ifs.run(IFS_PLACE, frames, raw, roles=("OBJECT", "OBJECT")).calibration("ifs_place")
@@ -52,6 +53,9 @@ def test_a_star_sees_how_far_its_spectra_moved_and_a_brown_dwarf_says_nothing(if
     assert np.isnan(dwarf)
     # Lenslets are lit from 0.6 to 1.4 of the mean, evenly spread: 1 - 0.68 / 1.32.
     assert place.arrays["uneven"][0] == pytest.approx(0.48, abs=0.08)
+    assert place.arrays["shift_x"] == pytest.approx([ASIDE, ASIDE], abs=0.02)
+    assert (place.arrays["shift_x_error"] < 0.02).all()
+    assert (np.abs(place.arrays["turn"]) < 4 * place.arrays["turn_error"]).all()
     assert [str(one) for one in place.arrays["solution"]] == ["ifs_wavelength_solution-small"] * 2
 
 
@@ -73,6 +77,25 @@ def test_a_brown_dwarf_stands_where_the_star_before_it_stood(ifs: SmallIfs, plac
     }
     off = {name: float(np.std(one[bright])) for name, one in shape.items()}
     assert off["told"] < 0.5 * off["alone"]
+
+
+def test_light_of_a_few_lenslets_stands_aside_where_the_file_nearest_in_time_stood(ifs: SmallIfs, place: Calibration):
+    rng = np.random.default_rng(9)
+    away = np.hypot(ifs.lenslets.x - ifs.lenslets.x.mean(), ifs.lenslets.y - ifs.lenslets.y.mean())
+    truth = (8.0 * np.exp(-0.5 * away**2))[None, :, None] * STAR
+    raw = ifs.raw(ifs.image(truth, ASIDE, MOVED, inside=WITHIN), rng)
+    frame = small_frame("2017-05-15T05:05:00.000", dpr_catg="SCIENCE")
+    found = {}
+    for name, known in (("alone", ()), ("told", (place,))):
+        ran = ifs.run(IFS_EXTRACT, [frame], raw, {"place": known, **_wave(ifs)}, roles=("OBJECT",))
+        found[name] = ran.products["ifs_spectra"]
+        assert "AP-IFS-066" in [one.code for one in ran.result.remarks]
+    assert found["alone"]["shift_x"] == 0.0
+    assert np.isnan(found["alone"]["shift_x_error"])
+    assert found["told"]["shift_x"] == pytest.approx(ASIDE, abs=0.02)
+    # Thirteen minutes of drift.
+    assert found["told"]["shift_x_error"] == pytest.approx(0.02, abs=0.01)
+    assert found["told"]["turn"] == pytest.approx(place.arrays["turn"][1])
 
 
 def test_groups_of_its_own_star_tell_a_file_less_than_other_stars_and_it_is_not_told_what_it_said_itself(

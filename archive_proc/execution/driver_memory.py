@@ -14,10 +14,12 @@ files) is planned in 0.55 GB (`bench catalog`), and the process that makes its c
 def driver_needs_gb(raw_files: int) -> float:
     """Memory of a driver's job, GB (10^9 bytes), in an archive that knows so many raw files.
 
-    >>> round(driver_needs_gb(31_000), 1), round(driver_needs_gb(344_000), 1)
+    In tenths, as messages say it: a profile that asks for what it was told to is not refused again.
+
+    >>> driver_needs_gb(31_000), driver_needs_gb(344_000)
     (1.2, 6.2)
     """
-    return _BASE_GB + _RAW_FILE_GB * raw_files
+    return round(_BASE_GB + _RAW_FILE_GB * raw_files, 1)
 
 
 def known_raw_files(layout: Layout) -> int:

@@ -7,6 +7,8 @@ import resource
 _BASE, _A_WORKER = 512, 4
 """Of the driver itself, and for each worker: 1,805 were open with 700 of them (`bench engine --simulated 1000`), and
 one that is replaced is there twice for a while."""
+NO_LIMIT = 2**31
+"""More than anybody has open."""
 
 
 def files_needed(workers: int) -> int:
@@ -17,7 +19,7 @@ def files_needed(workers: int) -> int:
 def files_allowed() -> int:
     """How many this process may have open, once it has asked for more."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 2**31 if hard == resource.RLIM_INFINITY else hard
+    return NO_LIMIT if hard == resource.RLIM_INFINITY else hard
 
 
 def allow_files(workers: int) -> None:

@@ -44,6 +44,8 @@ SEEN = 1.0
 """Of what noise alone makes slopes of: a patch with less beside it shows no light."""
 LEVEL_E = 100.0
 """What the level of a patch may be off by, a priori, e- a pixel."""
+NO_LINE = 0.5
+"""Share of a typical patch in all from which on no line is fitted: two patches, or a few of which one or two count."""
 LEAST_SCATTER_PX = 0.002
 """Of patches about their line: what PSFlets are wrong by."""
 TURN_RAD = 5e-5
@@ -371,7 +373,7 @@ def _line(height: Float64, value: Float64, weights: Float64) -> tuple[float, flo
     """`value - turn x height` through shifts of patches: value and its error at the height `lever`, turn, its error.
 
     Patches differ by speckles and PSFlet errors, not by photons: their own scatter says what they are worth, and none
-    counts for more than three typical ones.
+    counts for more than three typical ones. Two of them lie on a line whatever they say: they tell no turn.
     """
     total = weights.sum()
     lever = float((weights * height).sum() / total)
@@ -379,6 +381,9 @@ def _line(height: Float64, value: Float64, weights: Float64) -> tuple[float, flo
     away = height - lever
     spread = float((weights * away**2).sum() / total)
     share = float((weights**2).sum() / total**2)
+    if share >= NO_LINE:
+        scatter = float((weights * (value - mean) ** 2).sum() / total) / max(1.0 - share, 0.2)
+        return mean, float(np.sqrt(scatter * share)), lever, 0.0, TURN_RAD
     steepness = float((weights * away * value).sum() / total) / spread if spread > 0.0 else 0.0
     scatter = float((weights * (value - mean - steepness * away) ** 2).sum() / total) / max(1.0 - 2.0 * share, 0.2)
     # Patches are never better than this: an accident of a few that agree must not outweigh what is known beforehand.

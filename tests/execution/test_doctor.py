@@ -18,6 +18,7 @@ from archive_proc.cli.main import program
 from archive_proc.execution.doctor import environment, file_system, node, slurm
 from archive_proc.execution.doctor.finding import Finding, Verdict
 from archive_proc.execution.interpreters import same_paths
+from archive_proc.execution.open_files import NO_LIMIT
 from archive_proc.settings import SiteProfile, SlurmProfile
 from archive_proc.storage.quotas import Allowance
 
@@ -119,6 +120,8 @@ def test_an_environment_that_would_spoil_a_run_is_named(monkeypatch: pytest.Monk
     for workers, verdict in ((100, Verdict.PASS), (1000, Verdict.WARN)):
         files = environment.open_files(SiteProfile(name="x", backend="local", workers=workers))
         assert (files.verdict, files.code) == (verdict, "AP-DOC-004")
+    monkeypatch.setattr(environment, "files_allowed", lambda: NO_LIMIT)
+    assert environment.open_files(SiteProfile(name="x", backend="local", workers=1)).says.startswith("no limit;")
 
 
 _FEW_FILES = """\

@@ -39,6 +39,12 @@ def test_a_drivers_job_has_to_hold_what_its_archive_knows(tmp_path: Path) -> Non
     assert not archive.layout.jobs.exists(), "before any script is written"
 
 
+@pytest.mark.parametrize("raw_files", [31_000, 33_750, 34_400])
+def test_who_asks_for_what_a_message_says_is_needed_is_not_refused_again(raw_files: int) -> None:
+    needs = driver_needs_gb(raw_files)
+    assert float(f"{needs:.1f}") >= needs
+
+
 def test_shipped_profiles_hold_a_semester() -> None:
     for name in ("slurm", "slurm-local", "many-small-nodes", "few-fat-nodes"):
         slurm = site_named(name, None).slurm

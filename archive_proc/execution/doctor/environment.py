@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from archive_proc.execution.doctor.finding import Finding, judged
-from archive_proc.execution.open_files import files_allowed, files_needed
+from archive_proc.execution.open_files import NO_LIMIT, files_allowed, files_needed
 from archive_proc.execution.threads import THREAD_VARIABLES
 from archive_proc.settings import SiteProfile
 from archive_proc.storage.answers import size_text
@@ -135,7 +135,7 @@ def open_files(site: SiteProfile) -> Finding:
         PART,
         "open files",
         "AP-DOC-004",
-        f"{may} at once; a driver of this site needs {needs}",
+        f"{'no limit' if may >= NO_LIMIT else f'{may} at once'}; a driver of this site needs {needs}",
         warn=may < needs,
         remedy=f"ulimit -Hn {needs} before the command, or ask whoever set the limit",
     )

@@ -256,7 +256,7 @@ def _on_sky(inputs: RecipeInputs) -> bool:
 
 
 def _attributes(inputs: RecipeInputs, where: Spectrograph, shared: Arrays) -> Mapping[str, Any]:
-    frame = inputs.frames[0]
+    frame, prior = inputs.frames[0], inputs.parameters.prior(shared, where.edges_um)
     return {
         "mode": where.solution.mode,
         "coronagraph": frame.coro_ir,
@@ -285,8 +285,9 @@ def _attributes(inputs: RecipeInputs, where: Spectrograph, shared: Arrays) -> Ma
         ),
         "systematic_relative": SYSTEMATIC,
         "shift_convention": (
-            "shift_x is measured in each file by variable projection, templates stand at the nearest "
-            f"{SHIFT_STEP_PX} px; both shifts are of the detector's middle, turn counts counter-clockwise about it; "
+            "shift_x is measured in each file by variable projection, or is that of the file nearest in time where too "
+            f"few lenslets are lit; templates stand at the nearest {SHIFT_STEP_PX} px; both shifts are of the "
+            "detector's middle, turn counts counter-clockwise about it; "
             "shift_y is read off the water bands of the air in these files and in others of the night (ifs_place), one "
             "value a process, and templates are moved by it; where none shows the air it is zero and shift_y_error "
             "what flexure since the calibrations may have done. The error is the doubt of the wavelength scale (about "
@@ -300,11 +301,12 @@ def _attributes(inputs: RecipeInputs, where: Spectrograph, shared: Arrays) -> Ma
             "air_strength: the water of instruments/air.toml times this, in the light of the frames. null: none was "
             "seen. The air is not divided out of flux"
         ),
-        "prior_shape": [round(float(one), 4) for one in shared["common"]] or None,
+        "prior_shape": None if prior is None else [round(float(one), 4) for one in prior],
         "prior_convention": (
-            "prior_shape: density relative to its brightest channel; flux over it is held smooth. Where air_strength "
-            "is known it is the air's, with what the light of all lenslets shows its deep bands to be off the table; "
-            "else the spectrum that lenslets share. null: flux itself is held smooth"
+            "prior_shape: density relative to its brightest channel; flux over it is held smooth. It is channel_weight "
+            "where that was given; where air_strength is known the air's, with what the light of all lenslets shows "
+            "its deep bands to be off the table; else the spectrum that lenslets share. null: flux itself is held "
+            "smooth"
         ),
     }
 
@@ -352,7 +354,7 @@ _COST = Cost(
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.26.0",
+    version="1.26.1",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
@@ -378,7 +380,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.26.0",
+    version="1.26.1",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),

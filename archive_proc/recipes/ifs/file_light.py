@@ -113,7 +113,10 @@ def _unpacked(values: Float64, layout: Sequence[str]) -> Arrays:
 
 
 def basis_of(inputs: RecipeInputs, file: int, roles: Sequence[str]) -> str:
-    """Digest of what the light of a main file is measured with: calibrations, planes, hold of the spectra."""
+    """Digest of what the light of a main file is measured with: calibrations, planes, hold of the spectra, and how the
+    templates weigh light inside channels.
+    """
     usable = inputs.planes.plane[(inputs.planes.file == file) & inputs.planes.usable]
-    told = (*products_of(inputs, file, roles), repr(inputs.parameters.mu), repr(usable.tolist()))
+    chosen = inputs.parameters
+    told = (*products_of(inputs, file, roles), repr(chosen.mu), repr(chosen.channel_weight), repr(usable.tolist()))
     return hashlib.sha256("\n".join(told).encode()).hexdigest()

@@ -245,7 +245,7 @@ def _remarks(known: NDArray[np.bool_], ends: Float64) -> tuple[Remark, ...]:
 
 IFS_LENSLET_FLAT = Recipe(
     name="ifs_lenslet_flat",
-    version="1.19.0",
+    version="1.19.1",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_FLAT_RAW",)),

@@ -89,7 +89,7 @@ def close_place(inputs: RecipeInputs, shared: Arrays) -> RecipeResult:
 
 IFS_PLACE = Recipe(
     name="ifs_place",
-    version="1.6.0",
+    version="1.6.1",
     arm=Arm.IFS,
     subject_kind="group",
     main=RawMain(frame_types=("IFS_SCIENCE_DR_RAW", "IFS_STAR_CENTER_WAFFLE_RAW")),

@@ -13,7 +13,7 @@ from archive_proc.kernels.extraction import subtract_model
 from archive_proc.kernels.lenslets import ADJACENT
 from archive_proc.kernels.microspectra import Templates, build_templates
 from archive_proc.kernels.plane_spectra import plane_spectra
-from archive_proc.kernels.spectra_shift import measure_shift
+from archive_proc.kernels.spectra_shift import TURN_RAD, measure_shift
 from archive_proc.model.flags import Flag
 
 CHANNELS, PLANES, FLOOR, READ = 30, 3, 400.0, 20.0
@@ -297,3 +297,32 @@ def test_the_shift_across_the_traces_is_found_to_a_hundredth_of_a_pixel(true, tu
     assert (found.error < 0.01).all()
     assert found.turn == pytest.approx([turn, turn], abs=2e-5)
     assert (found.turn_error < 3e-5).all()
+
+
+def test_two_patches_that_differ_tell_no_turn_and_how_little_they_know_of_the_shift():
+    lenslets = small_spectrograph.few_lenslets(16.0)
+    shape = (512, 512)
+    where = places(lenslets, (256.0, 240.0))
+    model = small_spectrograph.round_psflets(lenslets)
+
+    def build(members, offset, dx, windows):
+        moved = where[:, members] + offset[:, :, None, None]
+        moved[0] += dx
+        pitches = (lenslets.x[members], lenslets.y[members])
+        return build_templates(model, pitches, moved, STEPS, np.ones(STEPS.shape), windows)
+
+    # Speckles: each patch seems to stand elsewhere. A turn of 2e-4 rad would explain it, four times what flexure does.
+    aside = np.where(where[1].mean(axis=(1, 2)) < 256.0, 0.025, -0.025)
+    templates = build(np.arange(len(lenslets)), np.stack([aside, np.zeros_like(aside)]), 0.0, None)
+    rng = np.random.default_rng(3)
+    light = image_of(templates, np.full((1, len(lenslets), CHANNELS), 3000.0), shape)
+    light += rng.normal(0.0, np.sqrt(FLOOR + np.maximum(light, 0.0)))
+    ones = np.ones(shape, np.float32)
+    good = np.zeros(shape, bool)
+    good[:, :256] = True
+    light[:, ~good] = 0.0
+    found = measure_shift(light.astype(np.float32), FLOOR * ones, ones, good, where[:, :, [0, -1], 0], build)
+    assert found.patches == 2
+    assert found.x == pytest.approx([0.0], abs=0.02)
+    assert 0.015 < found.error[0] < 0.05
+    assert (found.turn, found.turn_error) == (0.0, TURN_RAD)

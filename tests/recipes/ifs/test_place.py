@@ -143,9 +143,12 @@ def test_what_its_place_was_measured_with_is_not_measured_again(ifs: SmallIfs):
     assert place.attrs["measured_layout"][0] == "shift"
     assert place.arrays["measured"][:, 0] == pytest.approx(shift, abs=0.02)
 
+    shapes = []
+
     def extracted(*known: Calibration, **parameters: object) -> dict[str, np.ndarray]:
         more = {"place": known}
         ran = ifs.run(IFS_EXTRACT, [frame], raw.copy(), more, roles=("OBJECT",), **parameters)
+        shapes.append(ran.calibration("ifs_spectra").attrs["prior_shape"])
         return dict(ran.products["ifs_spectra"])
 
     alone, told = extracted(), extracted(place)
@@ -157,6 +160,10 @@ def test_what_its_place_was_measured_with_is_not_measured_again(ifs: SmallIfs):
     other = replace(place, arrays={**place.arrays, "measured": marked})
     assert extracted(other)["shift_x"] == pytest.approx(alone["shift_x"] + 0.01, abs=1e-9)
     assert (extracted(other, mu=0.2)["shift_x"] != alone["shift_x"] + 0.01).all()
+    # The weight of channels is that of the steps within them, of which templates are made.
+    weight = tuple(STAR / STAR.max())
+    assert (extracted(other, channel_weight=weight)["shift_x"] != alone["shift_x"] + 0.01).all()
+    assert shapes[-1] == pytest.approx(np.maximum(weight, 0.03), abs=1e-4)
     stale = replace(other, arrays={**other.arrays, "basis": np.array(["made with other calibrations"])})
     assert (extracted(stale)["shift_x"] == alone["shift_x"]).all()
 

@@ -319,9 +319,10 @@ def _remarks(inputs: RecipeInputs, shared: Arrays) -> tuple[Remark, ...]:
         were = "plane was not read: its" if empty == 1 else "planes were not read: their"
         found.append(Remark("AP-IFS-069", f"{empty} of {len(inputs.planes)} {were} pixels are zero"))
     if inputs.parameters.measure_shift and unmeasured.any():
-        found.append(
-            Remark("AP-IFS-066", f"the shift of {int(unmeasured.sum())} planes was not measurable: the nearest file's")
-        )
+        count, known = int(unmeasured.sum()), bool(np.isfinite(shared["shift_error"][unmeasured]).all())
+        instead = "that of the file nearest in time" if known else "none, for no file near in time shows one"
+        planes = "1 plane" if count == 1 else f"{count} planes"
+        found.append(Remark("AP-IFS-066", f"the shift of {planes} was not measurable: taken is {instead}"))
     if inputs.only(LENSLET_FLAT.role) is None:
         found.append(Remark("AP-IFS-067", "no lenslet flat: lenslets are taken to be equal (they differ by 1.3 %)"))
     if np.median(shared["clipped"]) > 0.03:
@@ -354,7 +355,7 @@ _COST = Cost(
 
 IFS_EXTRACT = Recipe(
     name="ifs_extract",
-    version="1.26.1",
+    version="1.26.2",
     arm=Arm.IFS,
     subject_kind="observation",
     main=RawMain(roles=("SCIENCE",)),
@@ -380,7 +381,7 @@ EXTRACTED_FRAMES = (
 
 IFS_EXTRACT_FRAME = Recipe(
     name="ifs_extract_frame",
-    version="1.26.1",
+    version="1.26.2",
     arm=Arm.IFS,
     subject_kind="frame",
     main=RawMain(frame_types=EXTRACTED_FRAMES),

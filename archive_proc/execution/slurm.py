@@ -139,6 +139,9 @@ class DaskSlurm(DaskBackend):
             cluster.close(timeout=30)
         if not numbers or answer(["scancel", "--quiet", *numbers]) is not None:
             self._register.forget()
+        if not self._beside:
+            # The sbatch of a killed driver waits for a controller that is away, and is heard after we began.
+            cancel_left(self._runs)
 
     def submit(self, bundle: Bundle, priority: float) -> None:
         """As every Dask back end."""

@@ -39,7 +39,7 @@ class JobRegister:
 
 
 def cancel_left(runs: Path) -> None:
-    """Cancel what drivers that were killed left waiting; for a driver that holds the lease and has no jobs yet.
+    """Cancel what drivers that were killed left waiting; for a driver that holds the lease and has no jobs.
 
     Running ones end by themselves: their scheduler is gone. By number and name, because SLURM gives numbers again.
     """

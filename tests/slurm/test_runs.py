@@ -19,7 +19,9 @@ from archive_proc.bench.faults.grounds import Grounds, seals
 from archive_proc.bench.faults.on_slurm.cluster import Cluster
 from archive_proc.bench.faults.on_slurm.strikes import ENDS, STRIKES, Scene
 from archive_proc.execution.meters import Mark
+from archive_proc.execution.slurm_left import archive_mark
 from archive_proc.execution.slurm_queries import listed
+from archive_proc.execution.slurm_scripts import job_name
 from archive_proc.model.events import Event, JobChanged, ProcessFailed, RunEnded, RunStarted, WorkerReady
 from archive_proc.storage.journal import iter_journals, read_journal
 from archive_proc.storage.layout import Layout
@@ -234,6 +236,9 @@ def test_a_driver_whose_workers_never_came_stops_and_the_next_one_cancels_what_k
     child = grounds.start(root, "run", "--site", "later")
     # Its own jobs wait, those of the killed one are gone.
     assert wait_for(lambda: len(queue()) == 2 and not left & set(queue()), child)
+    # The sbatch of a killed one had waited for a controller that was away, and is heard only now.
+    late = (f"--comment={archive_mark(Layout(root).runs)}", f"--job-name={job_name('worker')}", "--wrap=true")
+    subprocess.run(["sbatch", "--begin=now+1hour", "--output=/dev/null", *late], check=True)
     os.kill(child.pid, signal.SIGTERM)
     ended = child.finish()
     assert ended.status == 143, ended.err
